@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* xlator.h - a translator: a table of what it can do, and one of it in a
+ * graph.
+ *
+ * Wind is a plain typed call down; unwind queues the sender's done(). done()
+ * runs exactly once and never from inside the wind. An operation that a
+ * translator leaves out passes to its only child without a trace.
+ */
+#ifndef CFS_CORE_XLATOR_H
+#define CFS_CORE_XLATOR_H
+
+#include "core/fop.h"
+#include "core/log.h"
+#include "core/opt.h"
+
+struct cfs_xl;
+struct cfs_graph;
+struct cfs_host;
+struct cfs_dump;
+
+struct cfs_fops {
+#define FOP(lower, UPPER, class, in, out)                                    \
+    void (*lower)(struct cfs_xl *xl, struct cfs_##lower *op);
+#include "core/fops.def"
+#undef FOP
+};
+
+/* What travels through the graph beside operations. */
+enum cfs_event_type {
+    /* down, to every child in order */
+    CFS_EV_PARENT_UP,   /* start to work */
+    CFS_EV_PARENT_DOWN, /* stop; hold the graph while work is left */
+    CFS_EV_VIEW,        /* .view: a view that the host has learnt */
+    /* up, to every parent; .from is the child that sends it */
+    CFS_EV_CHILD_CONNECTING, /* transport is there, no session yet */
+    CFS_EV_CHILD_UP,
+    CFS_EV_CHILD_DOWN, /* .err says why */
+    CFS_EV_AUTH_FAILED,
+    CFS_EV_NEW_VIEW,  /* .view: a brick's answer told of it */
+    CFS_EV_WANT_VIEW, /* the host should ask mgmtd */
+    CFS_EV_SESSION,   /* .session: the session in use (no 0: none now) */
+};
+
+struct cfs_event {
+    enum cfs_event_type       type;
+    struct cfs_xl            *from; /* the sender; set by cfs_notify_* */
+    const struct cfs_view    *view;
+    const struct cfs_session *session;
+    const struct cfs_err     *err;
+};
+
+struct cfs_xl_type {
+    const char           *name; /* "features/dlm-lock" */
+    unsigned              children_min;
+    unsigned              children_max;
+    size_t                priv_size;
+    const struct cfs_opt *opts; /* ends with a NULL name; may be NULL */
+    /* priv is zeroed, options are parsed, children exist but are not
+     * initialised: init runs from the top down. */
+    int (*init)(struct cfs_xl *xl, struct cfs_err *err);
+    void (*fini)(struct cfs_xl *xl); /* also after a failed init */
+    /* Options were parsed anew into priv. May be NULL. */
+    int (*reconfigure)(struct cfs_xl *xl, struct cfs_err *err);
+    /* NULL: pass on. */
+    void (*notify)(struct cfs_xl *xl, const struct cfs_event *ev);
+    void (*dump)(struct cfs_xl *xl, struct cfs_dump *d); /* statedump */
+    const struct cfs_fops *fops;
+};
+
+/* One translator in a graph. */
+struct cfs_xl {
+    const struct cfs_xl_type *type;
+    struct cfs_fops           fops; /* type's, with pass-through filled in */
+    const char               *name; /* the volfile's "volume NAME" */
+    void                     *priv;
+    struct cfs_graph         *graph;
+    struct cfs_loop          *loop;
+    struct cfs_log           *log;
+    struct cfs_host          *host; /* NULL in unit tests */
+    struct cfs_xl           **child;
+    unsigned                  n_child;
+    struct cfs_xl           **parent;
+    unsigned                  n_parent;
+    bool                      inited;
+};
+
+/* Each shared object exports its type under this name. */
+#define CFS_XL_SYMBOL "cfs_xl_type"
+
+#define FOP(lower, UPPER, class, in, out)                                    \
+    static inline void cfs_wind_##lower(                                     \
+        struct cfs_xl *to, struct cfs_##lower *op,                           \
+        void (*done)(struct cfs_##lower *, int))                             \
+    {                                                                        \
+        op->req.fop = CFS_FOP_##UPPER;                                       \
+        op->done = done;                                                     \
+        to->fops.lower(to, op);                                              \
+    }
+#include "core/fops.def"
+#undef FOP
+
+/* Wind a request whose type only its head knows; done() is set already. */
+void cfs_wind(struct cfs_xl *to, struct cfs_req *req);
+
+/* Send @ev to all children / parents, @xl as its sender. */
+void cfs_notify_down(struct cfs_xl *xl, struct cfs_event ev);
+void cfs_notify_up(struct cfs_xl *xl, struct cfs_event ev);
+
+/* Lines of a statedump, "key=value" under a section [name]. */
+void cfs_dump_section(struct cfs_dump *d, const char *fmt, ...)
+    CFS_PRINTF(2, 3);
+void cfs_dump_put(struct cfs_dump *d, const char *key, const char *fmt, ...)
+    CFS_PRINTF(3, 4);
+
+#endif

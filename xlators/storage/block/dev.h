@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dev.h - the device under a brick: a block device or an image file, behind a
+ * table, so that tests can record, cut and fail every write and flush.
+ *
+ * Units      bytes; offsets and lengths are multiples of 4096, memory is
+ *            aligned to 4096.
+ * Threads    read, write, sync: any; the others the loop thread.
+ * Errors     0 or -errno. A short transfer is -EIO.
+ */
+#ifndef CFS_BLOCK_DEV_H
+#define CFS_BLOCK_DEV_H
+
+#include <sys/uio.h>
+
+#include "core/err.h"
+
+struct cfs_dev;
+
+/* How bytes travel. */
+enum cfs_dev_via {
+    CFS_DEV_BUFFERED, /* the page cache: journal, file data */
+    CFS_DEV_DIRECT,   /* around it: nodes, space map, checkpoint records */
+};
+
+struct cfs_dev_ops {
+    int (*read)(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
+                void *buf, size_t len);
+    int (*write)(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
+                 const struct iovec *iov, int n_iov, size_t len);
+    int (*start_write_out)(struct cfs_dev *d, uint64_t off, uint64_t len);
+    int (*flush)(struct cfs_dev *d);
+    int (*drop_cache)(struct cfs_dev *d); /* write back, report, forget */
+    int (*allocate)(struct cfs_dev *d, uint64_t off, uint64_t len);
+    int (*discard)(struct cfs_dev *d, uint64_t off, uint64_t len);
+    void (*close)(struct cfs_dev *d);
+};
+
+struct cfs_dev {
+    const struct cfs_dev_ops *ops;
+    uint64_t                  size; /* bytes, a multiple of 4096 */
+    bool                      is_file;
+    bool                      sparse; /* a file with holes */
+    const char               *path;   /* for messages */
+};
+
+#define CFS_DEV_READ_ONLY 1u
+#define CFS_DEV_NO_LOCK   2u /* look at it beside its owner (debugfs) */
+
+/* Open @path exclusively (O_EXCL on a device, flock on a file).
+ * -EBUSY: somebody has it. */
+int cfs_dev_open(const char *path, unsigned flags, struct cfs_dev **ret,
+                 struct cfs_err *err);
+
+/* A device in memory, for unit tests. */
+int cfs_dev_mem(uint64_t size, struct cfs_dev **ret);
+
+#endif

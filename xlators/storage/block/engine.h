@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine.h - the block store's engine: one device; a checksummed
+ * copy-on-write tree of keys and values; a journal in front of it; blocks of
+ * data beside it. It knows nothing of files: ops (ops.h) do.
+ *
+ * (1) A change is in the journal (page cache of the device) before it is
+ *     answered: eng_commit()'s done comes after the turn's one write.
+ * (2) A freed block is reused only after a durable checkpoint without it, and
+ *     not while a read of it is in flight.
+ * (3) Operations never wait for a checkpoint; near their bounds (journal,
+ *     dirty nodes, reusable space) changes are put aside for a while.
+ * (4) A cache miss never blocks the loop: -CFS_E_MISS, eng_wait(), start
+ *     again. Only an engine opened with ENG_BLOCKING (tools) or in replay
+ *     reads in line.
+ * (5) A failed write or flush poisons the engine for good: every later call
+ *     that changes returns -CFS_E_POISONED, no done() reports success.
+ *
+ * Shapes     block 4096 B; addresses (lba) in blocks from the device's start;
+ *            key 1..300 B, value 0..65536 B (large ones lie in own blocks).
+ *            Keys sort as memcmp, shorter first.
+ * Threads    the loop thread; reads, flushes, checkpoints go to the pool.
+ * Ownership  arguments are borrowed for the call. Pointers that come back
+ *            (values, keys) are valid until the next eng_ call that changes,
+ *            or the end of the turn.
+ * Errors     0 or negative, with nothing changed and ret_* untouched.
+ */
+#ifndef CFS_BLOCK_ENGINE_H
+#define CFS_BLOCK_ENGINE_H
+
+#include "core/buf.h"
+#include "core/log.h"
+#include "core/loop.h"
+#include "xlators/storage/block/dev.h"
+
+struct eng;
+
+#define ENG_KEY_MAX   300u
+#define ENG_VALUE_MAX 65536u
+
+struct eng_ext {
+    uint64_t lba;
+    uint32_t n; /* blocks */
+};
+
+/* How a brick is made. */
+struct eng_format {
+    struct cfs_uuid brick;
+    struct cfs_uuid cluster; /* null: none yet */
+    char            label[64];
+    uint64_t        size;    /* bytes to use; 0: all of the device */
+};
+
+struct eng_config {
+    uint64_t cache_size;     /* bytes of nodes, 256 MiB */
+    uint64_t checkpoint_ms;  /* 5000 */
+    bool     blocking;       /* read misses in line */
+    bool     read_only;      /* nothing is written; replay stays in memory */
+    bool     sparse_image;   /* preallocate ahead; only that counts as space */
+};
+extern const struct eng_config eng_config_default;
+
+/* A journal record as it was committed. */
+struct eng_rec {
+    uint64_t              pos;
+    uint16_t              type; /* the committer's */
+    const struct eng_ext *ext;  /* data blocks that it brought */
+    unsigned              n_ext;
+    const uint64_t       *sums; /* XXH3-64 of each of these blocks, in order */
+    unsigned              n_sums;
+    struct cfs_blob       body;
+};
+
+/* Apply @rec again, through the code that applied it first. An error is
+ * damage: the open fails. */
+typedef int eng_replay(void *ctx, const struct eng_rec *rec);
+
+/* Make an empty store on @dev (blocking). */
+int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
+             struct cfs_err *err);
+
+/* Open (blocking, up to seconds): newest checkpoint, journal, replay. @dev is
+ * taken over and closed by eng_close(). Errors: -EINVAL (no store, unknown
+ * incompatible feature), -CFS_E_CORRUPT, -EIO; err says what. */
+int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
+             const struct eng_config *config, eng_replay *replay, void *ctx,
+             struct eng **ret, struct cfs_err *err);
+
+/* Last checkpoint, marked clean iff @clean; then done. Waits for what is in
+ * flight. Without a checkpoint when poisoned or read-only. */
+void eng_close(struct eng *e, bool clean, void (*done)(void *ctx, int status),
+               void *ctx);
+
+/* Identity and figures. */
+struct eng_info {
+    struct eng_format format;
+    bool     was_clean;      /* how it was before this open */
+    uint64_t blocks;         /* of the device that can hold data or nodes */
+    uint64_t free;           /* blocks a change may take now */
+    uint64_t pending;        /* freed, reusable after the next checkpoint */
+    uint64_t generation;     /* of the newest checkpoint */
+    uint64_t cached;         /* bytes of nodes in memory */
+    uint64_t dirty;          /* of these, not in a checkpoint */
+    uint64_t checkpoints;    /* since open */
+    uint64_t flushes;
+    int      poisoned;       /* 0, or the error */
+};
+void        eng_info(const struct eng *e, struct eng_info *ret);
+const char *eng_poison_reason(const struct eng *e);
+/* Called once when the engine becomes poisoned. */
+void eng_on_poison(struct eng *e, void (*fn)(void *ctx, int status), void *ctx);
+
+/* -- reading the tree ------------------------------------------------------ */
+
+/* -ENOENT, -CFS_E_MISS, -CFS_E_CORRUPT (this node; others still serve). */
+int eng_get(struct eng *e, struct cfs_blob key, struct cfs_blob *ret_value);
+
+/* Each record with lo <= key < hi in order (hi.len 0: no bound) until @fn
+ * returns non-zero, which is returned; 0 at the end. @fn does not change the
+ * tree. -CFS_E_MISS: all that was given before stands; wait, then go on from
+ * the last key given. */
+typedef int eng_each(void *ctx, struct cfs_blob key, struct cfs_blob value);
+int eng_scan(struct eng *e, struct cfs_blob lo, struct cfs_blob hi,
+             eng_each *fn, void *ctx);
+
+/* What an operation that got -CFS_E_MISS (or was told to wait by eng_begin)
+ * waits for. ready() comes later, once; the node stays in the cache until
+ * eng_wait_end(). One operation may hold several. */
+struct eng_wait {
+    struct cfs_list link;
+    void           *impl;
+    void (*ready)(struct eng_wait *w);
+};
+void eng_wait(struct eng *e, struct eng_wait *w, void (*ready)(struct eng_wait *));
+void eng_wait_end(struct eng *e, struct eng_wait *w); /* unpin, or cancel */
+
+/* -- changing it ------------------------------------------------------------- */
+
+/* Everything between eng_begin() and eng_commit() happens in one turn of the
+ * loop and cannot fail: all that could was asked before.
+ *   1. eng_touch() each key that will be put or deleted: its leaf is cached;
+ *   2. eng_begin(): space for the worst case is there;
+ *   3. eng_put(), eng_del(), eng_free();
+ *   4. eng_commit(): the record; done() once it is written.
+ * In replay, ops call the same in the same order; eng_commit() is not
+ * called. */
+
+/* 0 or -CFS_E_MISS. */
+int eng_touch(struct eng *e, struct cfs_blob key);
+
+#define ENG_RESERVE 1u /* may use the reserve: deletes, views, sessions */
+
+/* At most @puts puts and deletes, whose keys and values have @bytes in all,
+ * and a record of @rec bytes. -ENOSPC; -CFS_E_MISS: slow down, eng_wait();
+ * -CFS_E_POISONED. */
+int eng_begin(struct eng *e, unsigned puts, size_t bytes, size_t rec,
+              unsigned flags);
+
+void eng_put(struct eng *e, struct cfs_blob key, struct cfs_blob value);
+void eng_del(struct eng *e, struct cfs_blob key); /* absent: nothing happens */
+
+struct eng_done {
+    struct cfs_list link;
+    struct cfs_task task;
+    uint64_t        pos;
+    int             status; /* 0, or -CFS_E_POISONED */
+    void (*done)(struct eng_done *d);
+};
+
+/* Append the record; its position is returned, and d->pos. @d may be NULL.
+ * Data blocks it names must have been written (eng_data_write done). */
+uint64_t eng_commit(struct eng *e, const struct eng_rec *rec,
+                    struct eng_done *d);
+
+uint64_t eng_pos(const struct eng *e);     /* the next record's position */
+uint64_t eng_durable(const struct eng *e); /* below this all is durable */
+
+/* @d once everything committed so far is durable. One flush serves all who
+ * wait. */
+void eng_sync(struct eng *e, struct eng_done *d);
+
+/* Start a checkpoint now (done: durable). */
+void eng_checkpoint(struct eng *e, struct eng_done *d);
+
+/* Called in the turn in which a checkpoint freezes the tree, before it does:
+ * the last chance to put what is kept in memory (answers). Puts made here
+ * need no touch and no record. In replay it is not called. */
+void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx);
+
+/* -- blocks of data ------------------------------------------------------------ */
+
+/* Take @n blocks, as few extents as possible, near @goal (0: anywhere), at
+ * most @max extents: -ENOSPC. They belong to the caller until a record names
+ * them or eng_unalloc(). */
+int  eng_alloc(struct eng *e, uint32_t n, uint64_t goal, unsigned flags,
+               struct eng_ext *ret, unsigned max, unsigned *ret_n);
+void eng_unalloc(struct eng *e, struct eng_ext ext); /* at once reusable */
+/* Within a change: reusable after the checkpoint that does not need them. */
+void eng_free(struct eng *e, struct eng_ext ext);
+
+/* Block I/O of whole blocks. done() later; -EIO. Extents being read are not
+ * reused meanwhile. A write that fails poisons. */
+struct eng_io {
+    struct cfs_job  job;
+    struct eng     *eng;
+    struct cfs_list link;
+    struct cfs_task task;
+    struct eng_ext  ext;
+    uint8_t        *data; /* ext.n * 4096 bytes, aligned to 4096, borrowed */
+    bool            write;
+    int             status;
+    void (*done)(struct eng_io *io);
+};
+void eng_data_read(struct eng *e, struct eng_io *io);
+void eng_data_write(struct eng *e, struct eng_io *io);
+
+/* -- for tools -------------------------------------------------------------------- */
+
+/* Walk everything below the newest checkpoint (and the journal): each node
+ * verified against its parent, each block counted. @node(lba, n) for every
+ * tree node's and overflow value's blocks. Blocking. */
+struct eng_check {
+    void *ctx;
+    void (*bad)(void *ctx, const char *fmt, ...) CFS_PRINTF(2, 3);
+    void (*used)(void *ctx, struct eng_ext ext, const char *what);
+};
+int eng_check(struct eng *e, const struct eng_check *c);
+/* Whether the space map says that @lba is in use. */
+bool eng_in_use(const struct eng *e, uint64_t lba);
+uint64_t eng_first_lba(const struct eng *e);
+uint64_t eng_end_lba(const struct eng *e);
+
+/* The heartbeat region: slot @i (one block). Blocking. */
+#define ENG_HB_SLOTS 4096u
+
+#endif
