@@ -23,9 +23,9 @@ deps_elsewhere() {
     cat >&2 <<'EOT'
 clusterfs needs, by what they provide:
   to build   a C compiler (gcc 10 or clang 12 and newer) and the C library's
-             headers, meson 0.61 or newer, ninja, pkg-config, protoc,
-             protoc-gen-c; and, with their headers: libfuse 3.10 or newer,
-             libuv 1.40, protobuf-c 1.3, lz4, sqlite 3, libcurl, jansson,
+             headers, meson 1.0 or newer, ninja, pkg-config, protoc,
+             protoc-gen-c; and, with their headers: libfuse 3.14 or newer,
+             libuv 1.44, protobuf-c 1.3, lz4, sqlite 3, libcurl, jansson,
              openssl 3, xxhash, libblkid, libmount, libuuid, cmocka
   to run     fusermount3 and a kernel with fuse; umount, mount (util-linux);
              fuser, ps

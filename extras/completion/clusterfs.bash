@@ -1,0 +1,67 @@
+# bash completion for clusterfs(8)                         -*- shell-script -*-
+# SPDX-License-Identifier: Apache-2.0
+
+_clusterfs_volumes()
+{
+    clusterfs volume list --json 2>/dev/null |
+        sed -n 's/.*"name"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'
+}
+
+_clusterfs()
+{
+    local cur prev words cword
+    local -a args=()
+    local i
+
+    if declare -F _init_completion >/dev/null; then
+        _init_completion -n : || return
+    else
+        cur=${COMP_WORDS[COMP_CWORD]}
+        prev=${COMP_WORDS[COMP_CWORD-1]}
+        words=("${COMP_WORDS[@]}")
+        cword=$COMP_CWORD
+    fi
+    for ((i = 1; i < cword; i++)); do
+        case ${words[i]} in
+        -*) ;;
+        *) args+=("${words[i]}") ;;
+        esac
+    done
+
+    case $prev in
+    --run-dir|--state-dir|--log-dir|--config-dir)
+        mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+        return ;;
+    esac
+
+    case "${#args[@]} ${args[*]}" in
+    "0 ")
+        mapfile -t COMPREPLY < <(compgen -W 'volume --help --version' \
+            -- "$cur") ;;
+    "1 volume")
+        mapfile -t COMPREPLY < <(compgen -W 'create start stop delete list
+            info status --help' -- "$cur") ;;
+    "2 volume start"|"2 volume stop"|"2 volume delete"|"2 volume info"|\
+    "2 volume status")
+        mapfile -t COMPREPLY < <(compgen -W "$(_clusterfs_volumes)
+            --json --help $([ "${args[1]}" = stop ] ||
+            [ "${args[1]}" = delete ] && echo --yes)" -- "$cur") ;;
+    "3 volume create "*)
+        mapfile -t COMPREPLY < <(compgen -W 'replica' -- "$cur") ;;
+    *" volume create "*)
+        case $cur in
+        -*) mapfile -t COMPREPLY < <(compgen -W '--brick-size --sparse
+                --force --json --help' -- "$cur") ;;
+        *:/*) mapfile -t COMPREPLY < <(compgen -f -- "${cur#*:}") ;;
+        *) mapfile -t COMPREPLY < <(compgen -A hostname -S :/ -- "$cur")
+           compopt -o nospace ;;
+        esac ;;
+    *)
+        case $cur in
+        -*) mapfile -t COMPREPLY < <(compgen -W '--json --yes --help' \
+                -- "$cur") ;;
+        esac ;;
+    esac
+}
+
+complete -F _clusterfs clusterfs
