@@ -44,6 +44,8 @@ struct rpc_opts {
     uint32_t reconnect_ms; /* 200 */
     uint32_t connect_ms;   /* 10000 */
     uint32_t send_high;    /* bytes, 64 MiB */
+    uint32_t max_calls;    /* of the peer, unanswered: 1024; then it is not
+                              read until half of them are answered */
     bool     lz4;          /* compress payloads when it pays */
 };
 extern const struct rpc_opts rpc_opts_default;
@@ -69,7 +71,8 @@ struct rpc_proc {
 
 struct rpc_program {
     uint32_t               number;
-    uint32_t               version;
+    uint32_t               version;     /* the highest; used in calls */
+    uint32_t               version_min; /* 0: only @version */
     const char            *name;
     const struct rpc_proc *procs;
     uint32_t               n_procs;
@@ -132,6 +135,10 @@ void rpc_call(struct rpc_conn *c, struct rpc_call *call,
 
 void rpc_reply(struct rpc_msg *msg, struct cfs_blob body,
                struct cfs_buf payload);
+/* As rpc_reply(), with a status (0 or negative) of the program's own and a
+ * body that goes with it. */
+void rpc_reply_status(struct rpc_msg *msg, int status, struct cfs_blob body,
+                      struct cfs_buf payload);
 /* status negative; @text may be NULL. */
 void rpc_reply_error(struct rpc_msg *msg, int status, const char *text);
 /* The text that came with an error reply, or NULL. */

@@ -22,6 +22,9 @@
 
 #define CFS_RPC_REPLY 0x1u
 #define CFS_RPC_LZ4   0x2u
+#define CFS_RPC_TEXT  0x4u /* an error reply whose body is its text */
+
+#define CFS_RPC_STATUS_MIN (-4095)
 
 struct rpc_hdr {
     uint16_t flags;
@@ -38,7 +41,8 @@ struct rpc_hdr {
 void rpc_hdr_pack(const struct rpc_hdr *h, uint8_t ret[static CFS_RPC_HDR]);
 
 /* -EBADMSG with the reason in words: magic, version, checksum, a length over
- * its bound, unknown flags, LZ4 without payload. */
+ * its bound, unknown flags, LZ4 without payload,
+ * a status that is no error code or that a request carries. */
 int rpc_hdr_unpack(const uint8_t b[static CFS_RPC_HDR], struct rpc_hdr *ret,
                    const char **ret_why);
 
