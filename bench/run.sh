@@ -65,10 +65,11 @@ else
     [ -z "$(ls -A "$work")" ] || die "$work is not empty"
 fi
 child=''
+# shellcheck disable=SC2317
 cleanup() {
     if [ -n "$child" ]; then
-        kill -KILL "$child" 2>/dev/null
-        wait "$child" 2>/dev/null
+        kill -KILL "$child" 2>/dev/null || :
+        wait "$child" 2>/dev/null || :
     fi
     rm -rf "$work"
 }
