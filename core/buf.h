@@ -46,6 +46,7 @@ struct cfs_arena {
 
 void  cfs_arena_init(struct cfs_arena *a);
 void  cfs_arena_fini(struct cfs_arena *a);
+void  cfs_arena_reset(struct cfs_arena *a); /* empty; keeps a first chunk */
 void *cfs_arena_alloc(struct cfs_arena *a, size_t size); /* zeroed, 16-aligned */
 void *cfs_arena_dup(struct cfs_arena *a, const void *p, size_t len);
 

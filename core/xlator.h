@@ -109,6 +109,17 @@ void cfs_wind(struct cfs_xl *to, struct cfs_req *req);
 void cfs_notify_down(struct cfs_xl *xl, struct cfs_event ev);
 void cfs_notify_up(struct cfs_xl *xl, struct cfs_event ev);
 
+static inline bool cfs_event_goes_down(enum cfs_event_type type)
+{
+    return type <= CFS_EV_VIEW;
+}
+
+/* Send @ev on in its direction: for what a notify() does not handle. */
+void cfs_notify_pass(struct cfs_xl *xl, const struct cfs_event *ev);
+
+/* Fill @xl's table from its type's, operations left out passing on. */
+void cfs_xl_fill_fops(struct cfs_xl *xl);
+
 /* Lines of a statedump, "key=value" under a section [name]. */
 void cfs_dump_section(struct cfs_dump *d, const char *fmt, ...)
     CFS_PRINTF(2, 3);

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* buf.c - the pool of counted buffers, and arenas; see buf.h.
+ *
+ * Freed memory waits in a list per size class, the last freed first (it is
+ * still in the processor's caches). A class keeps at most CLASS_KEEP bytes;
+ * what is more goes back to the system. Arenas take their chunks from a list
+ * of the same kind, so that a call in steady state allocates nothing.
+ *
+ * Under AddressSanitizer what is not handed out is poisoned.
+ */
+#include "core/buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, len) ((void)(at), (void)(len))
+#define ASAN_UNPOISON_MEMORY_REGION(at, len) ((void)(at), (void)(len))
+#endif
+
+#define CLASS_MIN  4096u
+#define CLASS_N    10u /* 4 KiB to 2 MiB */
+#define CLASS_KEEP (32u * 1024u * 1024u)
+
+#define CHUNK_SIZE (16u * 1024u)
+#define CHUNK_KEEP 512u
+#define ALIGN      16u
+
+struct size_class {
+    struct cfs_mem *free; /* linked by link.next */
+    unsigned        n_free;
+};
+
+/* In front of what an arena hands out. */
+struct chunk {
+    struct cfs_list link;
+    size_t          size; /* this header included */
+};
+
+#define CHUNK_HEAD ((sizeof(struct chunk) + ALIGN - 1) & ~(size_t)(ALIGN - 1))
+
+/* A buffer that lives as long as the arena. */
+struct kept {
+    struct cfs_list link;
+    struct cfs_buf  buf;
+};
+
+/* The memory that this process has at hand; touched by the loop thread. */
+static struct size_class classes[CLASS_N];
+static struct chunk     *free_chunks; /* linked by link.next */
+static unsigned          n_free_chunks;
+
+static void *xalloc(size_t align, size_t size)
+{
+    void *p = aligned_alloc(align, size);
+
+    if (!p) {
+        fprintf(stderr, "out of memory: %zu bytes\n", size);
+        abort();
+    }
+    return p;
+}
+
+static unsigned class_of(uint32_t len)
+{
+    if (len <= CLASS_MIN)
+        return 0;
+    return 32u - (unsigned)__builtin_clz((len - 1) / CLASS_MIN);
+}
+
+struct cfs_buf cfs_buf_new(uint32_t len)
+{
+    unsigned k = class_of(len);
+    struct size_class *class = &classes[k];
+    struct cfs_mem *m;
+
+    assert(k < CLASS_N);
+    m = class->free;
+    if (m) {
+        class->free = (struct cfs_mem *)(void *)m->link.next;
+        class->n_free--;
+        ASAN_UNPOISON_MEMORY_REGION(m->data, m->size);
+    } else {
+        m = xalloc(ALIGN, (sizeof *m + ALIGN - 1) & ~(size_t)(ALIGN - 1));
+        m->size = CLASS_MIN << k;
+        m->data = xalloc(CLASS_MIN, m->size);
+    }
+    cfs_list_init(&m->link);
+    m->refs = 1;
+    return (struct cfs_buf){m, m->data, len};
+}
+
+struct cfs_buf cfs_buf_ref(struct cfs_buf b)
+{
+    if (b.mem) {
+        assert(b.mem->refs > 0 && b.mem->refs < UINT32_MAX);
+        b.mem->refs++;
+    }
+    return b;
+}
+
+static void mem_free(struct cfs_mem *m)
+{
+    ASAN_UNPOISON_MEMORY_REGION(m->data, m->size);
+    free(m->data);
+    free(m);
+}
+
+void cfs_buf_unref(struct cfs_buf *b)
+{
+    struct cfs_mem *m = b->mem;
+    struct size_class *class;
+
+    *b = (struct cfs_buf){0};
+    if (!m)
+        return;
+    assert(m->refs > 0);
+    if (--m->refs > 0)
+        return;
+    class = &classes[class_of(m->size)];
+    if ((uint64_t)(class->n_free + 1) * m->size > CLASS_KEEP) {
+        mem_free(m);
+        return;
+    }
+    ASAN_POISON_MEMORY_REGION(m->data, m->size);
+    m->link.next = (struct cfs_list *)(void *)class->free;
+    class->free = m;
+    class->n_free++;
+}
+
+static struct chunk *chunk_get(size_t payload)
+{
+    size_t size = CHUNK_HEAD + payload;
+    struct chunk *c;
+
+    if (size <= CHUNK_SIZE) {
+        size = CHUNK_SIZE;
+        c = free_chunks;
+        if (c) {
+            free_chunks = (struct chunk *)(void *)c->link.next;
+            n_free_chunks--;
+            return c;
+        }
+    }
+    c = xalloc(ALIGN, size);
+    c->size = size;
+    ASAN_POISON_MEMORY_REGION((uint8_t *)c + CHUNK_HEAD, size - CHUNK_HEAD);
+    return c;
+}
+
+static void chunk_put(struct chunk *c)
+{
+    uint8_t *payload = (uint8_t *)c + CHUNK_HEAD;
+
+    if (c->size == CHUNK_SIZE && n_free_chunks < CHUNK_KEEP) {
+        ASAN_POISON_MEMORY_REGION(payload, c->size - CHUNK_HEAD);
+        c->link.next = (struct cfs_list *)(void *)free_chunks;
+        free_chunks = c;
+        n_free_chunks++;
+    } else {
+        ASAN_UNPOISON_MEMORY_REGION(payload, c->size - CHUNK_HEAD);
+        free(c);
+    }
+}
+
+void cfs_buf_pool_drain(void)
+{
+    for (unsigned k = 0; k < CLASS_N; k++) {
+        struct cfs_mem *m = classes[k].free;
+
+        while (m) {
+            struct cfs_mem *next = (struct cfs_mem *)(void *)m->link.next;
+
+            mem_free(m);
+            m = next;
+        }
+        classes[k] = (struct size_class){0};
+    }
+    while (free_chunks) {
+        struct chunk *c = free_chunks;
+
+        free_chunks = (struct chunk *)(void *)c->link.next;
+        free(c);
+    }
+    n_free_chunks = 0;
+}
+
+void cfs_arena_init(struct cfs_arena *a)
+{
+    cfs_list_init(&a->chunks);
+    cfs_list_init(&a->bufs);
+    a->at = a->end = NULL;
+}
+
+static void drop_bufs(struct cfs_arena *a)
+{
+    cfs_list_for_each_safe(it, &a->bufs)
+        cfs_buf_unref(&cfs_list_entry(it, struct kept, link)->buf);
+    cfs_list_init(&a->bufs);
+}
+
+void cfs_arena_fini(struct cfs_arena *a)
+{
+    drop_bufs(a);
+    cfs_list_for_each_safe(it, &a->chunks)
+        chunk_put(cfs_list_entry(it, struct chunk, link));
+    cfs_arena_init(a);
+}
+
+void cfs_arena_reset(struct cfs_arena *a)
+{
+    struct chunk *first;
+
+    drop_bufs(a);
+    if (cfs_list_empty(&a->chunks))
+        return;
+    first = cfs_list_entry(cfs_list_pop(&a->chunks), struct chunk, link);
+    while (!cfs_list_empty(&a->chunks))
+        chunk_put(cfs_list_entry(cfs_list_pop(&a->chunks), struct chunk, link));
+    if (first->size != CHUNK_SIZE) {
+        chunk_put(first);
+        a->at = a->end = NULL;
+        return;
+    }
+    cfs_list_add_tail(&a->chunks, &first->link);
+    a->at = (uint8_t *)first + CHUNK_HEAD;
+    a->end = (uint8_t *)first + first->size;
+    ASAN_POISON_MEMORY_REGION(a->at, first->size - CHUNK_HEAD);
+}
+
+/* Where the present chunk has no room: another one. What is left of it is
+ * used from now on, if that is more than what is left of the present one. */
+static void *alloc_slow(struct cfs_arena *a, size_t size)
+{
+    struct chunk *c = chunk_get(size);
+    uint8_t *p = (uint8_t *)c + CHUNK_HEAD;
+    uint8_t *end = (uint8_t *)c + c->size;
+
+    cfs_list_add_tail(&a->chunks, &c->link);
+    if (end - (p + size) > a->end - a->at) {
+        a->at = p + size;
+        a->end = end;
+    }
+    return p;
+}
+
+void *cfs_arena_alloc(struct cfs_arena *a, size_t size)
+{
+    void *p;
+
+    assert(size <= SIZE_MAX / 2);
+    size = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    if ((size_t)(a->end - a->at) >= size && a->at) {
+        p = a->at;
+        a->at += size;
+    } else {
+        p = alloc_slow(a, size);
+    }
+    ASAN_UNPOISON_MEMORY_REGION(p, size);
+    return memset(p, 0, size);
+}
+
+void *cfs_arena_dup(struct cfs_arena *a, const void *p, size_t len)
+{
+    void *copy = cfs_arena_alloc(a, len);
+
+    if (len > 0)
+        memcpy(copy, p, len);
+    return copy;
+}
+
+void cfs_arena_keep(struct cfs_arena *a, struct cfs_buf b)
+{
+    struct kept *k;
+
+    if (!b.mem)
+        return;
+    k = cfs_arena_alloc(a, sizeof *k);
+    k->buf = b;
+    cfs_list_add_tail(&a->bufs, &k->link);
+}
