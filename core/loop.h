@@ -36,9 +36,12 @@ struct cfs_task {
     void (*run)(struct cfs_task *t);
 };
 
+/* All but fire is the loop's own. A zeroed one is a stopped one. */
 struct cfs_timer {
     struct cfs_loop *loop;
-    void            *impl; /* the loop's own */
+    uint64_t         due; /* boot time, ns */
+    uint64_t         seq; /* order of equals: as they were started */
+    size_t           at;  /* its place in the heap; 0: stopped */
     void (*fire)(struct cfs_timer *t);
 };
 
@@ -76,7 +79,7 @@ void cfs_loop_run_until(struct cfs_loop *loop, bool (*done)(void *arg),
 struct uv_loop_s *cfs_loop_uv(struct cfs_loop *loop);
 
 /* Keep polling without sleep for up to @ns after an event as long as events
- * keep coming (0, the default: never). See docs/architecture.md. */
+ * keep coming (0, the default: never). See docs/core.md. */
 void cfs_loop_spin(struct cfs_loop *loop, uint64_t ns);
 
 /* Now, read once per turn and after each callback that asks anew. */
