@@ -59,20 +59,24 @@ struct eng_config {
 };
 extern const struct eng_config eng_config_default;
 
+#define ENG_REC_MAX (512u * 1024u) /* bytes of a record's body */
+
 /* A journal record as it was committed. */
 struct eng_rec {
     uint64_t              pos;
     uint16_t              type; /* the committer's */
-    const struct eng_ext *ext;  /* data blocks that it brought */
+    const struct eng_ext *ext;  /* data blocks that it brought; may hold some
+                                   that an earlier record brought unwritten */
     unsigned              n_ext;
     const uint64_t       *sums; /* XXH3-64 of each of these blocks, in order */
-    unsigned              n_sums;
+    unsigned              n_sums; /* 0: nothing was written to them */
     struct cfs_blob       body;
 };
 
 /* Apply @rec again, through the code that applied it first. An error is
- * damage: the open fails. */
-typedef int eng_replay(void *ctx, const struct eng_rec *rec);
+ * damage: the open fails. Called once with @rec NULL before any record, also
+ * when there is none: load what is kept in memory. Reads never miss here. */
+typedef int eng_replay(void *ctx, struct eng *e, const struct eng_rec *rec);
 
 /* Make an empty store on @dev (blocking). */
 int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
@@ -190,7 +194,7 @@ void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx);
 
 /* Take @n blocks, as few extents as possible, near @goal (0: anywhere), at
  * most @max extents: -ENOSPC. They belong to the caller until a record names
- * them or eng_unalloc(). */
+ * them or eng_unalloc(); a checkpoint before that does not count them. */
 int  eng_alloc(struct eng *e, uint32_t n, uint64_t goal, unsigned flags,
                struct eng_ext *ret, unsigned max, unsigned *ret_n);
 void eng_unalloc(struct eng *e, struct eng_ext ext); /* at once reusable */
