@@ -132,6 +132,14 @@ escape_path()
         sed -e 's/\\/\\134/g' -e 's/ /\\040/g' -e 's/	/\\011/g'
 }
 
+# The type of the file system that is mounted at $1, if one is.
+type_at()
+{
+    awk -v m="$(escape_path "$1" | sed 's/\\/\\\\/g')" '
+        { for (i = 7; i < NF && $i != "-"; i++); if ($5 == m) t = $(i + 1) }
+        END { print t }' /proc/self/mountinfo
+}
+
 find_client()
 {
     if [ -n "${CLUSTERFS_CLIENT:-}" ]; then
@@ -285,10 +293,7 @@ if [ ! -d "$mnt" ]; then
 fi
 mnt=$(cd -P -- "$mnt" && pwd -P) || die 32 "$mnt: cannot enter it"
 
-mounted_here=$(awk -v m="$(escape_path "$mnt" | sed 's/\\/\\\\/g')" '
-    { for (i = 7; i < NF && $i != "-"; i++); t = ($5 == m) ? $(i + 1) : t }
-    END { print t }' /proc/self/mountinfo)
-
+mounted_here=$(type_at "$mnt")
 if [ -n "$remount" ]; then
     [ "$mounted_here" = fuse.clusterfs ] ||
         die 32 "$mnt: no clusterfs is mounted there, so no remount"
@@ -338,7 +343,7 @@ fi
 
 # umount(8) calls our umount helper only for a mount that is in libmount's own
 # table, and libmount enters one only if it has an option for user space.
-if [ -z "$nomtab" ]; then
+if [ -z "$nomtab" ] && [ "$(type_at "$mnt")" = fuse.clusterfs ]; then
     mount -i -f -t fuse.clusterfs -o _netdev "$spec" "$mnt" 2>/dev/null || :
 fi
 exit 0

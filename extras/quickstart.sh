@@ -160,38 +160,11 @@ mounted_type() {
 
 # ------------------------------------------------------------------- build
 
-# Root's files in a user's clone would be in that user's way.
-as_owner() {
-    local owner
-
-    owner=$(stat -c %U "$top")
-    if [ "$(id -u)" = 0 ] && [ "$owner" != root ] &&
-       id "$owner" >/dev/null 2>&1; then
-        runuser -u "$owner" -- "$@"
-    else
-        "$@"
-    fi
-}
-
 build_release() {
     local log=$log_dir/build.log
 
     say "Building a release in $build (log: $log)"
-    {
-        flock 8
-        : >"$log"
-        if [ ! -f "$build/build.ninja" ]; then
-            as_owner meson setup "$build" "$top" --buildtype=release \
-                --prefix="$stage" --sysconfdir=etc --localstatedir=var \
-                >>"$log" 2>&1 </dev/null ||
-                fail "meson cannot set up the build" "$log"
-        fi
-        as_owner ninja -C "$build" >>"$log" 2>&1 </dev/null ||
-            fail "the build failed" "$log"
-        as_owner meson install -C "$build" --no-rebuild --only-changed \
-            >>"$log" 2>&1 </dev/null ||
-            fail "the programs cannot be put into $stage" "$log"
-    } 8<"$top/extras/quickstart.sh"
+    cfs "$top/extras/build.sh" "$build" "$log" --buildtype=release || exit 1
 }
 
 # ------------------------------------------------------------------ daemon

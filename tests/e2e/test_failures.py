@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes die under load; what was answered stays."""
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+import instance
+import tree
+
+
+class Copy(threading.Thread):
+    """A copy that runs while something is done to the volume."""
+
+    def __init__(self, source, target):
+        super().__init__()
+        self.argv = ["cp", "-a", source, str(target)]
+        self.done = None
+
+    def run(self):
+        self.done = subprocess.run(self.argv, text=True,
+                                   stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
+
+
+def copy_meanwhile(mnt, action):
+    """Copy /usr/include; call action() in the middle; compare."""
+    copy = Copy("/usr/include", mnt / "copy")
+    copy.start()
+    instance.wait_for("the copy has begun", lambda: (mnt / "copy").exists()
+                      and len(os.listdir(mnt / "copy")) > 3, 30)
+    action()
+    copy.join(120)
+    assert copy.done is not None, "the copy hangs"
+    assert copy.done.returncode == 0, copy.done.stdout
+    assert tree.differences(tree.snapshot("/usr/include"),
+                            tree.snapshot(mnt / "copy")) == []
+
+
+def fsck_all(node, bricks=(1, 2, 3)):
+    for i in bricks:
+        node.run("fsck.clusterfs", node.brick_path(i), timeout=300)
+
+
+@pytest.mark.parametrize("victim", [0, 2], ids=["master", "last"])
+def test_killed_brick_costs_nothing_and_is_restarted(volume, victim):
+    mnt = volume.mount()
+    pid = volume.bricks()[victim]["pid"]
+    copy_meanwhile(mnt, lambda: os.kill(pid, signal.SIGKILL))
+
+    expected = ["in-sync"] * 3
+    expected[victim] = "out"
+    volume.wait_states(expected)
+    again = volume.bricks()[victim]["pid"]
+    assert again and again != pid and instance.alive(again)
+
+    volume.umount(mnt)
+    volume.cli("volume", "stop", "v", "--yes")
+    fsck_all(volume)
+
+
+def test_a_brick_that_was_out_stays_out_over_a_restart(volume):
+    mnt = volume.mount()
+    (mnt / "before").write_text("1")
+    os.kill(volume.bricks()[1]["pid"], signal.SIGKILL)
+    volume.wait_states(["in-sync", "out", "in-sync"])
+    (mnt / "after").write_text("2")
+    volume.umount(mnt)
+    volume.cli("volume", "stop", "v", "--yes")
+    volume.cli("volume", "start", "v")
+    volume.wait_states(["in-sync", "out", "in-sync"])
+    mnt = volume.mount()
+    assert (mnt / "after").read_text() == "2"
+
+
+def test_all_bricks_killed_one_serves_everything_answered(volume):
+    mnt = volume.mount()
+    for i in range(200):
+        (mnt / ("f%d" % i)).write_text("%d\n" % i)
+    for brick in volume.bricks():
+        os.kill(brick["pid"], signal.SIGKILL)
+    instance.wait_for("one member serves again",
+                      lambda: volume.states().count("in-sync") == 1)
+    assert sorted(os.listdir(mnt)) == sorted("f%d" % i for i in range(200))
+    for i in range(200):
+        assert (mnt / ("f%d" % i)).read_text() == "%d\n" % i
+    (mnt / "more").write_text("goes on")
+
+
+def test_last_member_killed_under_load_goes_on_by_itself(volume):
+    mnt = volume.mount()
+    bricks = volume.bricks()
+    os.kill(bricks[0]["pid"], signal.SIGKILL)
+    volume.wait_states(["out", "in-sync", "in-sync"])
+    os.kill(bricks[1]["pid"], signal.SIGKILL)
+    volume.wait_states(["out", "out", "in-sync"])
+    copy_meanwhile(mnt, lambda: os.kill(bricks[2]["pid"], signal.SIGKILL))
+    volume.wait_states(["out", "out", "in-sync"])
+
+
+def test_killed_client_can_be_followed_by_another_mount(volume):
+    mnt = volume.mount()
+    copy = Copy("/usr/include", mnt / "copy")
+    copy.start()
+    instance.wait_for("the copy has begun", (mnt / "copy").exists)
+    time.sleep(0.3)
+    (pid,) = volume.client_pids(mnt)
+    os.kill(pid, signal.SIGKILL)
+    copy.join(60)
+    assert copy.done is not None and copy.done.returncode != 0
+    subprocess.run(["umount", "-l", str(mnt)], check=True)
+
+    instance.wait_for(
+        "the dead session is closed",
+        lambda: volume.status()["clients"] == [])
+    again = volume.mount()
+    names = os.listdir(again / "copy")
+    assert names
+    assert "in-sync" in volume.states()
+    volume.umount(again)
+    volume.cli("volume", "stop", "v", "--yes")
+    fsck_all(volume)
+
+
+def test_mgmtd_killed_and_restarted_disturbs_nothing(volume):
+    mnt = volume.mount()
+    pids = [b["pid"] for b in volume.bricks()]
+
+    def restart():
+        volume.kill_mgmtd()
+        volume.start()
+
+    copy_meanwhile(mnt, restart)
+    instance.wait_for("bricks are adopted",
+                      lambda: [b["pid"] for b in volume.bricks()] == pids)
+    volume.wait_states(["in-sync"] * 3)
+    assert len(volume.status()["clients"]) == 1
+
+
+def test_brick_killed_while_mgmtd_is_away_is_dealt_with_when_it_returns(volume):
+    mnt = volume.mount()
+    pid = volume.bricks()[0]["pid"]
+    volume.kill_mgmtd()
+    os.kill(pid, signal.SIGKILL)
+    volume.start()
+    volume.wait_states(["out", "in-sync", "in-sync"])
+    (mnt / "x").write_text("y")
+    assert (mnt / "x").read_text() == "y"

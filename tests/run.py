@@ -1,0 +1,449 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the tests and counts them one by one; called by run.sh.
+
+Suites of programs come from meson: each test() belongs to its meson suites. A
+cmocka program is asked for TAP, and each test in it counts. Every other suite
+is a folder of tests/ with scripts: *.sh and test_*.py (pytest).
+
+A script may print TAP lines (`ok - name`, `not ok - name`, `ok - name # SKIP
+why`), each of which counts; if it prints none, it is one test by itself: exit
+status 0 passed, 77 skipped (its last line is the reason), else failed. Unless a
+line `# needs: ...` says otherwise (root, fuse, long; or nothing), a script needs
+root and fuse. It finds in its environment:
+
+    CLUSTERFS_STAGE     where the programs are (bin, sbin; both are in PATH)
+    CLUSTERFS_BUILD     the build folder
+    CLUSTERFS_TEST_DIR  a new, empty directory for whatever it makes
+"""
+
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as xml
+
+TESTS = os.path.dirname(os.path.realpath(__file__))
+SCRIPT_TIMEOUT = 900
+
+
+class Tally:
+    """What came out, printed as it comes."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def ok(self, name):
+        self.passed += 1
+        print("ok   " + name, flush=True)
+
+    def fail(self, name, why=None, log=None):
+        self.failed += 1
+        print("FAIL " + name + (": " + why if why else "")
+              + (" (%s)" % log if log else ""), flush=True)
+
+    def skip(self, name, why):
+        self.skipped += 1
+        print("skip %s: %s" % (name, why), flush=True)
+
+    def end(self):
+        print("%d passed, %d failed, %d skipped"
+              % (self.passed, self.failed, self.skipped), flush=True)
+        return 1 if self.failed else 0
+
+
+class Result:
+    """What one program or script did."""
+
+    def __init__(self, status, output):
+        self.status = status  # as subprocess: negative for a signal
+        self.output = output
+
+    def why(self):
+        if self.status is None:
+            return "took too long"
+        if self.status < 0:
+            return "ended by signal %s" % signal.Signals(-self.status).name
+        return "exit status %d" % self.status
+
+
+def run(argv, env, cwd, timeout):
+    """Output goes to a file: a daemon that a test leaves behind would hold
+    a pipe open for ever."""
+    with tempfile.TemporaryFile() as out:
+        p = subprocess.Popen(argv, env=env, cwd=cwd, stdout=out,
+                             stderr=subprocess.STDOUT,
+                             stdin=subprocess.DEVNULL,
+                             start_new_session=True)
+        try:
+            status = p.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(p.pid, signal.SIGKILL)
+            p.wait()
+            status = None
+        except BaseException:
+            os.killpg(p.pid, signal.SIGKILL)
+            raise
+        out.seek(0)
+        return Result(status, out.read().decode(errors="replace"))
+
+
+# ------------------------------------------------------------------- TAP
+
+# cmocka 1.1 writes skipped tests as "not ok 3 # SKIP name", and puts a line
+# after whatever the test printed without an end of line.
+TAP = re.compile(r"(?P<not>not )?\bok\b(?: (?P<number>\d+))?"
+                 r"(?: - (?P<name>.*?))?(?: ?# SKIP ?(?P<skip>.*))?$",
+                 re.IGNORECASE)
+
+
+def parse_tap(text, numbered):
+    """-> [(name, "ok" | "fail" | "skip", reason)], number planned."""
+    tests, planned = [], 0
+    for line in text.splitlines():
+        plan = re.fullmatch(r"1\.\.(\d+)", line)
+        if plan:
+            planned += int(plan.group(1))
+            continue
+        if line.startswith("#"):
+            continue
+        m = TAP.search(line) if numbered else TAP.match(line)
+        if not m or (m["number"] is None and (numbered or not m["name"])):
+            continue
+        name = m["name"] or m["skip"] or "test " + m["number"]
+        if m["skip"] is not None:
+            tests.append((name, "skip", m["skip"] if m["name"]
+                          else "skips itself"))
+        else:
+            tests.append((name, "fail" if m["not"] else "ok", None))
+    return tests, planned
+
+
+def report(tally, label, result, tests, planned, log):
+    """Count the tests of one program; what is missing is a failure."""
+    for name, what, why in tests:
+        if what == "ok":
+            tally.ok("%s %s" % (label, name))
+        elif what == "skip":
+            tally.skip("%s %s" % (label, name), why)
+        else:
+            tally.fail("%s %s" % (label, name), None, log)
+    missing = planned - len(tests)
+    if missing > 0:
+        tally.fail(label, "%s, %d of %d tests did not run"
+                   % (result.why(), missing, planned), log)
+    elif result.status != 0 and not any(t[1] == "fail" for t in tests):
+        tally.fail(label, result.why(), log)
+
+
+# -------------------------------------------------------------- left-overs
+
+class LeftOvers:
+    """Finds what a test has left behind, and removes it."""
+
+    def __init__(self, work):
+        self.work = work
+        self.netns = self.list_netns()
+
+    @staticmethod
+    def list_netns():
+        try:
+            return set(os.listdir("/run/netns"))
+        except OSError:
+            return set()
+
+    def processes(self):
+        """Everything started by a test has its directory in its environment
+        or on its command line."""
+        mark = self.work.encode()
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            if int(pid) == os.getpid():
+                continue
+            try:
+                with open("/proc/%s/cmdline" % pid, "rb") as f:
+                    args = f.read()
+                with open("/proc/%s/environ" % pid, "rb") as f:
+                    env = f.read()
+            except OSError:
+                continue
+            if args and (mark in args or mark in env):
+                yield int(pid), args.replace(b"\0", b" ").decode(
+                    errors="replace").strip()
+
+    def mounts(self):
+        with open("/proc/self/mountinfo") as f:
+            for line in f:
+                at = line.split()[4].encode().decode("unicode_escape")
+                if at.startswith(self.work + "/"):
+                    yield at
+
+    def loops(self):
+        p = subprocess.run(["losetup", "-l", "-n", "-O", "NAME,BACK-FILE"],
+                           stdout=subprocess.PIPE, text=True,
+                           stderr=subprocess.DEVNULL)
+        for line in p.stdout.splitlines():
+            name, _, back = line.strip().partition(" ")
+            if back.strip().startswith(self.work + "/"):
+                yield name
+
+    def remove(self):
+        """-> what there was, in words."""
+        # A daemon may be on its way out.
+        end = time.monotonic() + 5
+        while any(self.processes()) and time.monotonic() < end:
+            time.sleep(0.1)
+        found = []
+        for at in reversed(list(self.mounts())):
+            found.append("mount " + at)
+            subprocess.run(["umount", "-i", "-l", at],
+                           stderr=subprocess.DEVNULL)
+        for pid, args in list(self.processes()):
+            found.append("process %d (%.100s)" % (pid, args))
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        if os.geteuid() == 0 and shutil.which("losetup"):
+            for name in self.loops():
+                found.append("loop device " + name)
+                subprocess.run(["losetup", "-d", name])
+        for ns in self.list_netns() - self.netns:
+            if ns.startswith("cfs"):
+                found.append("network namespace " + ns)
+                subprocess.run(["ip", "netns", "delete", ns])
+        return found
+
+
+# ------------------------------------------------------------------ suites
+
+class Program:
+    """A test() of meson."""
+
+    def __init__(self, suite, spec):
+        self.suite = suite
+        self.name = spec["name"]
+        self.label = "%s/%s" % (suite, self.name)
+        self.argv = spec["cmd"]
+        self.env = spec["env"]
+        self.cwd = spec["workdir"]
+        self.timeout = spec["timeout"] or 120
+        self.long = suite == "long" or spec["is_long"]
+        self.parallel = spec["is_parallel"]
+        self.needs = {"long"} if self.long else set()
+
+    def run(self, env, work):
+        env = dict(env, CMOCKA_MESSAGE_OUTPUT="TAP", **self.env)
+        return run(self.argv, env, self.cwd or work, self.timeout)
+
+    def count(self, tally, result, log):
+        tests, planned = parse_tap(result.output, numbered=True)
+        if tests or planned:
+            report(tally, self.label, result, tests, planned, log)
+        elif result.status == 77:
+            tally.skip(self.label, last_line(result.output))
+        elif result.status == 0:
+            tally.ok(self.label)
+        else:
+            tally.fail(self.label, result.why(), log)
+
+
+class Script:
+    """A file in a folder of tests/."""
+
+    parallel = False
+
+    def __init__(self, suite, name):
+        self.suite = suite
+        self.name = name
+        self.label = "%s/%s" % (suite, name)
+        self.path = os.path.join(TESTS, suite, name)
+        with open(self.path) as f:
+            m = re.search(r"^# needs: *(.*)$", f.read(), re.MULTILINE)
+        self.needs = set(m[1].split()) if m else {"root", "fuse"}
+
+    def run(self, env, work):
+        if not self.path.endswith(".py"):
+            return run(["bash", self.path], env, work, SCRIPT_TIMEOUT)
+        self.junit = os.path.join(work, ".junit.xml")
+        return run([sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider",
+                    "-q", "-rs", "--tb=short", "--junitxml=" + self.junit,
+                    "--basetemp=" + os.path.join(work, "pytest"),
+                    self.path], env, os.path.dirname(self.path),
+                   SCRIPT_TIMEOUT)
+
+    def count(self, tally, result, log):
+        if not self.path.endswith(".py"):
+            tests, planned = parse_tap(result.output, numbered=False)
+            if tests:
+                report(tally, self.label, result, tests, planned, log)
+            elif result.status == 77:
+                tally.skip(self.label, last_line(result.output))
+            elif result.status == 0:
+                tally.ok(self.label)
+            else:
+                tally.fail(self.label, result.why(), log)
+            return
+        tests = []
+        try:
+            cases = list(xml.parse(self.junit).iter("testcase"))
+        except (OSError, xml.ParseError):
+            cases = []
+        for case in cases:
+            skipped = case.find("skipped")
+            if skipped is not None:
+                tests.append((case.get("name"), "skip",
+                              skipped.get("message", "")))
+            elif (case.find("failure") is not None
+                  or case.find("error") is not None):
+                tests.append((case.get("name"), "fail", None))
+            else:
+                tests.append((case.get("name"), "ok", None))
+        if not tests and result.status == 5:
+            tally.fail(self.label, "no tests in it", log)
+        else:
+            report(tally, self.label, result, tests, 0, log)
+
+
+def last_line(text):
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "no reason given"
+
+
+def collect(build):
+    """-> {suite: [test]}, suites of programs first."""
+    suites = {}
+    specs = json.loads(subprocess.run(
+        ["meson", "introspect", "--tests", build], check=True,
+        stdout=subprocess.PIPE).stdout)
+    for spec in specs:
+        names = [s.split(":", 1)[-1] for s in spec["suite"]] or ["unit"]
+        spec["is_long"] = "long" in names
+        names = [n for n in names if n != "long"] or ["long"]
+        suites.setdefault(names[0], []).append(Program(names[0], spec))
+    for suite in sorted(os.listdir(TESTS)):
+        folder = os.path.join(TESTS, suite)
+        if not os.path.isdir(folder) or suite.startswith((".", "__")):
+            continue
+        names = [n for n in sorted(os.listdir(folder))
+                 if re.fullmatch(r"test_.*\.py|[^.].*\.sh", n)
+                 and not n.startswith("lib")]
+        if names:
+            suites.setdefault(suite, []).extend(
+                Script(suite, n) for n in names)
+    return suites
+
+
+def stem(name):
+    return re.sub(r"^test_|\.(py|sh)$", "", name)
+
+
+def choose(suites, wanted):
+    if not wanted:
+        return [t for s in suites.values() for t in s]
+    ret = []
+    for w in wanted:
+        w = re.sub(r"^tests/", "", w.rstrip("/"))
+        suite, _, name = w.partition("/")
+        found = [t for t in suites.get(suite, [])
+                 if not name or stem(name) == stem(t.name)]
+        if not found:
+            print("tests: there is no '%s'; suites: %s"
+                  % (w, " ".join(suites)), file=sys.stderr)
+            sys.exit(2)
+        ret += [t for t in found if t not in ret]
+    return ret
+
+
+def why_not(test, long):
+    if "long" in test.needs and not long:
+        return "takes long; run it with --long"
+    if "root" in test.needs and os.geteuid() != 0:
+        return "needs root"
+    if "fuse" in test.needs and not os.path.exists("/dev/fuse"):
+        return "needs /dev/fuse"
+    return None
+
+
+def main():
+    build, args = os.path.realpath(sys.argv[1]), sys.argv[2:]
+    long = "--long" in args
+    wanted = [a for a in args if not a.startswith("--")]
+    suites = collect(build)
+    if "--list" in args:
+        for t in choose(suites, wanted):
+            print(t.label + (" (long)" if "long" in t.needs else ""))
+        return 0
+    chosen = choose(suites, wanted)
+
+    # Short, for the paths of sockets; on a disk, for what is large.
+    work = tempfile.mkdtemp(prefix="cfst.", dir=os.environ.get(
+        "TMPDIR", "/var/tmp"))
+    logs = os.path.join(build, "log")
+    shutil.rmtree(logs, ignore_errors=True)
+    os.makedirs(logs)
+    if os.geteuid() == 0:  # the clone's owner must be able to remove it
+        owner = os.stat(build)
+        os.chown(logs, owner.st_uid, owner.st_gid)
+    stage = os.path.join(build, "stage")
+    base_env = dict(
+        os.environ, LC_ALL="C.UTF-8", PYTHONDONTWRITEBYTECODE="1",
+        CLUSTERFS_BUILD=build, CLUSTERFS_STAGE=stage,
+        PATH="%s/bin:%s/sbin:%s:/usr/sbin:/sbin" % (stage, stage,
+                                                    os.environ["PATH"]))
+    base_env.setdefault("UBSAN_OPTIONS",
+                        "print_stacktrace=1:halt_on_error=1")
+    for v in ("CONFIG_DIR", "STATE_DIR", "RUN_DIR", "LOG_DIR", "PORT"):
+        base_env.pop("CLUSTERFS_" + v, None)
+
+    tally = Tally()
+    left = LeftOvers(work)
+
+    def execute(test, number):
+        d = os.path.join(work, str(number))
+        os.mkdir(d)
+        return test.run(dict(base_env, CLUSTERFS_TEST_DIR=d), d)
+
+    def finish(test, result):
+        log = os.path.join(logs, test.label.replace("/", "-") + ".log")
+        with open(log, "w") as f:
+            f.write(result.output)
+        test.count(tally, result, os.path.relpath(log))
+
+    def check(label):
+        for what in left.remove():
+            tally.fail(label, "left behind: " + what)
+
+    try:
+        runnable = []
+        for t in chosen:
+            why = why_not(t, long)
+            if why:
+                tally.skip(t.label, why)
+            else:
+                runnable.append(t)
+        together = [t for t in runnable if t.parallel]
+        alone = [t for t in runnable if not t.parallel]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = [(t, pool.submit(execute, t, i))
+                       for i, t in enumerate(together)]
+            for t, r in results:
+                finish(t, r.result())
+        if together:
+            check("programs")
+        for i, t in enumerate(alone, len(together)):
+            finish(t, execute(t, i))
+            check(t.label)
+    finally:
+        left.remove()
+        shutil.rmtree(work, ignore_errors=True)
+    return tally.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
