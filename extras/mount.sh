@@ -343,7 +343,8 @@ fi
 
 # umount(8) calls our umount helper only for a mount that is in libmount's own
 # table, and libmount enters one only if it has an option for user space.
-if [ -z "$nomtab" ] && [ "$(type_at "$mnt")" = fuse.clusterfs ]; then
+if [ -z "$nomtab" ] && [ "$(type_at "$mnt")" = fuse.clusterfs ] &&
+   ! grep -qsF " TARGET=$(escape_path "$mnt") " /run/mount/utab; then
     mount -i -f -t fuse.clusterfs -o _netdev "$spec" "$mnt" 2>/dev/null || :
 fi
 exit 0
