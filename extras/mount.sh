@@ -132,11 +132,12 @@ escape_path()
         sed -e 's/\\/\\134/g' -e 's/ /\\040/g' -e 's/	/\\011/g'
 }
 
-# The type of the file system that is mounted at $1, if one is.
-type_at()
+# Type and source, as mountinfo writes them, of what is mounted at $1.
+mount_at()
 {
     awk -v m="$(escape_path "$1" | sed 's/\\/\\\\/g')" '
-        { for (i = 7; i < NF && $i != "-"; i++); if ($5 == m) t = $(i + 1) }
+        { for (i = 7; i < NF && $i != "-"; i++)
+          if ($5 == m) t = $(i + 1) " " $(i + 2) }
         END { print t }' /proc/self/mountinfo
 }
 
@@ -293,7 +294,8 @@ if [ ! -d "$mnt" ]; then
 fi
 mnt=$(cd -P -- "$mnt" && pwd -P) || die 32 "$mnt: cannot enter it"
 
-mounted_here=$(type_at "$mnt")
+mounted_here=$(mount_at "$mnt")
+mounted_here=${mounted_here%% *}
 if [ -n "$remount" ]; then
     [ "$mounted_here" = fuse.clusterfs ] ||
         die 32 "$mnt: no clusterfs is mounted there, so no remount"
@@ -343,8 +345,10 @@ fi
 
 # umount(8) calls our umount helper only for a mount that is in libmount's own
 # table, and libmount enters one only if it has an option for user space.
-if [ -z "$nomtab" ] && [ "$(type_at "$mnt")" = fuse.clusterfs ] &&
-   ! grep -qsF " TARGET=$(escape_path "$mnt") " /run/mount/utab; then
-    mount -i -f -t fuse.clusterfs -o _netdev "$spec" "$mnt" 2>/dev/null || :
+m=$(mount_at "$mnt")
+source=${m#* }
+if [ -z "$nomtab" ] && [ "${m%% *}" = fuse.clusterfs ] &&
+   ! grep -qsF "SRC=$source TARGET=$(escape_path "$mnt") " /run/mount/utab; then
+    mount -i -f -t fuse.clusterfs -o _netdev "$source" "$mnt" 2>/dev/null || :
 fi
 exit 0
