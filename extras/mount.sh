@@ -136,7 +136,7 @@ escape_path()
 mount_at()
 {
     awk -v m="$(escape_path "$1" | sed 's/\\/\\\\/g')" '
-        { for (i = 7; i < NF && $i != "-"; i++)
+        { for (i = 7; i < NF && $i != "-"; i++);
           if ($5 == m) t = $(i + 1) " " $(i + 2) }
         END { print t }' /proc/self/mountinfo
 }
