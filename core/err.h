@@ -42,7 +42,8 @@ struct cfs_err {
 int cfs_err_set(struct cfs_err *err, int code, const char *fmt, ...)
     CFS_PRINTF(3, 4);
 
-/* Put "what: " before the message, as the error travels upward. */
+/* Put "what: " before the message, as the error travels upward. Returns its
+ * code; 0 when @err is NULL, so a caller that allows NULL returns its own. */
 int cfs_err_wrap(struct cfs_err *err, const char *fmt, ...) CFS_PRINTF(2, 3);
 
 /* The errno, positive, that an application sees for @code (negative). */
