@@ -43,6 +43,7 @@ struct cfs_call {
     uint32_t          uid;
     uint32_t          gid;
     uint32_t          pid;
+    void             *owner; /* the entry's own; NULL at the begin */
 };
 
 /* Memory for the call's life: zeroed, cannot fail. */

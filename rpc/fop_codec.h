@@ -16,19 +16,23 @@
 /* The body of @req, in @a. Cannot fail. */
 struct cfs_blob cfs_fop_pack(struct cfs_arena *a, const struct cfs_req *req);
 
+/* The buf among the inputs of @req, borrowed; zero where there is none. */
+struct cfs_buf cfs_fop_payload(const struct cfs_req *req);
+
 /* The request in @body and @payload; *ret, and what it points to, is in
  * @call's arena (payload is borrowed). */
 int cfs_fop_unpack(struct cfs_call *call, enum cfs_fop fop,
                    struct cfs_blob body, struct cfs_buf payload,
                    struct cfs_req **ret);
 
-/* The reply of a finished @req; *ret_payload is borrowed from it. */
+/* The reply of @req, finished with req->status; *ret_payload is borrowed from
+ * it. Outputs travel with status 0, and post always. */
 struct cfs_blob cfs_fop_pack_reply(struct cfs_arena *a,
                                    const struct cfs_req *req,
                                    struct cfs_buf *ret_payload);
 
-/* Outputs and post of @req from a reply. Outputs go to its call's arena;
- * a payload is kept by it. */
+/* Outputs and post of @req from a reply with req->status, which the caller has
+ * set. Outputs go to its call's arena; a payload is kept by it. */
 int cfs_fop_unpack_reply(struct cfs_req *req, struct cfs_blob body,
                          struct cfs_buf payload);
 

@@ -9,9 +9,9 @@
  *
  * Ownership  packed bytes, and the strings of an unpacked message, live in
  *            the arena. Nothing points into the bytes that were unpacked.
- * Limits     str: 4095 bytes; text and blob: MGMT_TEXT_MAX. A longer one is
- *            cut by pack, refused by unpack; whoever answers with a text
- *            that may be long checks first.
+ * Limits     str: MGMT_STR_MAX bytes; text: MGMT_TEXT_MAX; blob:
+ *            CFS_XATTR_MAX. A longer one is cut by pack, refused by unpack;
+ *            whoever answers with a text that may be long checks first.
  * Errors     -EBADMSG, with *ret untouched: not such a message, something
  *            missing, out of bounds, or with a NUL inside. Fuzzed.
  */

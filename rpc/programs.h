@@ -21,6 +21,7 @@ enum rpc_program_no {
     RPC_BRICK = 6,     /* mgmtd -> brickd, on the line that brickd opened */
     RPC_FOP = 7,       /* client -> brick */
     RPC_VIEW = 8,      /* daemon <-> mgmtd: who is in sync */
+    RPC_SESSION = 9,   /* client -> brick: before any operation */
 };
 
 #define RPC_DUMP_VERSION      1u
@@ -31,6 +32,7 @@ enum rpc_program_no {
 #define RPC_BRICK_VERSION     1u
 #define RPC_FOP_VERSION       1u
 #define RPC_VIEW_VERSION      1u
+#define RPC_SESSION_VERSION   1u
 
 /* Procedures. Bodies in brackets are of mgmt.def: request -> reply. */
 
@@ -69,6 +71,10 @@ enum rpc_brick_proc {
     RPC_BRICK_STATEDUMP = 6,     /* -> statedump_reply */
     RPC_BRICK_PROFILE = 7,       /* profile -> profile_reply */
     RPC_BRICK_PROCS = 8,
+};
+
+enum rpc_session_proc {
+    RPC_SESSION_HELLO = 1, /* hello */
 };
 
 /* An operation's procedure number in program FOP, which stays the same
@@ -118,5 +124,6 @@ extern const struct rpc_program rpc_to_cli;
 extern const struct rpc_program rpc_to_brick;
 extern const struct rpc_program rpc_to_fop;
 extern const struct rpc_program rpc_to_view;
+extern const struct rpc_program rpc_to_session;
 
 #endif
