@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.h - the configuration store: small JSON records under ordered keys,
+ * changed only by transactions. What all nodes must agree on is in here:
+ * volumes, bricks, views. Nothing that uses it knows which engine is behind.
+ *
+ * A transaction says: if these keys are still as I read them, put and delete
+ * these. It happens as a whole or not at all (-CFS_E_CONFLICT).
+ *
+ * Shapes     key: 1..STORE_KEY_MAX bytes of printable ASCII without blanks,
+ *            ordered as bytes. Value: a JSON object, as text at most
+ *            STORE_VALUE_MAX bytes. A transaction: at most STORE_OPS_MAX
+ *            comparisons and as many operations, each key at most once.
+ * Revision   grows by one with each transaction that changes something. A
+ *            record's token is the revision that last changed it; it is
+ *            opaque and good within one lineage.
+ * Lineage    the number of the store's life: see docs/management.md.
+ * Reads      come from this node's copy, at once. store_current() waits until
+ *            the copy is as new as the authority; with the embedded engine
+ *            it always is.
+ * Durable    a transaction is answered when it is durable, and when the copy
+ *            on this node shows it: who made it sees it.
+ * Damage     each record carries a checksum over key, token and value. A
+ *            record that does not match is -CFS_E_CHECKSUM, and the message
+ *            names its key; it is never returned as a value.
+ * Order      after a commit its watchers run, then its done(), both from the
+ *            loop, in order of revision.
+ * Ownership  values given are borrowed; values returned (json_t) become the
+ *            caller's, to json_decref().
+ *
+ * Read, change, write: take the object that a read returned, set the fields
+ * that you know, put it. What a newer version wrote beside them survives.
+ */
+#ifndef CFS_MGMTD_STORE_H
+#define CFS_MGMTD_STORE_H
+
+#include <jansson.h>
+
+#include "core/log.h"
+#include "core/loop.h"
+
+#define STORE_KEY_MAX   512u
+#define STORE_VALUE_MAX (256u * 1024u)
+#define STORE_OPS_MAX   120u
+
+struct store;
+struct store_txn;
+
+/* The embedded engine: an SQLite file in @dir, which is locked, so that two
+ * daemons never share it. Made when missing, with lineage 1.
+ * Errors: -EBUSY (locked; err says by whom), -CFS_E_CHECKSUM, -CFS_E_CORRUPT,
+ * -EPROTONOSUPPORT (made by a newer version), -errno. */
+int store_open_sqlite(struct cfs_loop *loop, struct cfs_log *log,
+                      const char *dir, struct store **ret,
+                      struct cfs_err *err);
+
+/* Waits for the transaction that is on its way, if any; of those behind it
+ * some may be dropped without done(). NULL is fine. */
+void store_close(struct store *s);
+
+uint64_t    store_lineage(const struct store *s);
+uint64_t    store_revision(const struct store *s);
+const char *store_engine_name(const struct store *s); /* "sqlite" */
+
+/* -ENOENT, -CFS_E_CHECKSUM. @ret_token may be NULL. */
+int store_get(struct store *s, const char *key, json_t **ret,
+              uint64_t *ret_token, struct cfs_err *err);
+
+/* Each record whose key starts with @prefix, in order of keys. @each borrows
+ * @value; it must not commit from inside; a negative result ends the walk and
+ * is returned. */
+typedef int store_each(void *arg, const char *key, json_t *value,
+                       uint64_t token, struct cfs_err *err);
+int store_range(struct store *s, const char *prefix, store_each *each,
+                void *arg, struct cfs_err *err);
+
+/* -- transactions ------------------------------------------------------- */
+
+struct store_txn *store_txn_new(void);
+void              store_txn_free(struct store_txn *t); /* unless committed */
+
+void store_txn_if(struct store_txn *t, const char *key, uint64_t token);
+void store_txn_if_absent(struct store_txn *t, const char *key);
+void store_txn_put(struct store_txn *t, const char *key, json_t *value);
+void store_txn_delete(struct store_txn *t, const char *key);
+void store_txn_delete_prefix(struct store_txn *t, const char *prefix);
+
+/* Takes @t over. @done runs once, from the loop, never from inside:
+ * @status 0, -CFS_E_CONFLICT, -EINVAL or -E2BIG (against the shapes above),
+ * or the engine's error; @err has the words. */
+typedef void store_done(void *arg, int status, const struct cfs_err *err);
+void store_commit(struct store *s, struct store_txn *t, store_done *done,
+                  void *arg);
+
+/* @done once this node's copy is as new as the authority is now. */
+void store_current(struct store *s, store_done *done, void *arg);
+
+/* -- watching ----------------------------------------------------------- */
+
+/* Called for each changed record whose key starts with @prefix. @value is
+ * NULL when it was deleted. The owner keeps the struct until unwatch. */
+struct store_watch {
+    struct cfs_list link;
+    const char     *prefix;
+    void (*changed)(struct store_watch *w, const char *key, json_t *value,
+                    uint64_t token);
+};
+void store_watch(struct store *s, struct store_watch *w);
+void store_unwatch(struct store_watch *w);
+
+#endif
