@@ -44,5 +44,4 @@ for p in /proc/[0-9]*; do
     if [ "${dir:-/run/clusterfs}" = "$run_dir" ]; then
         echo "$pid"
     fi
-done 2>/dev/null
-exit 0
+done 2>/dev/null | sort -n

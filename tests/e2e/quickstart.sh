@@ -4,41 +4,27 @@
 # up again with the data still there, and gone.
 
 set -u
-top=$(cd "$(dirname "$0")/../.." && pwd -P)
-dir=$CLUSTERFS_TEST_DIR/q
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+dir=$base/q
 mnt=$dir/mnt
+base=$dir # what pids looks at
 
 quickstart() {
     "$top/extras/quickstart.sh" --dir "$dir" "$@"
 }
 
-# t NAME COMMAND...
-t() {
-    local name=$1 out
-
-    shift
-    if out=$("$@" 2>&1); then
-        echo "ok - $name"
-    else
-        echo "not ok - $name"
-        printf '%s\n' "$out" | sed 's/^/# /'
-    fi
-}
-
 is_mounted() { mountpoint -q "$mnt"; }
-is_gone() { ! mountpoint -q "$mnt" && [ -z "$(procs)" ]; }
-procs() { "$top/extras/procs.sh" "$dir/run"; }
-count_is() { [ "$(printf '%s\n' "$2" | grep -c .)" = "$1" ]; }
-bricks() { "$top/extras/procs.sh" "$dir/run" brickd; }
+is_gone() { ! mountpoint -q "$mnt" && [ -z "$(pids)" ]; }
 
 t "one command mounts a volume" quickstart
 t "it is a mount" is_mounted
-t "three bricks serve it" count_is 3 "$(bricks)"
+t "three bricks serve it" count_is 3 brickd
 t "files can be copied onto it" cp -r "$top/extras" "$mnt/"
 t "and are what they were" diff -r "$top/extras" "$mnt/extras"
-before=$(procs)
+before=$(pids)
 t "running it again is harmless" quickstart
-t "and starts nothing anew" [ "$before" = "$(procs)" ]
+t "and starts nothing anew" [ "$before" = "$(pids)" ]
 t "--stop takes it down" quickstart --stop
 t "nothing of it runs or is mounted" is_gone
 t "--stop again is harmless" quickstart --stop
