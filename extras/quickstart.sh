@@ -233,7 +233,7 @@ create_volume() {
     local host size out
 
     [ -z "$(volume_state)" ] || return 0
-    host=$(uname -n)
+    host=localhost
     size=$(brick_size)
     say "Creating volume $volume: 3 replicas of $size, sparse, in $dir/bricks"
     out=$(cfs "$cli" volume create "$volume" replica 3 \

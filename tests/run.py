@@ -8,13 +8,13 @@ is a folder of tests/ with scripts: *.sh and test_*.py (pytest).
 
 A script may print TAP lines (`ok - name`, `not ok - name`, `ok - name # SKIP
 why`), each of which counts; if it prints none, it is one test by itself: exit
-status 0 passed, 77 skipped (its last line is the reason), else failed. Unless a
-line `# needs: ...` says otherwise (root, fuse, long; or nothing), a script needs
-root and fuse. It finds in its environment:
+status 0 passed, 77 skipped (its last line is the reason), else failed. A line
+`# needs: ...` says what must be there (root, fuse), or that it takes long (long).
+A script finds in its environment:
 
-    CLUSTERFS_STAGE     where the programs are (bin, sbin; both are in PATH)
-    CLUSTERFS_BUILD     the build folder
-    CLUSTERFS_TEST_DIR  a new, empty directory for whatever it makes
+    CLUSTERFS_PREFIX     where the programs are (bin, sbin; both are in PATH)
+    CLUSTERFS_BUILD      the build folder
+    CLUSTERFS_TEST_WORK  a new, empty directory for whatever it makes
 """
 
 import concurrent.futures
@@ -30,7 +30,7 @@ import time
 import xml.etree.ElementTree as xml
 
 TESTS = os.path.dirname(os.path.realpath(__file__))
-SCRIPT_TIMEOUT = 900
+SCRIPT_TIMEOUT = 1800  # s, for all tests in a file
 
 
 class Tally:
@@ -265,7 +265,7 @@ class Script:
         self.path = os.path.join(TESTS, suite, name)
         with open(self.path) as f:
             m = re.search(r"^# needs: *(.*)$", f.read(), re.MULTILINE)
-        self.needs = set(m[1].split()) if m else {"root", "fuse"}
+        self.needs = set(m[1].split()) if m else set()
 
     def run(self, env, work):
         if not self.path.endswith(".py"):
@@ -393,7 +393,7 @@ def main():
     stage = os.path.join(build, "stage")
     base_env = dict(
         os.environ, LC_ALL="C.UTF-8", PYTHONDONTWRITEBYTECODE="1",
-        CLUSTERFS_BUILD=build, CLUSTERFS_STAGE=stage,
+        CLUSTERFS_BUILD=build, CLUSTERFS_PREFIX=stage,
         PATH="%s/bin:%s/sbin:%s:/usr/sbin:/sbin" % (stage, stage,
                                                     os.environ["PATH"]))
     base_env.setdefault("UBSAN_OPTIONS",
@@ -407,7 +407,7 @@ def main():
     def execute(test, number):
         d = os.path.join(work, str(number))
         os.mkdir(d)
-        return test.run(dict(base_env, CLUSTERFS_TEST_DIR=d), d)
+        return test.run(dict(base_env, CLUSTERFS_TEST_WORK=d), d)
 
     def finish(test, result):
         log = os.path.join(logs, test.label.replace("/", "-") + ".log")

@@ -1,25 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
+# needs: root fuse
 #
 # The first of the two commands: from a clone to a mounted volume, again, down,
 # up again with the data still there, and gone.
 
 set -u
-# shellcheck source=tests/e2e/lib.sh
-. "$(dirname "$0")/lib.sh"
-dir=$base/q
+top=$(cd "$(dirname "$0")/../.." && pwd -P)
+dir=$CLUSTERFS_TEST_WORK/q
 mnt=$dir/mnt
-base=$dir # what pids looks at
 
-quickstart() {
-    "$top/extras/quickstart.sh" --dir "$dir" "$@"
+quickstart() { "$top/extras/quickstart.sh" --dir "$dir" "$@"; }
+pids() { "$top/extras/procs.sh" "$dir/run" "$@"; }
+
+# t NAME COMMAND...: one test, passed if the command succeeds.
+t() {
+    local name=$1 out
+
+    shift
+    if out=$("$@" 2>&1); then
+        echo "ok - $name"
+    else
+        echo "not ok - $name"
+        printf '%s\n' "$out" | sed 's/^/# /'
+    fi
 }
 
+bricks_run() { [ "$(pids brickd | grep -c .)" = 3 ]; }
 is_mounted() { mountpoint -q "$mnt"; }
 is_gone() { ! mountpoint -q "$mnt" && [ -z "$(pids)" ]; }
 
 t "one command mounts a volume" quickstart
 t "it is a mount" is_mounted
-t "three bricks serve it" count_is 3 brickd
+t "three bricks serve it" bricks_run
 t "files can be copied onto it" cp -r "$top/extras" "$mnt/"
 t "and are what they were" diff -r "$top/extras" "$mnt/extras"
 before=$(pids)

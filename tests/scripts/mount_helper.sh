@@ -5,13 +5,13 @@
 # how it was called.
 
 set -u
-mount=$CLUSTERFS_STAGE/sbin/mount.clusterfs
-mnt="$CLUSTERFS_TEST_DIR/a mount point"
+mount=$CLUSTERFS_PREFIX/sbin/mount.clusterfs
+mnt="$CLUSTERFS_TEST_WORK/a mount point"
 mkdir "$mnt"
 unset CLUSTERFS_RUN_DIR CLUSTERFS_PORT
 
 # FAIL names a message to fail with.
-cat >"$CLUSTERFS_TEST_DIR/client" <<'EOT'
+cat >"$CLUSTERFS_TEST_WORK/client" <<'EOT'
 #!/bin/sh
 if [ -n "${FAIL:-}" ]; then
     echo "clusterfs-client: $FAIL" >&2
@@ -19,8 +19,8 @@ if [ -n "${FAIL:-}" ]; then
 fi
 for a; do printf '%s|' "$a"; done
 EOT
-chmod +x "$CLUSTERFS_TEST_DIR/client"
-export CLUSTERFS_CLIENT=$CLUSTERFS_TEST_DIR/client
+chmod +x "$CLUSTERFS_TEST_WORK/client"
+export CLUSTERFS_CLIENT=$CLUSTERFS_TEST_WORK/client
 
 # t NAME STATUS PATTERN ARG...: the whole output must match the pattern.
 t() {
@@ -81,7 +81,7 @@ t "a folder of a volume" 1 "*'demo/a' is no name*" h:/demo/a "$mnt"
 t "no host before the colon" 1 "*no host*" :/demo "$mnt"
 t "a mount point that is not there" 32 "*No such file*" demo "$mnt/none"
 t "a mount point that is a file" 32 "*not a directory*" \
-    demo "$CLUSTERFS_TEST_DIR/client"
+    demo "$CLUSTERFS_TEST_WORK/client"
 t "no arguments" 1 "Usage:*"
 FAIL="volume 'demo' is stopped" \
     t "the client's reason is shown" 32 \
