@@ -217,6 +217,13 @@ struct cfs_inode *cfs_inode_ref(struct cfs_inode *i)
     return i;
 }
 
+struct cfs_inode *cfs_inode_parent(const struct cfs_inode *i)
+{
+    if (cfs_list_empty(&i->names))
+        return NULL;
+    return cfs_list_entry(i->names.next, struct cfs_dentry, of_inode)->dir;
+}
+
 /* After a reference went. */
 static bool inode_settle(struct cfs_itable *t, struct cfs_inode *i,
                          struct cfs_gfid *ret_gfid)

@@ -37,6 +37,9 @@ struct cfs_inode *cfs_inode_get(struct cfs_itable *t, struct cfs_gfid g,
                                 uint32_t mode);
 struct cfs_inode *cfs_inode_ref(struct cfs_inode *i);
 
+/* A directory that has a name of @i, or NULL: none is known. */
+struct cfs_inode *cfs_inode_parent(const struct cfs_inode *i);
+
 /* Drop a reference / @n lookups. true: nobody refers to it any more, and it
  * was unlinked: the caller purges it (its gfid is *ret_gfid). */
 bool cfs_inode_unref(struct cfs_itable *t, struct cfs_inode *i,

@@ -69,6 +69,8 @@ void cfs_notify_up(struct cfs_xl *xl, struct cfs_event ev)
 {
     struct cfs_graph *g = xl->graph;
 
+    if (ev.type == CFS_EV_CHILD_UP || ev.type == CFS_EV_CHILD_DOWN)
+        xl->up = ev.type == CFS_EV_CHILD_UP;
     ev.from = xl;
     for (unsigned i = 0; i < xl->n_parent; i++)
         deliver(xl->parent[i], &ev);
