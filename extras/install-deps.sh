@@ -11,7 +11,7 @@
 # Without root it fails and says which command root has to run.
 
 deps_build=(gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libuv1-dev
-            libprotobuf-c-dev protobuf-c-compiler protobuf-compiler liblz4-dev
+            libprotobuf-c-dev protobuf-c-compiler liblz4-dev
             libcmocka-dev libsqlite3-dev libcurl4-openssl-dev libjansson-dev
             libssl-dev libxxhash-dev libblkid-dev libmount-dev uuid-dev)
 deps_run=(fuse3 mount util-linux psmisc procps)
@@ -23,8 +23,8 @@ deps_elsewhere() {
     cat >&2 <<'EOT'
 clusterfs needs, by what they provide:
   to build   a C compiler (gcc 10 or clang 12 and newer) and the C library's
-             headers, meson 1.0 or newer, ninja, pkg-config, protoc,
-             protoc-gen-c; and, with their headers: libfuse 3.14 or newer,
+             headers, meson 1.0 or newer, ninja, pkg-config, protoc-c;
+             and, with their headers: libfuse 3.14 or newer,
              libuv 1.44, protobuf-c 1.3, lz4, sqlite 3, libcurl, jansson,
              openssl 3, xxhash, libblkid, libmount, libuuid, cmocka
   to run     fusermount3 and a kernel with fuse; umount, mount (util-linux);

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # needs: root fuse
 #
@@ -31,6 +32,7 @@ is_gone() { ! mountpoint -q "$mnt" && [ -z "$(pids)" ]; }
 
 t "one command mounts a volume" quickstart
 t "it is a mount" is_mounted
+is_mounted || exit 1
 t "three bricks serve it" bricks_run
 t "files can be copied onto it" cp -r "$top/extras" "$mnt/"
 t "and are what they were" diff -r "$top/extras" "$mnt/extras"
