@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* view_core.c - see view_core.h for the rules. */
+#include "mgmtd/view_core.h"
+
+const char *vc_out_str(enum vc_out out)
+{
+    switch (out) {
+    case VC_OUT_NOT:
+        break;
+    case VC_OUT_ENDED:
+        return "its process ended while others went on";
+    case VC_OUT_RESTARTED:
+        return "it was restarted while others went on";
+    case VC_OUT_POISONED:
+        return "its storage failed";
+    case VC_OUT_DIFFERS:
+        return "it differed from the others after a client's death";
+    case VC_OUT_UNCLEAN:
+        return "it was not stopped cleanly, and another brick serves";
+    case VC_OUT_MISSING:
+        return "it did not come back when the others did";
+    case VC_OUT_REPLACED:
+        return "it came back as an older copy or wiped";
+    }
+    return "";
+}
+
+static int index_of(const struct vc_set *set, struct cfs_uuid id)
+{
+    for (unsigned i = 0; i < set->n; i++)
+        if (cfs_uuid_eq(set->brick[i].id, id))
+            return (int)i;
+    return -1;
+}
+
+static bool knows(const struct vc_brick *b, const struct cfs_view *v)
+{
+    return b->view_epoch == v->epoch && cfs_uuid_eq(b->view_id, v->id);
+}
+
+static void new_view(struct vc_decision *d, const struct vc_set *set,
+                     const char *why)
+{
+    d->verdict = VC_NEW;
+    d->why = why;
+    d->view = (struct cfs_view){
+        .set = set->view->set,
+        .epoch = set->view->epoch + 1,
+    };
+}
+
+static void add_member(struct vc_decision *d, const struct vc_brick *b,
+                       uint64_t incarnation)
+{
+    d->view.m[d->view.n_sync++] =
+        (struct cfs_member){.brick = b->id, .incarnation = incarnation};
+}
+
+/* -- rule 3 ------------------------------------------------------------- */
+
+static void decide_first(const struct vc_set *set, struct vc_decision *d)
+{
+    for (unsigned i = 0; i < set->n; i++)
+        if (!set->brick[i].here || set->brick[i].poisoned) {
+            d->verdict = VC_WAIT;
+            d->why = "the first start waits for all bricks";
+            return;
+        }
+    new_view(d, set, "first start: all bricks are new");
+    for (unsigned i = 0; i < set->n; i++)
+        add_member(d, &set->brick[i], set->brick[i].incarnation);
+}
+
+/* -- rules 4 and 5 ------------------------------------------------------ */
+
+enum status { SERVING, LOST, UNKNOWN };
+
+/* How it stands with member @m of the view; *ret_out: if lost, why. */
+static enum status status_of(const struct vc_brick *b,
+                             const struct cfs_member *m, enum vc_out *ret_out)
+{
+    *ret_out = VC_OUT_NOT;
+    if (b->differs)
+        *ret_out = VC_OUT_DIFFERS;
+    else if (b->here && b->incarnation != m->incarnation)
+        *ret_out = VC_OUT_RESTARTED;
+    else if (b->here && b->poisoned)
+        *ret_out = VC_OUT_POISONED;
+    else if (!b->here && b->ended)
+        *ret_out = VC_OUT_ENDED;
+    if (*ret_out != VC_OUT_NOT)
+        return LOST;
+    return b->here ? SERVING : UNKNOWN;
+}
+
+static void decide_without_lost(const struct vc_set *set,
+                                struct vc_decision *d)
+{
+    const struct cfs_view *v = set->view;
+
+    new_view(d, set, "a member was lost");
+    for (unsigned k = 0; k < v->n_sync; k++) {
+        int i = index_of(set, v->m[k].brick);
+        enum vc_out out;
+
+        if (i < 0)
+            continue;
+        if (status_of(&set->brick[i], &v->m[k], &out) == LOST)
+            d->out[i] = out;
+        else
+            add_member(d, &set->brick[i], v->m[k].incarnation);
+    }
+}
+
+/* -- rules 6 to 8 ------------------------------------------------------- */
+
+enum back { NOT_BACK, BACK, BACK_CLEAN, COMING, OLD };
+
+static enum back back_of(const struct vc_set *set, const struct vc_brick *b,
+                         const struct cfs_member *m)
+{
+    if (!b->here)
+        return b->hopeless ? NOT_BACK : COMING;
+    if (b->incarnation <= m->incarnation && !b->poisoned && !b->differs)
+        return OLD;
+    if (b->view_epoch == 0 && set->view->epoch > 1)
+        return OLD;
+    if (b->poisoned || b->differs)
+        return NOT_BACK;
+    return b->clean && knows(b, set->view) ? BACK_CLEAN : BACK;
+}
+
+/* Rule 7, its last sentence. */
+static bool nobody_was_told(const struct vc_set *set)
+{
+    if (set->view->epoch != 1)
+        return false;
+    for (unsigned k = 0; k < set->view->n_sync; k++) {
+        int i = index_of(set, set->view->m[k].brick);
+
+        if (i < 0 || !set->brick[i].here || set->brick[i].poisoned ||
+            set->brick[i].view_epoch != 0)
+            return false;
+    }
+    return true;
+}
+
+static enum vc_out out_of(enum back back, const struct vc_brick *b)
+{
+    switch (back) {
+    case OLD:
+        return VC_OUT_REPLACED;
+    case BACK:
+    case BACK_CLEAN:
+        return VC_OUT_UNCLEAN;
+    case COMING:
+    case NOT_BACK:
+        break;
+    }
+    if (b->differs)
+        return VC_OUT_DIFFERS;
+    return b->here && b->poisoned ? VC_OUT_POISONED : VC_OUT_MISSING;
+}
+
+/* The one that serves alone: the first that knows the present view, else the
+ * first. */
+static int lone(const struct vc_set *set, const enum back back[CFS_SET_MAX])
+{
+    const struct cfs_view *v = set->view;
+    int first = -1;
+
+    for (unsigned k = 0; k < v->n_sync; k++) {
+        int i = index_of(set, v->m[k].brick);
+
+        if (i < 0 || back[i] != BACK)
+            continue;
+        if (knows(&set->brick[i], v))
+            return i;
+        if (first < 0)
+            first = i;
+    }
+    return first;
+}
+
+static void form_again(const struct vc_set *set, const enum back back[],
+                       bool all, bool clean, struct vc_decision *d)
+{
+    const struct cfs_view *v = set->view;
+    int alone = all || clean ? -1 : lone(set, back);
+
+    new_view(d, set, alone < 0 ? "all members were restarted, and had stopped "
+                                 "cleanly"
+                               : "all members were restarted, and none had "
+                                 "stopped cleanly: the first one serves");
+    for (unsigned k = 0; k < v->n_sync; k++) {
+        int i = index_of(set, v->m[k].brick);
+
+        if (i < 0)
+            continue;
+        if (all || (clean ? back[i] == BACK_CLEAN : i == alone))
+            add_member(d, &set->brick[i], set->brick[i].incarnation);
+        else
+            d->out[i] = out_of(back[i], &set->brick[i]);
+    }
+}
+
+static void decide_again(const struct vc_set *set, struct vc_decision *d)
+{
+    const struct cfs_view *v = set->view;
+    enum back back[CFS_SET_MAX] = {0};
+    unsigned coming = 0, clean = 0, unclean = 0;
+
+    for (unsigned k = 0; k < v->n_sync; k++) {
+        int i = index_of(set, v->m[k].brick);
+
+        if (i < 0)
+            continue;
+        back[i] = back_of(set, &set->brick[i], &v->m[k]);
+        coming += back[i] == COMING;
+        clean += back[i] == BACK_CLEAN;
+        unclean += back[i] == BACK;
+    }
+    if (clean + unclean == 0) {
+        d->verdict = VC_WAIT;
+        d->why = "no member of the last view is back";
+    } else if (coming > 0 && !set->waited) {
+        d->verdict = VC_WAIT;
+        d->why = "members of the last view are still to come back";
+    } else {
+        form_again(set, back, nobody_was_told(set), clean > 0, d);
+    }
+}
+
+/* -- the decision ------------------------------------------------------- */
+
+void vc_decide(const struct vc_set *set, struct vc_decision *ret)
+{
+    const struct cfs_view *v = set->view;
+    unsigned n[3] = {0};
+
+    *ret = (struct vc_decision){.verdict = VC_KEEP, .why = ""};
+    if (!set->active)
+        return;
+    for (unsigned i = 0; i < set->n; i++)
+        if (set->brick[i].here && set->brick[i].foreign) {
+            ret->verdict = VC_HOLD;
+            ret->about = i;
+            ret->why = "a brick remembers a view that the configuration "
+                       "never had";
+            return;
+        }
+    if (v->epoch == 0) {
+        decide_first(set, ret);
+        return;
+    }
+    for (unsigned k = 0; k < v->n_sync; k++) {
+        int i = index_of(set, v->m[k].brick);
+        enum vc_out out;
+
+        n[i < 0 ? LOST : status_of(&set->brick[i], &v->m[k], &out)]++;
+    }
+    if (n[LOST] == 0)
+        return;
+    if (n[SERVING] > 0)
+        decide_without_lost(set, ret);
+    else
+        decide_again(set, ret);
+}

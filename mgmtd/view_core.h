@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* view_core.h - who holds a current copy: the decision, without any I/O.
+ *
+ * Given the set's view, and what this mgmtd knows of each brick, vc_decide()
+ * says whether a new view is due, and which. mgmtd/view.c commits what it
+ * says and asks again at every event.
+ *
+ * The rules, by number (tests name them):
+ *
+ *  1  Nothing is decided for a volume that is not started, or is stopping.
+ *  2  A brick that remembers a view which the store's history does not have
+ *     stops all decisions for its set, until an operator has looked: the
+ *     configuration, or the brick, is not the one it was.
+ *  3  The first view: every brick of the set, once all are there and new.
+ *  4  A member is lost when its process ended, when it is there in another
+ *     incarnation, when it says that it is poisoned, or when it differs from
+ *     the master after a client's death. While another member serves, in the
+ *     incarnation that the view names, the next view is without the lost.
+ *  5  A member of which nothing is known (its process runs, it has not signed
+ *     in yet) stays.
+ *  6  When no member serves any more, the view is formed again from members
+ *     that are back. By I1 each of them has every acknowledged change, after
+ *     a power cut every fsynced one. All are waited for, except those that
+ *     are known not to come, and nobody longer than the grace period.
+ *  7  Of those that are back, all that stopped cleanly in this very view are
+ *     equal, and in sync again. If there is none, the first one in order
+ *     serves alone. A member that nobody has told of the view, because the
+ *     set ended right after its first view was decided, counts as clean when
+ *     all members are like that.
+ *  8  A brick that is back with a lower incarnation than the view names, or
+ *     that remembers no view, is an old copy or a wiped one: it is not
+ *     "back".
+ *  9  Bricks that are in no list are out, and stay out until they are healed.
+ */
+#ifndef CFS_MGMTD_VIEW_CORE_H
+#define CFS_MGMTD_VIEW_CORE_H
+
+#include "core/fop.h"
+
+/* One brick of the set, in the volume's order. */
+struct vc_brick {
+    struct cfs_uuid id;
+    bool            here;     /* signed in; what follows is what it said */
+    uint64_t        incarnation;
+    bool            clean;    /* before this start it was stopped cleanly */
+    bool            poisoned;
+    uint64_t        view_epoch; /* the newest view that it knows; 0: none */
+    struct cfs_uuid view_id;
+    bool            foreign;  /* that view is not in the store's history */
+    /* What this mgmtd found out. */
+    bool            ended;    /* not here: its process is known to be gone */
+    bool            hopeless; /* not here: nobody tries to start it again */
+    bool            differs;  /* from the master, after a client's death */
+};
+
+struct vc_set {
+    const struct cfs_view *view; /* epoch 0: none yet */
+    bool                   active;
+    bool                   waited; /* the grace period is over */
+    unsigned               n;
+    struct vc_brick        brick[CFS_SET_MAX];
+};
+
+enum vc_verdict {
+    VC_KEEP, /* nothing to do */
+    VC_WAIT, /* for bricks; ask again at the end of the grace period */
+    VC_NEW,
+    VC_HOLD, /* rule 2 */
+};
+
+/* Why a brick is not in the next view. */
+enum vc_out {
+    VC_OUT_NOT, /* it is, or was not in the last one either */
+    VC_OUT_ENDED,
+    VC_OUT_RESTARTED,
+    VC_OUT_POISONED,
+    VC_OUT_DIFFERS,
+    VC_OUT_UNCLEAN,  /* another one serves alone, or was stopped cleanly */
+    VC_OUT_MISSING,  /* did not come back in time */
+    VC_OUT_REPLACED, /* an older copy, or wiped */
+};
+
+struct vc_decision {
+    enum vc_verdict verdict;
+    struct cfs_view view; /* VC_NEW: all but id and lineage */
+    enum vc_out     out[CFS_SET_MAX];
+    unsigned        about;  /* VC_HOLD: index of the brick */
+    const char     *why; /* one line for people; static */
+};
+
+void vc_decide(const struct vc_set *set, struct vc_decision *ret);
+
+const char *vc_out_str(enum vc_out out);
+
+#endif
