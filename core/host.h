@@ -7,6 +7,9 @@
  * the child says cfs_host_ready() (parent exits 0), cfs_host_fail() (parent
  * prints the message, exits 1), or dies (parent says so, with the log to
  * read). The caller then builds its graph or server and runs the loop.
+ * In the background stdout and stderr are the log (or nothing, without one),
+ * and the working directory becomes / at cfs_host_ready(). In the foreground
+ * cfs_host_fail() prints, and cfs_host_ready() tells systemd, if it asked.
  *
  * Signals    TERM, INT -> on_stop, once; a second one within 10 s is ignored.
  *            HUP -> log reopened. USR1 -> statedump to
@@ -47,6 +50,10 @@ struct cfs_host_spec {
     const char           *about;   /* one line */
     const struct cfs_arg *args;    /* ends with a NULL name; may be NULL */
     bool                  own_log; /* default log: LOG_DIR/program.log */
+    bool                  own_pid; /* default pid file: RUN_DIR/program.pid */
+    /* NULL, or the default log's name in LOG_DIR, malloc'ed, once arguments
+     * are known ("bricks/a.log"); NULL from it: as if it were not there. */
+    char *(*log_name)(struct cfs_host *h);
     void (*on_stop)(struct cfs_host *h);
     void (*on_dump)(struct cfs_host *h, struct cfs_dump *d);
     void *owner;
@@ -85,6 +92,11 @@ void cfs_host_fini(struct cfs_host *h);
 /* The directories alone, from the environment, for short-lived tools. */
 int  cfs_dirs_default(struct cfs_dirs *ret);
 void cfs_dirs_free(struct cfs_dirs *d);
+
+/* @path as seen from /; malloc'ed, NULL when there is no memory. */
+char *cfs_path_absolute(const char *path);
+/* Make @path, with @mode, and what is missing above it (0755). */
+int cfs_mkdirs(const char *path, mode_t mode);
 
 /* This node's name (hostname up to CFS_NODE_MAX - 1 bytes). */
 const char *cfs_node_name(void);
