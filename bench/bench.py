@@ -450,7 +450,7 @@ def machine():
         "cpus": os.cpu_count(),
         "memory_mib": os.sysconf("SC_PAGE_SIZE")
         * os.sysconf("SC_PHYS_PAGES") >> 20,
-        "filesystem": first_line(["stat", "-f", "-c", "%T", WORK]),
+        "filesystem": first_line(["findmnt", "-n", "-o", "FSTYPE", "-T", WORK]),
         "glusterfs": first_line(["glusterfs", "--version"]),
         "clusterfs": first_line(["git", "-c", "safe.directory=*", "-C", TOP,
                                  "describe", "--always", "--dirty"]),
