@@ -211,10 +211,15 @@ start_mgmtd() {
 
 # ------------------------------------------------------------------ volume
 
+# Print the volume's state (created, started, stopped); nothing: no such volume.
 volume_state() {
-    cfs "$cli" volume info "$volume" --json 2>/dev/null |
-        sed -n 's/.*"state"[[:space:]]*:[[:space:]]*"\([a-z]*\)".*/\1/p' |
-        head -n 1
+    cfs "$cli" volume info "$volume" --json 2>/dev/null </dev/null |
+        python3 -c '
+import json, sys
+volume = json.load(sys.stdin)
+if isinstance(volume, list):
+    volume = volume[0]
+print(volume["state"])' 2>/dev/null
 }
 
 # A brick of 10 GiB is nothing until it is used, but never promise more than
