@@ -481,6 +481,7 @@ struct cfs_call *cfs_call_begin(struct cfs_graph *g)
         cfs_arena_init(&slot->call.arena);
     }
     slot->call.uid = slot->call.gid = slot->call.pid = 0;
+    slot->call.owner = NULL;
     g->calls++;
     return &slot->call;
 }
