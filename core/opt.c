@@ -9,7 +9,7 @@
 /* One parsed value, before it is stored. */
 struct value {
     uint64_t        num; /* all but the two below */
-    const char     *str; /* borrowed; may be NULL */
+    char           *str; /* malloc'ed; NULL: unset */
     struct cfs_uuid uuid;
 };
 
@@ -307,8 +307,8 @@ static int parse_text(const struct cfs_opt *o, const char *text,
     case CFS_OPT_MS:
         return cfs_parse_ms(text, &ret->num);
     case CFS_OPT_STR:
-        ret->str = text;
-        return 0;
+        ret->str = strdup(text);
+        return ret->str ? 0 : -ENOMEM;
     case CFS_OPT_ENUM:
         return parse_enum(text, o->words, &ret->num);
     case CFS_OPT_UUID:
@@ -337,6 +337,8 @@ static int parse_value(const struct cfs_opt *o, const char *text,
         return 0;
     }
     rc = parse_text(o, text, &v);
+    if (rc == -ENOMEM)
+        return cfs_err_set(err, rc, "%s: out of memory", who);
     if (rc == -ERANGE)
         return cfs_err_set(err, -EINVAL, "%s: %s = %s: too large", who,
                            o->name, text);
@@ -398,11 +400,10 @@ static bool is_set_to(const struct cfs_opt *o, const void *priv,
     }
 }
 
-/* -ENOMEM, for strings. */
-static int store(const struct cfs_opt *o, void *priv, const struct value *v)
+/* Cannot fail. Takes over a string. */
+static void store(const struct cfs_opt *o, void *priv, struct value *v)
 {
     void *at = field(o, priv);
-    char *copy = NULL;
 
     switch (o->type) {
     case CFS_OPT_BOOL:
@@ -418,16 +419,14 @@ static int store(const struct cfs_opt *o, void *priv, const struct value *v)
         *(uint64_t *)at = v->num;
         break;
     case CFS_OPT_STR:
-        if (v->str && !(copy = strdup(v->str)))
-            return -ENOMEM;
         free(*(char **)at);
-        *(char **)at = copy;
+        *(char **)at = v->str;
+        v->str = NULL;
         break;
     case CFS_OPT_UUID:
         *(struct cfs_uuid *)at = v->uuid;
         break;
     }
-    return 0;
 }
 
 /* The last value that @kv gives, or the default. */
@@ -478,10 +477,10 @@ int cfs_opt_load(const struct cfs_opt *opts, void *priv,
                        &values[i], err);
     for (size_t i = 0; i < n_opts && rc == 0; i++)
         if (!is_set_to(&opts[i], priv, &values[i]))
-            rc = store(&opts[i], priv, &values[i]);
+            store(&opts[i], priv, &values[i]);
+    for (size_t i = 0; i < n_opts; i++)
+        free(values[i].str);
     free(values);
-    if (rc == -ENOMEM)
-        cfs_err_set(err, rc, "%s: out of memory", who);
     return rc;
 }
 
