@@ -136,7 +136,6 @@ static int reply_in(struct rpc_conn *c, const struct rpc_hdr *h,
         *ret_why = "the reply to another call";
         return -EBADMSG;
     }
-    c->delay_ms = c->opts.reconnect_ms;
     if ((h->flags & CFS_RPC_TEXT) != 0) {
         copy_text(body, text);
         msg.user = text;

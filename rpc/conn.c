@@ -3,8 +3,8 @@
  *
  * Trying to connect: all addresses of the name, one after the other; then the
  * owner hears why it did not work (events->down), and it begins anew after a
- * delay that doubles up to BACKOFF times reconnect_ms. A connection that was
- * heard sets the delay back.
+ * delay that doubles up to BACKOFF times reconnect_ms. A connection that lasts
+ * until its first tick sets the delay back.
  *
  * Silence is counted only while this process runs: a tick that comes much too
  * late (we were stopped, or the machine slept) begins the count anew.
@@ -198,6 +198,7 @@ static void tick(struct rpc_conn *c)
         c->tx.moved = now;
     }
     start_tick(c);
+    c->delay_ms = c->opts.reconnect_ms;
     if (idle > 0 && c->tx.blocked && now - c->tx.moved >= idle) {
         rpc_conn_fail(c, -ETIMEDOUT, "it read nothing for %u ms",
                       c->opts.idle_ms);
@@ -544,6 +545,11 @@ void rpc_conn_close(struct rpc_conn *c)
     cfs_list_del(&c->link);
     if (c->busy == 0)
         conn_free(c);
+}
+
+void rpc_conn_set_lz4(struct rpc_conn *c, bool on)
+{
+    c->opts.lz4 = on;
 }
 
 bool rpc_conn_is_up(const struct rpc_conn *c)

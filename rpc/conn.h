@@ -18,7 +18,7 @@
  * Time       keepalive pings (program DUMP, procedure PING) after
  *            keepalive_ms of silence; idle_ms without a byte closes with
  *            -ETIMEDOUT. A reconnect is tried after reconnect_ms, doubling to
- *            16 times that.
+ *            16 times that, until a connection lasts a second or so.
  * Threads    the loop thread.
  */
 #ifndef CFS_RPC_CONN_H
@@ -83,7 +83,8 @@ struct rpc_program {
 struct rpc_events {
     void (*up)(struct rpc_conn *c, void *ctx); /* connected or accepted */
     /* Ended: calls in flight have been answered -ENOTCONN. An accepted
-     * connection is gone after this; an outgoing one tries again. */
+     * connection is gone after this; an outgoing one tries again. Also after
+     * each attempt to connect that failed. */
     void (*down)(struct rpc_conn *c, const struct cfs_err *why, void *ctx);
 };
 
@@ -113,6 +114,9 @@ int rpc_connect(struct cfs_loop *loop, struct cfs_log *log, const char *who,
 void rpc_conn_redirect(struct rpc_conn *c, const struct rpc_addr *addr);
 void rpc_conn_reset(struct rpc_conn *c, const char *why); /* close; retry */
 void rpc_conn_close(struct rpc_conn *c); /* for good; no more events */
+
+/* Whether payloads that this end sends may be compressed, from now on. */
+void rpc_conn_set_lz4(struct rpc_conn *c, bool on);
 
 bool  rpc_conn_is_up(const struct rpc_conn *c);
 bool  rpc_conn_is_local(const struct rpc_conn *c); /* Unix socket */

@@ -269,8 +269,8 @@ int cfs_fop_check(const struct cfs_req *req)
     const bool changes = cfs_fop_class(req->fop) == CFS_CLASS_CHANGE;
 
     if (changes != (req->change != NULL))
-        return -EBADMSG;
-    return check_inputs(req) ? 0 : -EBADMSG;
+        return -EINVAL;
+    return check_inputs(req) ? 0 : -EINVAL;
 }
 
 /* -- outputs -------------------------------------------------------------- */
@@ -343,5 +343,5 @@ static bool check_outputs(const struct cfs_req *req)
 
 int cfs_fop_check_reply(const struct cfs_req *req)
 {
-    return check_outputs(req) ? 0 : -EBADMSG;
+    return check_outputs(req) ? 0 : -EINVAL;
 }

@@ -2,7 +2,7 @@
 /* fop_check.h - whether the decoded values of an operation make sense, beyond
  * the shape that the codec has checked. Private to rpc.
  *
- * Errors  -EBADMSG.
+ * Errors  -EINVAL.
  */
 #ifndef CFS_RPC_FOP_CHECK_H
 #define CFS_RPC_FOP_CHECK_H

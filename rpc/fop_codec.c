@@ -244,7 +244,7 @@ int cfs_fop_unpack(struct cfs_call *call, enum cfs_fop fop,
     if (payload.len > 0 && !in.took)
         return -EBADMSG;
     if (cfs_fop_check(req) < 0)
-        return -EBADMSG;
+        return -EINVAL;
     *ret = req;
     return 0;
 }

@@ -5,8 +5,10 @@
  * Shapes  a request's body is the message named as the operation in
  *         rpc/wire.proto (epoch, want, change, inputs); a reply's body is the
  *         one named ...Reply (post, outputs). buf arguments travel as payload.
- * Errors  -EBADMSG: not such a message, a field missing or out of bounds, a
- *         bad name. Nothing is trusted before it is checked. Fuzzed.
+ * Errors  -EBADMSG: not such a message, a field missing or of a wrong shape.
+ *         -EINVAL: a well-formed request for something that there is not: an
+ *         offset or size out of bounds, a name that no entry can have, unknown
+ *         flags. Nothing is trusted before it is checked. Fuzzed.
  */
 #ifndef CFS_RPC_FOP_CODEC_H
 #define CFS_RPC_FOP_CODEC_H

@@ -31,6 +31,7 @@ enum rpc_program_no {
 #define RPC_PEER_VERSION      1u
 #define RPC_BRICK_VERSION     1u
 #define RPC_FOP_VERSION       1u
+#define RPC_FOP_VERSION_MIN   1u
 #define RPC_VIEW_VERSION      1u
 #define RPC_SESSION_VERSION   1u
 

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* server.h - the inside of protocol/server, shared by its files:
+ *
+ *     server.c    translator, listening, connections
+ *     serve.c     a call becomes an operation, its end the reply
+ *     admission.c which calls are let in
+ */
+#ifndef CFS_PROTOCOL_SERVER_H
+#define CFS_PROTOCOL_SERVER_H
+
+#include "core/graph.h"
+#include "rpc/mgmt_codec.h"
+#include "rpc/programs.h"
+
+#define SRV_PROGRAMS 2u
+
+struct srv {
+    /* options */
+    char           *path;    /* NULL or "": no Unix socket */
+    char           *address; /* NULL or "": no TCP */
+    uint32_t        port;    /* 0: any free one */
+    struct cfs_uuid brick;
+    uint32_t        max_calls;
+    uint64_t        idle_ms;
+
+    struct cfs_xl       *xl;
+    struct rpc_listener *on_path;
+    struct rpc_listener *on_tcp;
+    struct cfs_list      conns; /* struct srv_conn */
+    struct rpc_program   programs[SRV_PROGRAMS];
+    struct rpc_proc      fop_procs[RPC_FOP_PROC_N];
+    bool                 open;     /* PARENT_UP came: calls are served */
+    bool                 stopping; /* PARENT_DOWN: no more of them */
+    unsigned             in_flight;
+    uint64_t             served;
+    uint64_t             refused;
+};
+
+/* One client's connection. Its session is what session_attach made it; a
+ * connection without one may do next to nothing. */
+struct srv_conn {
+    struct cfs_list  link;
+    struct srv      *srv;
+    struct rpc_conn *c;
+    bool             greeted; /* it wants this brick */
+    uint32_t         session; /* 0: none is attached */
+};
+
+/* -- admission.c --------------------------------------------------------------- */
+
+/* 0, or a status with the reason in words. */
+int srv_admit(const struct srv_conn *sc, const struct cfs_req *req,
+              const char **ret_why);
+
+/* -- serve.c ------------------------------------------------------------------- */
+
+rpc_handler srv_on_fop;
+
+/* -- server.c ------------------------------------------------------------------ */
+
+/* @sc has attached @session: an older connection of it is closed. */
+void srv_attached(struct srv_conn *sc, uint32_t session);
+void srv_op_ended(struct srv *srv);
+
+#endif
