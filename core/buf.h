@@ -36,7 +36,7 @@ struct cfs_buf cfs_buf_ref(struct cfs_buf b);      /* one more reference */
 void           cfs_buf_unref(struct cfs_buf *b);   /* zeroes *b */
 void           cfs_buf_pool_drain(void);           /* for leak checks */
 
-/* What a call allocates, all freed at its end. */
+/* What a call allocates, aligned to 16, all freed at its end. */
 struct cfs_arena {
     struct cfs_list chunks;
     uint8_t        *at;
@@ -47,7 +47,7 @@ struct cfs_arena {
 void  cfs_arena_init(struct cfs_arena *a);
 void  cfs_arena_fini(struct cfs_arena *a);
 void  cfs_arena_reset(struct cfs_arena *a); /* empty; keeps a first chunk */
-void *cfs_arena_alloc(struct cfs_arena *a, size_t size); /* zeroed, 16-aligned */
+void *cfs_arena_alloc(struct cfs_arena *a, size_t size); /* zeroed */
 void *cfs_arena_dup(struct cfs_arena *a, const void *p, size_t len);
 
 /* Hold @b's memory until the arena ends. Takes over the caller's reference. */

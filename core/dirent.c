@@ -91,7 +91,8 @@ static bool type_valid(uint32_t type)
     }
 }
 
-void cfs_attr_pack(const struct cfs_attr *a, uint8_t ret[static CFS_ATTR_PACKED])
+void cfs_attr_pack(const struct cfs_attr *a,
+                   uint8_t ret[static CFS_ATTR_PACKED])
 {
     uint8_t *at = ret;
 

@@ -31,7 +31,8 @@ bool cfs_dirent_put(uint8_t **at, const uint8_t *end,
 int cfs_dirent_next(const uint8_t **at, const uint8_t *end,
                     struct cfs_dirent *ret);
 
-void cfs_attr_pack(const struct cfs_attr *a, uint8_t ret[static CFS_ATTR_PACKED]);
+void cfs_attr_pack(const struct cfs_attr *a,
+                   uint8_t ret[static CFS_ATTR_PACKED]);
 /* -EBADMSG: no valid type, nanoseconds out of range. */
 int  cfs_attr_unpack(const uint8_t b[static CFS_ATTR_PACKED],
                      struct cfs_attr *ret);

@@ -206,7 +206,8 @@ struct cfs_req {
 #define FOP(lower, UPPER, class, in, out)                                    \
     void cfs_unwind_##lower(struct cfs_##lower *op, int status);             \
     /* A request with the same inputs, want, epoch and change as @up. */     \
-    void cfs_fork_##lower(struct cfs_##lower *op, const struct cfs_##lower *up); \
+    void cfs_fork_##lower(struct cfs_##lower *op,                            \
+                          const struct cfs_##lower *up);                     \
     /* Give @up the outputs of @op. */                                       \
     void cfs_join_##lower(struct cfs_##lower *up, const struct cfs_##lower *op);
 #include "core/fops.def"

@@ -54,7 +54,7 @@ static struct node *node_of(struct cfs_xl *xl)
     return container_of(xl, struct node, xl);
 }
 
-/* -- construction ----------------------------------------------------------- */
+/* -- construction --------------------------------------------------------- */
 
 static void run_stopped(struct cfs_task *t)
 {
@@ -303,7 +303,7 @@ int cfs_graph_add_top(struct cfs_graph *g, const char *name, const char *type,
                          (const char *const[]){g->top->name}, 1, err);
 }
 
-/* -- life ------------------------------------------------------------------- */
+/* -- life ----------------------------------------------------------------- */
 
 int cfs_graph_init(struct cfs_graph *g, struct cfs_err *err)
 {
@@ -412,7 +412,7 @@ int cfs_graph_reconfigure(struct cfs_graph *g, const char *name,
     return 0;
 }
 
-/* -- looking ---------------------------------------------------------------- */
+/* -- looking -------------------------------------------------------------- */
 
 struct cfs_xl *cfs_graph_find(struct cfs_graph *g, const char *name)
 {
@@ -460,7 +460,7 @@ void cfs_graph_dump(struct cfs_graph *g, struct cfs_dump *d)
         dump_xl(g->xl[i], d);
 }
 
-/* -- calls ------------------------------------------------------------------ */
+/* -- calls ---------------------------------------------------------------- */
 
 struct cfs_call *cfs_call_begin(struct cfs_graph *g)
 {

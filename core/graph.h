@@ -72,7 +72,8 @@ void cfs_graph_release(struct cfs_graph *g);
 struct cfs_xl *cfs_graph_find(struct cfs_graph *g, const char *name);
 /* The first translator of @type, or NULL. */
 struct cfs_xl *cfs_graph_find_type(struct cfs_graph *g, const char *type);
-void cfs_graph_event(struct cfs_graph *g, struct cfs_event ev); /* from the top down */
+/* From the top down. */
+void cfs_graph_event(struct cfs_graph *g, struct cfs_event ev);
 void cfs_graph_dump(struct cfs_graph *g, struct cfs_dump *d);
 
 struct cfs_call *cfs_call_begin(struct cfs_graph *g);

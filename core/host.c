@@ -43,7 +43,7 @@ static struct host_impl *impl_of(struct cfs_host *h)
     return h->impl;
 }
 
-/* -- files ------------------------------------------------------------------ */
+/* -- files ---------------------------------------------------------------- */
 
 static int make_dirs(const struct cfs_dirs *d, struct cfs_err *err)
 {
@@ -197,7 +197,7 @@ static void redirect_output(const struct cfs_host *h)
         close(out);
 }
 
-/* -- readiness -------------------------------------------------------------- */
+/* -- readiness ------------------------------------------------------------ */
 
 /* The parent of the fork: wait for the child's word, and end. */
 static void wait_ready(const struct cfs_host *h, int fd, pid_t child)
@@ -322,7 +322,7 @@ void cfs_host_fail(struct cfs_host *h, const struct cfs_err *err)
     h->status = 1;
 }
 
-/* -- signals ---------------------------------------------------------------- */
+/* -- signals -------------------------------------------------------------- */
 
 static void on_term(struct cfs_host *h)
 {
@@ -437,7 +437,7 @@ static int watch_signals(struct cfs_host *h, struct cfs_err *err)
     return 0;
 }
 
-/* -- life ------------------------------------------------------------------- */
+/* -- life ----------------------------------------------------------------- */
 
 static int port_from_environment(uint16_t *ret, struct cfs_err *err)
 {

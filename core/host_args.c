@@ -12,7 +12,7 @@
 /* getopt_long()'s value of an option without a letter: this plus its place. */
 #define LONG_ONLY 256
 
-/* -- the common options ----------------------------------------------------- */
+/* -- the common options --------------------------------------------------- */
 
 static int set_path(char **at, const char *value, struct cfs_err *err)
 {
@@ -157,7 +157,7 @@ static unsigned all_args(struct cfs_cmdline *c, struct cfs_arg *ret)
     return n;
 }
 
-/* -- parsing ---------------------------------------------------------------- */
+/* -- parsing -------------------------------------------------------------- */
 
 /* The same for getopt_long(). */
 static void getopt_tables(const struct cfs_arg *args, unsigned n,

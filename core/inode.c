@@ -79,7 +79,7 @@ static uint64_t dentry_hash(const struct cfs_list *l)
     return cfs_list_entry(l, struct cfs_dentry, hash)->h;
 }
 
-/* -- inodes ----------------------------------------------------------------- */
+/* -- inodes --------------------------------------------------------------- */
 
 static struct cfs_inode *inode_new(struct cfs_itable *t, struct cfs_gfid g,
                                    uint32_t mode)
@@ -254,7 +254,7 @@ bool cfs_inode_forget(struct cfs_itable *t, struct cfs_inode *i, uint64_t n,
     return inode_settle(t, i, ret_gfid);
 }
 
-/* -- names ------------------------------------------------------------------ */
+/* -- names ---------------------------------------------------------------- */
 
 static struct cfs_dentry *dentry_find(struct cfs_itable *t,
                                       const struct cfs_inode *dir,

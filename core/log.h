@@ -57,10 +57,15 @@ bool cfs_log_wants(const struct cfs_log *log, enum cfs_log_level level);
             cfs_log_at(log, &site_, level, who, __VA_ARGS__);                \
     } while (0)
 
-#define cfs_log_error(log, who, ...) cfs_log(log, CFS_LOG_ERROR, who, __VA_ARGS__)
-#define cfs_log_warning(log, who, ...) cfs_log(log, CFS_LOG_WARNING, who, __VA_ARGS__)
-#define cfs_log_info(log, who, ...) cfs_log(log, CFS_LOG_INFO, who, __VA_ARGS__)
-#define cfs_log_debug(log, who, ...) cfs_log(log, CFS_LOG_DEBUG, who, __VA_ARGS__)
-#define cfs_log_trace(log, who, ...) cfs_log(log, CFS_LOG_TRACE, who, __VA_ARGS__)
+#define cfs_log_error(log, who, ...)                                         \
+    cfs_log(log, CFS_LOG_ERROR, who, __VA_ARGS__)
+#define cfs_log_warning(log, who, ...)                                       \
+    cfs_log(log, CFS_LOG_WARNING, who, __VA_ARGS__)
+#define cfs_log_info(log, who, ...)                                          \
+    cfs_log(log, CFS_LOG_INFO, who, __VA_ARGS__)
+#define cfs_log_debug(log, who, ...)                                         \
+    cfs_log(log, CFS_LOG_DEBUG, who, __VA_ARGS__)
+#define cfs_log_trace(log, who, ...)                                         \
+    cfs_log(log, CFS_LOG_TRACE, who, __VA_ARGS__)
 
 #endif

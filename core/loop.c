@@ -81,7 +81,8 @@ static uint64_t clock_ns(void)
 
 uint64_t cfs_now(struct cfs_loop *loop)
 {
-    if (loop->now == 0)
+    /* Outside of a run there are no turns, so nothing is kept. */
+    if (loop->now == 0 || !loop->running)
         loop->now = clock_ns();
     return loop->now;
 }
@@ -121,10 +122,11 @@ struct uv_loop_s *cfs_loop_uv(struct cfs_loop *loop)
     return &loop->uv;
 }
 
-/* -- tasks and hooks -------------------------------------------------------- */
+/* -- tasks and hooks ------------------------------------------------------ */
 
 void cfs_task_post(struct cfs_loop *loop, struct cfs_task *t)
 {
+    assert(t->link.next); /* cfs_task_init() was called */
     if (cfs_list_empty(&t->link))
         cfs_list_add_tail(&loop->tasks, &t->link);
 }
@@ -136,6 +138,7 @@ void cfs_task_cancel(struct cfs_task *t)
 
 void cfs_hook_ask(struct cfs_loop *loop, struct cfs_hook *h)
 {
+    assert(h->link.next); /* cfs_hook_init() was called */
     if (cfs_list_empty(&h->link))
         cfs_list_add_tail(&loop->hooks[h->stage], &h->link);
 }
@@ -184,7 +187,7 @@ static void finish_turn(struct cfs_loop *loop)
              run_hooks(loop, CFS_STAGE_SEND));
 }
 
-/* -- timers ----------------------------------------------------------------- */
+/* -- timers --------------------------------------------------------------- */
 
 static bool earlier(const struct cfs_timer *a, const struct cfs_timer *b)
 {
@@ -324,7 +327,7 @@ static void arm_timer_fd(struct cfs_loop *loop)
     loop->armed = due;
 }
 
-/* -- the pool --------------------------------------------------------------- */
+/* -- the pool ------------------------------------------------------------- */
 
 static void on_work(uv_work_t *uv)
 {
@@ -348,7 +351,8 @@ static void on_work_done(uv_work_t *uv, int status)
 }
 
 void cfs_job_run(struct cfs_loop *loop, struct cfs_job *j,
-                 void (*work)(struct cfs_job *), void (*done)(struct cfs_job *))
+                 void (*work)(struct cfs_job *),
+                 void (*done)(struct cfs_job *))
 {
     struct work *w = loop->free_work;
     int rc;
@@ -372,7 +376,7 @@ void cfs_job_run(struct cfs_loop *loop, struct cfs_job *j,
     assert(rc == 0);
 }
 
-/* -- turns ------------------------------------------------------------------ */
+/* -- turns ---------------------------------------------------------------- */
 
 void cfs_loop_spin(struct cfs_loop *loop, uint64_t ns)
 {
@@ -488,7 +492,7 @@ void cfs_loop_stop(struct cfs_loop *loop)
     loop->stopping = true;
 }
 
-/* -- life ------------------------------------------------------------------- */
+/* -- life ----------------------------------------------------------------- */
 
 /* Everything that cannot fail once libuv's loop and the timerfd are there. */
 static void add_handles(struct cfs_loop *loop)

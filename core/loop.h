@@ -120,6 +120,7 @@ bool cfs_timer_active(const struct cfs_timer *t);
 void cfs_timer_fini(struct cfs_timer *t);
 
 void cfs_job_run(struct cfs_loop *loop, struct cfs_job *j,
-                 void (*work)(struct cfs_job *), void (*done)(struct cfs_job *));
+                 void (*work)(struct cfs_job *),
+                 void (*done)(struct cfs_job *));
 
 #endif

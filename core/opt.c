@@ -18,7 +18,7 @@ struct unit {
     uint64_t    factor;
 };
 
-/* -- single values ---------------------------------------------------------- */
+/* -- single values -------------------------------------------------------- */
 
 /* Decimal digits at *@s, which moves behind them. */
 static int take_number(const char **s, uint64_t *ret)
@@ -40,7 +40,7 @@ static int take_number(const char **s, uint64_t *ret)
     return 0;
 }
 
-/* A number and one of @units (ends with a NULL name), without regard to case. */
+/* A number and one of @units (ends with a NULL name), in any case. */
 static int parse_unit(const char *s, const struct unit *units, uint64_t *ret)
 {
     uint64_t n;
@@ -117,7 +117,7 @@ int cfs_parse_bool(const char *s, bool *ret)
     return -EINVAL;
 }
 
-/* -- the nearest word ------------------------------------------------------- */
+/* -- the nearest word ----------------------------------------------------- */
 
 #define WORD_MAX 64u
 
@@ -165,7 +165,7 @@ const char *cfs_nearest(const char *s, const char *const *words)
     return best;
 }
 
-/* -- tables of options ------------------------------------------------------ */
+/* -- tables of options ---------------------------------------------------- */
 
 static const struct cfs_opt *find_opt(const struct cfs_opt *opts,
                                       const char *key)

@@ -85,7 +85,7 @@ struct cfs_xl {
     struct cfs_xl           **parent;
     unsigned                  n_parent;
     bool                      inited;
-    bool                      up; /* sent CHILD_UP up, and no CHILD_DOWN since */
+    bool                      up; /* its last word: CHILD_UP, not _DOWN */
 };
 
 /* Each shared object exports its type under this name. */

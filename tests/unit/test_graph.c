@@ -143,6 +143,22 @@ static void child_up_goes_up_to_the_owner(void **state)
                         "child-up:mid child-up:top child-up:owner");
 }
 
+static void whether_a_translator_is_up_is_known(void **state)
+{
+    struct fixture *f = *state;
+
+    build(f, "test/fake");
+    assert_int_equal(cfs_graph_init(f->g, NULL), 0);
+    assert_false(xl(f, "left")->up);
+    cfs_notify_up(xl(f, "left"), (struct cfs_event){.type = CFS_EV_CHILD_UP});
+    cfs_notify_up(xl(f, "left"), (struct cfs_event){.type = CFS_EV_SESSION});
+    assert_true(xl(f, "left")->up);
+    assert_true(xl(f, "mid")->up); /* it passed the event on */
+    assert_false(xl(f, "right")->up);
+    cfs_notify_up(xl(f, "left"), (struct cfs_event){.type = CFS_EV_CHILD_DOWN});
+    assert_false(xl(f, "left")->up);
+}
+
 static void a_translator_without_notify_passes_events(void **state)
 {
     struct fixture *f = *state;
@@ -225,7 +241,7 @@ static void everything_must_be_below_the_top(void **state)
     assert_string_equal(fake_trace, "");
 }
 
-/* -- operations ------------------------------------------------------------- */
+/* -- operations ----------------------------------------------------------- */
 
 struct probe {
     struct cfs_getattr op;
@@ -412,7 +428,7 @@ static void an_ended_call_is_used_again_clean(void **state)
     cfs_buf_unref(&mine);
 }
 
-/* -- the end ---------------------------------------------------------------- */
+/* -- the end -------------------------------------------------------------- */
 
 static void stop_waits_for_holds_and_calls(void **state)
 {
@@ -476,7 +492,7 @@ static void the_owner_may_free_it_when_stopped(void **state)
     assert_int_equal(f->stopped, 1);
 }
 
-/* -- change while running --------------------------------------------------- */
+/* -- change while running ------------------------------------------------- */
 
 static int reconfigure(struct fixture *f, const char *key, const char *value,
                        struct cfs_err *err)
@@ -536,7 +552,7 @@ static void the_dump_shows_every_translator(void **state)
     free(text);
 }
 
-/* -- an entry point like fuse ------------------------------------------------ */
+/* -- an entry point like fuse --------------------------------------------- */
 
 static unsigned served;
 
@@ -597,6 +613,7 @@ int main(void)
         GRAPH_TEST(a_failed_init_is_finished_where_it_began),
         GRAPH_TEST(parent_up_goes_down),
         GRAPH_TEST(child_up_goes_up_to_the_owner),
+        GRAPH_TEST(whether_a_translator_is_up_is_known),
         GRAPH_TEST(a_translator_without_notify_passes_events),
         GRAPH_TEST(bad_graphs_are_refused_with_a_reason),
         GRAPH_TEST(everything_must_be_below_the_top),

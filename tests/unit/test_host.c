@@ -51,7 +51,7 @@ static int close_dir(void **state)
     return 0;
 }
 
-/* -- the program ------------------------------------------------------------ */
+/* -- the program ---------------------------------------------------------- */
 
 static bool     flag;
 static uint64_t number;
@@ -177,7 +177,7 @@ static pid_t pid_in(const char *path)
     return (pid_t)atoi(text);
 }
 
-/* -- starting --------------------------------------------------------------- */
+/* -- starting ------------------------------------------------------------- */
 
 static void a_daemon_starts_runs_and_stops(void **state)
 {
@@ -297,7 +297,7 @@ static void help_and_version(void **state)
     assert_memory_equal(f->out, "test-daemon ", 12);
 }
 
-/* -- signals ---------------------------------------------------------------- */
+/* -- signals -------------------------------------------------------------- */
 
 /* Start in the foreground; a socket as systemd's says when it is ready. */
 static pid_t start_and_wait(struct fixture *f, const char *words)
@@ -375,7 +375,7 @@ static void signals_do_what_they_say(void **state)
     assert_non_null(strstr(text, "stopped number=5"));
 }
 
-/* -- who and when ------------------------------------------------------------ */
+/* -- who and when --------------------------------------------------------- */
 
 static void a_process_has_a_start(void **state)
 {

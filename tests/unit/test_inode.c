@@ -116,6 +116,20 @@ static void the_same_name_in_two_directories_is_two(void **state)
     assert_ptr_equal(cfs_dentry_find(*state, d2, cfs_test_name("x")), f);
 }
 
+static void a_parent_is_one_that_has_a_name(void **state)
+{
+    struct cfs_inode *root = cfs_itable_root(*state);
+    struct cfs_inode *d = looked_up(*state, 5, S_IFDIR);
+    struct cfs_inode *f = looked_up(*state, 7, S_IFREG);
+
+    assert_null(cfs_inode_parent(f));
+    cfs_dentry_set(*state, d, cfs_test_name("x"), f);
+    cfs_dentry_set(*state, root, cfs_test_name("y"), f);
+    assert_ptr_equal(cfs_inode_parent(f), d);
+    cfs_dentry_drop(*state, d, cfs_test_name("x"));
+    assert_ptr_equal(cfs_inode_parent(f), root);
+}
+
 /* A directory that the kernel forgot stays for the names below it, and goes,
  * with all above it, when the last of them goes. */
 static void directories_stay_for_the_names_below(void **state)
@@ -226,6 +240,7 @@ int main(void)
         TABLE_TEST(the_last_user_of_an_unlinked_one_is_told),
         TABLE_TEST(names_are_found_replaced_and_dropped),
         TABLE_TEST(the_same_name_in_two_directories_is_two),
+        TABLE_TEST(a_parent_is_one_that_has_a_name),
         TABLE_TEST(directories_stay_for_the_names_below),
         TABLE_TEST(dropping_the_last_name_frees_what_it_kept),
         TABLE_TEST(an_unlinked_directory_goes_with_its_names),

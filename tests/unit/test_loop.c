@@ -175,18 +175,29 @@ static void timers_fire_in_order_of_time(void **state)
     assert_string_equal(trace, want);
 }
 
+static struct cfs_timer *starting[4];
+
+static void run_start_all(struct cfs_task *t)
+{
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(starting); i++)
+        cfs_timer_start(starting[i], CFS_MS);
+}
+
 static void equal_timers_fire_as_they_were_started(void **state)
 {
     struct thing a, b, c;
+    struct cfs_task start_all;
 
     thing_init(&a, *state, 'a', CFS_STAGE_COMMIT);
     thing_init(&b, *state, 'b', CFS_STAGE_COMMIT);
     thing_init(&c, *state, 'c', CFS_STAGE_COMMIT);
-    cfs_now_fresh(*state);
-    cfs_timer_start(&b.timer, CFS_MS);
-    cfs_timer_start(&a.timer, CFS_MS);
-    cfs_timer_start(&c.timer, CFS_MS);
-    cfs_timer_start(&b.timer, CFS_MS); /* moves it behind */
+    /* In one turn, where time stands still. */
+    cfs_task_init(&start_all, run_start_all);
+    starting[0] = &b.timer;
+    starting[1] = &a.timer;
+    starting[2] = &c.timer;
+    starting[3] = &b.timer; /* moves it behind */
+    cfs_task_post(*state, &start_all);
     cfs_loop_run_until(*state, NULL, NULL);
     assert_string_equal(trace, "acb");
 }
@@ -388,16 +399,36 @@ static void stop_ends_after_the_turn(void **state)
     cfs_timer_stop(&c.timer);
 }
 
-static void now_stands_still_within_a_turn(void **state)
+struct clock {
+    struct cfs_task  task;
+    struct cfs_loop *loop;
+    bool             stood_still;
+    bool             went_on;
+};
+
+static void run_clock(struct cfs_task *t)
 {
-    uint64_t t = cfs_now(*state), fresh;
+    struct clock *c = container_of(t, struct clock, task);
+    uint64_t began = cfs_now(c->loop), fresh;
 
     for (unsigned i = 0; i < 1000; i++)
         sched_yield();
-    assert_true(cfs_now(*state) == t);
-    fresh = cfs_now_fresh(*state);
-    assert_true(fresh > t);
-    assert_true(cfs_now(*state) == fresh);
+    c->stood_still = cfs_now(c->loop) == began;
+    fresh = cfs_now_fresh(c->loop);
+    c->went_on = fresh > began && cfs_now(c->loop) == fresh;
+}
+
+static void now_stands_still_within_a_turn(void **state)
+{
+    struct clock c = {.loop = *state};
+    uint64_t before = cfs_now(*state);
+
+    cfs_task_init(&c.task, run_clock);
+    cfs_task_post(*state, &c.task);
+    cfs_loop_run_until(*state, NULL, NULL);
+    assert_true(c.stood_still);
+    assert_true(c.went_on);
+    assert_true(cfs_now(*state) > before); /* not what was read then */
 }
 
 static void randomness_differs(void **state)
