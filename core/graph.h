@@ -32,7 +32,8 @@ int  cfs_graph_new(struct cfs_loop *loop, struct cfs_log *log,
 void cfs_graph_free(struct cfs_graph *g); /* NULL is fine */
 
 /* Add one. @type is found among cfs_graph_builtin() types, then as
- * DIR/TYPE.so in the translator directory. @children are names added before.
+ * DIR/TYPE.so in the translator directory (or, in a build directory, as
+ * DIR/TYPE/NAME.so). @children are names added before.
  * Errors: -EEXIST (name), -ENOENT (type, child), -EINVAL (number of children,
  * a child that has a parent, an option). */
 int cfs_graph_add(struct cfs_graph *g, const char *name, const char *type,

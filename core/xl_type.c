@@ -48,15 +48,31 @@ static bool name_valid(const char *name)
     return own > 0 && name[class + 1 + own] == '\0';
 }
 
+static bool file_at(char path[static PATH_MAX], const char *name,
+                    const char *file)
+{
+    int n = snprintf(path, PATH_MAX, "%s/%s%s.so", cfs_graph_xlator_dir(),
+                     name, file);
+
+    return n > 0 && n < PATH_MAX && access(path, F_OK) == 0;
+}
+
+/* As installed, CLASS/NAME.so; as built, CLASS/NAME/NAME.so. */
+static int find_file(const char *name, char path[static PATH_MAX],
+                     struct cfs_err *err)
+{
+    if (file_at(path, name, strchr(name, '/')) || file_at(path, name, ""))
+        return 0;
+    return cfs_err_set(err, -ENOENT, "unknown type '%s': there is no %s",
+                       name, path);
+}
+
 static int load_file(const char *path, const char *name,
                      const struct cfs_xl_type **ret, struct cfs_err *err)
 {
     const struct cfs_xl_type *type;
     void *so;
 
-    if (access(path, F_OK) < 0)
-        return cfs_err_set(err, -ENOENT,
-                           "unknown type '%s': there is no %s", name, path);
     /* It stays: timers and log sites may still point into it. */
     so = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!so)
@@ -77,7 +93,7 @@ int cfs_xl_type_load(const char *name, const struct cfs_xl_type **ret,
                      struct cfs_err *err)
 {
     char path[PATH_MAX];
-    int n;
+    int rc;
 
     for (unsigned i = 0; i < n_builtin; i++) {
         if (strcmp(builtin[i]->name, name) == 0) {
@@ -88,9 +104,8 @@ int cfs_xl_type_load(const char *name, const struct cfs_xl_type **ret,
     if (!name_valid(name))
         return cfs_err_set(err, -EINVAL,
                            "'%s' is not a type: expected CLASS/NAME", name);
-    n = snprintf(path, sizeof path, "%s/%s.so", cfs_graph_xlator_dir(), name);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return cfs_err_set(err, -ENAMETOOLONG, "type '%s': path too long",
-                           name);
+    rc = find_file(name, path, err);
+    if (rc < 0)
+        return rc;
     return load_file(path, name, ret, err);
 }
