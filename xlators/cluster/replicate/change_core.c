@@ -533,6 +533,17 @@ static uint64_t waits_since(struct rep_core *c, const struct rep_change *ch)
     return ch->since > started ? ch->since : started;
 }
 
+/* When the patience of who waits for @ch ends; REP_NEVER: not at all. */
+static uint64_t patience(struct rep_core *c, const struct rep_change *ch)
+{
+    uint64_t since;
+
+    if (ch->answered || ch->state == REP_CH_DYING)
+        return REP_NEVER;
+    since = waits_since(c, ch);
+    return since == REP_NEVER ? REP_NEVER : since + c->wait;
+}
+
 void rep_changes_expire(struct rep_core *c)
 {
     struct cfs_list late;
@@ -541,23 +552,22 @@ void rep_changes_expire(struct rep_core *c)
     cfs_list_init(&late);
     cfs_list_for_each_safe(at, &c->changes) {
         struct rep_change *ch = cfs_list_entry(at, struct rep_change, link);
-        uint64_t since;
+        uint64_t until = patience(c, ch);
 
-        if (ch->answered || ch->state == REP_CH_DYING)
-            continue;
-        since = waits_since(c, ch);
-        if (since == REP_NEVER)
-            continue;
-        if (c->now < since + c->wait) {
-            rep_due(c, since + c->wait);
+        if (c->now < until) {
+            rep_due(c, until);
             continue;
         }
         cfs_list_del(&ch->link);
         cfs_list_add_tail(&late, &ch->link);
     }
     while ((it = cfs_list_pop(&late)) != NULL) {
+        struct rep_change *ch = cfs_list_entry(it, struct rep_change, link);
+
         cfs_list_add_tail(&c->changes, it);
-        give_up(c, cfs_list_entry(it, struct rep_change, link));
+        /* The end of one before it may have let it go on. */
+        if (c->now >= patience(c, ch))
+            give_up(c, ch);
     }
 }
 
