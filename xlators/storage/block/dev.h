@@ -4,7 +4,7 @@
  *
  * Units      bytes; offsets and lengths are multiples of 4096, memory is
  *            aligned to 4096.
- * Threads    read, write, sync: any; the others the loop thread.
+ * Threads    any but close, which comes last.
  * Errors     0 or -errno. A short transfer is -EIO.
  */
 #ifndef CFS_BLOCK_DEV_H
@@ -20,6 +20,7 @@ struct cfs_dev;
 enum cfs_dev_via {
     CFS_DEV_BUFFERED, /* the page cache: journal, file data */
     CFS_DEV_DIRECT,   /* around it: nodes, space map, checkpoint records */
+    CFS_DEV_CACHED,   /* reads only: -EAGAIN where it would have to wait */
 };
 
 struct cfs_dev_ops {
@@ -27,7 +28,9 @@ struct cfs_dev_ops {
                 void *buf, size_t len);
     int (*write)(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
                  const struct iovec *iov, int n_iov, size_t len);
+    /* Have buffered writes leave the page cache; wait until they have. */
     int (*start_write_out)(struct cfs_dev *d, uint64_t off, uint64_t len);
+    int (*wait_write_out)(struct cfs_dev *d, uint64_t off, uint64_t len);
     int (*flush)(struct cfs_dev *d);
     int (*drop_cache)(struct cfs_dev *d); /* write back, report, forget */
     int (*allocate)(struct cfs_dev *d, uint64_t off, uint64_t len);

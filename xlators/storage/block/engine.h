@@ -36,6 +36,7 @@ struct eng;
 
 #define ENG_KEY_MAX   300u
 #define ENG_VALUE_MAX 65536u
+#define ENG_REC_MAX   (256u * 1024u) /* bytes of a record: ext, sums, body */
 
 struct eng_ext {
     uint64_t lba;
@@ -59,8 +60,6 @@ struct eng_config {
 };
 extern const struct eng_config eng_config_default;
 
-#define ENG_REC_MAX (512u * 1024u) /* bytes of a record's body */
-
 /* A journal record as it was committed. */
 struct eng_rec {
     uint64_t              pos;
@@ -68,8 +67,9 @@ struct eng_rec {
     const struct eng_ext *ext;  /* data blocks that it brought; may hold some
                                    that an earlier record brought unwritten */
     unsigned              n_ext;
-    const uint64_t       *sums; /* XXH3-64 of each of these blocks, in order */
-    unsigned              n_sums; /* 0: nothing was written to them */
+    const uint64_t       *sums; /* XXH3-64 of the first blocks, in order; the
+                                   rest was not written */
+    unsigned              n_sums;
     struct cfs_blob       body;
 };
 
@@ -83,7 +83,7 @@ int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
              struct cfs_err *err);
 
 /* Open (blocking, up to seconds): newest checkpoint, journal, replay. @dev is
- * taken over and closed by eng_close(). Errors: -EINVAL (no store, unknown
+ * taken over on success and closed by eng_close(). Errors: -EINVAL (no store, unknown
  * incompatible feature), -CFS_E_CORRUPT, -EIO; err says what. */
 int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
              const struct eng_config *config, eng_replay *replay, void *ctx,
@@ -154,7 +154,8 @@ int eng_touch(struct eng *e, struct cfs_blob key);
 #define ENG_RESERVE 1u /* may use the reserve: deletes, views, sessions */
 
 /* At most @puts puts and deletes, whose keys and values have @bytes in all,
- * and a record of @rec bytes. -ENOSPC; -CFS_E_MISS: slow down, eng_wait();
+ * and a record of @rec bytes (extents, sums, body). Each put may cost a dozen
+ * blocks in the worst case, so keep a change below a hundred. -ENOSPC; -CFS_E_MISS: slow down, eng_wait();
  * -CFS_E_POISONED. */
 int eng_begin(struct eng *e, unsigned puts, size_t bytes, size_t rec,
               unsigned flags);
@@ -177,6 +178,8 @@ uint64_t eng_commit(struct eng *e, const struct eng_rec *rec,
 
 uint64_t eng_pos(const struct eng *e);     /* the next record's position */
 uint64_t eng_durable(const struct eng *e); /* below this all is durable */
+/* Which life of this store this is: counts opens for writing, durably. */
+uint64_t eng_incarnation(const struct eng *e);
 
 /* @d once everything committed so far is durable. One flush serves all who
  * wait. */
@@ -187,14 +190,19 @@ void eng_checkpoint(struct eng *e, struct eng_done *d);
 
 /* Called in the turn in which a checkpoint freezes the tree, before it does:
  * the last chance to put what is kept in memory (answers). Puts made here
- * need no touch and no record. In replay it is not called. */
+ * need no eng_touch(), no eng_begin() and no record, but few nodes: at most
+ * ENG_FREEZE_BYTES of keys and values at one freeze. In replay it is called
+ * too, between two records, when memory is short. */
+#define ENG_FREEZE_BYTES (256u * 1024u)
 void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx);
 
 /* -- blocks of data ------------------------------------------------------------ */
 
 /* Take @n blocks, as few extents as possible, near @goal (0: anywhere), at
- * most @max extents: -ENOSPC. They belong to the caller until a record names
- * them or eng_unalloc(); a checkpoint before that does not count them. */
+ * most @max extents (n always suffice): -ENOSPC, -CFS_E_POISONED, or
+ * -CFS_E_MISS: space comes back with the next checkpoint, eng_wait(). They
+ * belong to the caller until a record names them or eng_unalloc(); a
+ * checkpoint before that does not count them. */
 int  eng_alloc(struct eng *e, uint32_t n, uint64_t goal, unsigned flags,
                struct eng_ext *ret, unsigned max, unsigned *ret_n);
 void eng_unalloc(struct eng *e, struct eng_ext ext); /* at once reusable */
@@ -210,6 +218,7 @@ struct eng_io {
     struct cfs_task task;
     struct eng_ext  ext;
     uint8_t        *data; /* ext.n * 4096 bytes, aligned to 4096, borrowed */
+    uint64_t        epoch; /* the engine's */
     bool            write;
     int             status;
     void (*done)(struct eng_io *io);
@@ -218,6 +227,10 @@ void eng_data_read(struct eng *e, struct eng_io *io);
 void eng_data_write(struct eng *e, struct eng_io *io);
 
 /* -- for tools -------------------------------------------------------------------- */
+
+/* An engine opened with blocking, whose loop does not run, gives memory back
+ * only here. All pointers that came back end. */
+void eng_trim(struct eng *e);
 
 /* Walk everything below the newest checkpoint (and the journal): each node
  * verified against its parent, each block counted. @node(lba, n) for every
@@ -233,7 +246,11 @@ bool eng_in_use(const struct eng *e, uint64_t lba);
 uint64_t eng_first_lba(const struct eng *e);
 uint64_t eng_end_lba(const struct eng *e);
 
-/* The heartbeat region: slot @i (one block). Blocking. */
+/* The heartbeat region: slot @i (one block, aligned to 4096) of
+ * eng_hb_slots(); small devices have fewer. Blocking, any thread. */
 #define ENG_HB_SLOTS 4096u
+unsigned eng_hb_slots(const struct eng *e);
+int      eng_hb_read(struct eng *e, unsigned i, void *ret);
+int      eng_hb_write(struct eng *e, unsigned i, const void *slot);
 
 #endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check.c - for fsck: every node and large value verified against its parent,
+ * every key within its parent's bounds, every block counted.
+ *
+ * What is in memory (a journal that was applied read-only) is walked there;
+ * all else is read once, beside the cache. A part that cannot be read is
+ * reported, and the walk goes on with the next. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "xlators/storage/block/engine_int.h"
+
+/* A node on the way. */
+struct visit {
+    struct node   *node; /* in memory, or NULL */
+    const uint8_t *page;
+    struct fmt_ptr at;   /* lba 0: not on the device */
+};
+
+struct checker {
+    struct eng             *eng;
+    const struct eng_check *c;
+    int                     rc;
+};
+
+static void used(struct checker *k, uint64_t lba, uint32_t n, const char *what)
+{
+    k->c->used(k->c->ctx, (struct eng_ext){lba, n}, what);
+}
+
+static void broken(struct checker *k, int rc)
+{
+    k->rc = rc;
+}
+
+/* A clean node in memory counts with its place; a dirty one has none yet. */
+static void count_node(struct checker *k, const struct fmt_ptr *at,
+                       unsigned parts, const struct node *n, const char *what)
+{
+    if (n && n->epoch != 0)
+        return;
+    for (unsigned i = 0; i < parts; i++) {
+        if (!eng_in_use(k->eng, at[i].lba)) {
+            k->c->bad(k->c->ctx, "block %" PRIu64 " holds a %s, but the space "
+                      "map says that it is free", at[i].lba, what);
+            broken(k, -CFS_E_CORRUPT);
+        }
+        used(k, at[i].lba, 1, what);
+    }
+}
+
+static void check_value(struct checker *k, const struct visit *v,
+                        unsigned slot)
+{
+    struct node *kid = v->node && v->node->kid ? v->node->kid[slot] : NULL;
+    uint32_t len = ref_len(page_val(v->page, slot));
+    unsigned parts = len_blocks(len);
+    struct fmt_ptr at[VALUE_PARTS];
+    uint8_t *buf;
+    int rc;
+
+    if (kid && kid->state == NODE_READY) {
+        count_node(k, kid->at, parts, kid, "value");
+        return;
+    }
+    for (unsigned i = 0; i < parts; i++)
+        at[i] = page_ptr(v->page, slot, i);
+    buf = eng_alloc_aligned(parts * (size_t)CFS_BLOCK);
+    rc = cache_read_parts(k->eng, at, parts, LEVEL_VALUE, buf);
+    free(buf);
+    if (rc < 0) {
+        k->c->bad(k->c->ctx, "a value of %u bytes at block %" PRIu64 ": %s",
+                  len, at[0].lba, cfs_err_str(rc));
+        broken(k, rc);
+        return;
+    }
+    count_node(k, at, parts, NULL, "value");
+}
+
+static void check_bounds(struct checker *k, const struct visit *v,
+                         struct cfs_blob lo, struct cfs_blob hi)
+{
+    unsigned n = page_n(v->page), first = page_level(v->page) > 0;
+
+    if (n <= first)
+        return;
+    if (blob_cmp(page_key(v->page, first), lo) < 0 ||
+        (hi.len > 0 && blob_cmp(page_key(v->page, n - 1), hi) >= 0)) {
+        k->c->bad(k->c->ctx, "the node at block %" PRIu64 " has keys that "
+                  "belong elsewhere", v->at.lba);
+        broken(k, -CFS_E_CORRUPT);
+    }
+}
+
+static void check_node(struct checker *k, const struct visit *v,
+                       struct cfs_blob lo, struct cfs_blob hi);
+
+/* The child in @slot, in memory or read into a page of its own. */
+static void check_kid(struct checker *k, const struct visit *v, unsigned slot,
+                      struct cfs_blob lo, struct cfs_blob hi)
+{
+    struct node *kid = v->node && v->node->kid ? v->node->kid[slot] : NULL;
+    unsigned level = page_level(v->page) - 1u;
+    uint8_t *buf;
+    struct visit down;
+    int rc;
+
+    if (kid && kid->state == NODE_READY) {
+        down = (struct visit){kid, kid->page, kid->at[0]};
+        check_node(k, &down, lo, hi);
+        return;
+    }
+    buf = eng_alloc_aligned(NODE_SIZE);
+    down = (struct visit){NULL, buf, page_ptr(v->page, slot, 0)};
+    rc = cache_read_parts(k->eng, &down.at, 1, level, buf);
+    if (rc == 0) {
+        check_node(k, &down, lo, hi);
+    } else {
+        k->c->bad(k->c->ctx, "the node of level %u at block %" PRIu64 ": %s",
+                  level, down.at.lba, cfs_err_str(rc));
+        broken(k, rc);
+    }
+    free(buf);
+}
+
+static void check_node(struct checker *k, const struct visit *v,
+                       struct cfs_blob lo, struct cfs_blob hi)
+{
+    unsigned n = page_n(v->page);
+
+    count_node(k, &v->at, 1, v->node, "node");
+    check_bounds(k, v, lo, hi);
+    for (unsigned i = 0; i < n; i++) {
+        if (page_level(v->page) == 0) {
+            if (page_large(v->page, i))
+                check_value(k, v, i);
+            continue;
+        }
+        check_kid(k, v, i, i > 0 ? page_key(v->page, i) : lo,
+                  i + 1 < n ? page_key(v->page, i + 1) : hi);
+    }
+}
+
+static void count_heads(struct checker *k)
+{
+    const struct space *s = &k->eng->space;
+
+    for (uint32_t g = 0; g < s->n_groups; g++)
+        used(k, space_page_lba(s, g * GROUP_PAGES), GROUP_HEAD, "space map");
+}
+
+int eng_check(struct eng *e, const struct eng_check *c)
+{
+    struct checker k = {.eng = e, .c = c};
+    struct node *root = e->tree.root;
+    struct visit v = {root, root->page, root->at[0]};
+    struct cfs_blob none = {NULL, 0};
+
+    count_heads(&k);
+    check_node(&k, &v, none, none);
+    return k.rc;
+}

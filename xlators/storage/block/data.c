@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* data.c - blocks of file data: allocation, I/O, the pace of write-out, and
+ * the growth of a sparse image. Invariants in data.h. */
+#include "xlators/storage/block/data.h"
+
+#include <stdlib.h>
+
+#include "xlators/storage/block/engine_int.h"
+
+#define IN_LINE_MAX   (128u * 1024u)        /* bytes copied on the loop */
+#define BATCH_BYTES   (1024u * 1024u)       /* write-out begins with these */
+#define BOUND_MIN     (4ull * 1024 * 1024)
+#define BOUND_MAX     (64ull * 1024 * 1024)
+#define BOUND_FIRST   (16ull * 1024 * 1024)
+#define BOUND_PER_SEC 20u                   /* 50 ms of the device */
+#define BACK_AHEAD    (64ull * 1024 * 1024 / CFS_BLOCK)
+#define BACK_RETRY    (10 * CFS_SEC)
+
+static void on_back_timer(struct cfs_timer *t);
+
+void data_init(struct eng *e)
+{
+    struct pace *p = &e->pace;
+
+    cfs_list_init(&p->reads);
+    p->bound = BOUND_FIRST;
+    if (e->loop)
+        cfs_timer_init(e->loop, &p->back_timer, on_back_timer);
+}
+
+void data_fini(struct eng *e)
+{
+    if (e->loop)
+        cfs_timer_fini(&e->pace.back_timer);
+    extv_fini(&e->pace.batch);
+    extv_fini(&e->pace.going);
+}
+
+bool data_idle(const struct eng *e)
+{
+    const struct pace *p = &e->pace;
+
+    return p->io == 0 && !p->running && !p->backing;
+}
+
+/* -- pace --------------------------------------------------------------------- */
+
+static uint64_t extv_bytes(const struct extv *v)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < v->n; i++)
+        n += (uint64_t)v->v[i].n * CFS_BLOCK;
+    return n;
+}
+
+static int write_out(struct eng *e, const struct extv *v)
+{
+    const struct cfs_dev_ops *ops = e->dev->ops;
+    int rc = 0;
+
+    for (size_t i = 0; i < v->n && rc == 0; i++)
+        rc = ops->start_write_out(e->dev, v->v[i].lba * CFS_BLOCK,
+                                  (uint64_t)v->v[i].n * CFS_BLOCK);
+    for (size_t i = 0; i < v->n && rc == 0; i++)
+        rc = ops->wait_write_out(e->dev, v->v[i].lba * CFS_BLOCK,
+                                 (uint64_t)v->v[i].n * CFS_BLOCK);
+    return rc;
+}
+
+static void on_pace_work(struct cfs_job *j)
+{
+    struct eng *e = container_of(j, struct eng, pace.job);
+
+    e->pace.rc = write_out(e, &e->pace.going);
+}
+
+static void pace_start(struct eng *e);
+
+static void on_pace_done(struct cfs_job *j)
+{
+    struct eng *e = container_of(j, struct eng, pace.job);
+    struct pace *p = &e->pace;
+    uint64_t bytes = extv_bytes(&p->going);
+    uint64_t ns = cfs_now_fresh(e->loop) - p->began;
+    uint64_t bound;
+
+    p->running = false;
+    p->unwritten -= bytes;
+    p->going.n = 0;
+    if (p->rc < 0)
+        eng_poison(e, p->rc, "write-out: %s", cfs_err_str(p->rc));
+    bound = bytes * (CFS_SEC / BOUND_PER_SEC) / (ns + 1);
+    p->bound = (3 * p->bound + bound) / 4;
+    if (p->bound < BOUND_MIN)
+        p->bound = BOUND_MIN;
+    if (p->bound > BOUND_MAX)
+        p->bound = BOUND_MAX;
+    if (p->unwritten >= BATCH_BYTES)
+        pace_start(e);
+    eng_close_step(e);
+}
+
+static void pace_start(struct eng *e)
+{
+    struct pace *p = &e->pace;
+    struct extv spare = p->going;
+
+    if (p->running || e->poisoned)
+        return;
+    p->going = p->batch;
+    p->batch = spare;
+    p->running = true;
+    p->began = cfs_now_fresh(e->loop);
+    cfs_job_run(e->loop, &p->job, on_pace_work, on_pace_done);
+}
+
+void data_wrote(struct eng *e, uint64_t off, uint64_t len)
+{
+    struct pace *p = &e->pace;
+
+    extv_push(&p->batch, (struct eng_ext){off / CFS_BLOCK,
+                                          (uint32_t)(len / CFS_BLOCK)});
+    p->unwritten += len;
+    if (p->unwritten >= BATCH_BYTES)
+        pace_start(e);
+}
+
+bool data_may_inline(const struct eng *e, uint64_t len)
+{
+    return e->pace.unwritten + len <= e->pace.bound;
+}
+
+/* -- I/O ---------------------------------------------------------------------- */
+
+uint64_t data_oldest_read(const struct eng *e)
+{
+    const struct cfs_list *l = &e->pace.reads;
+
+    if (cfs_list_empty(l))
+        return UINT64_MAX;
+    return cfs_list_entry(l->next, struct eng_io, link)->epoch;
+}
+
+static void on_io_task(struct cfs_task *t)
+{
+    struct eng_io *io = container_of(t, struct eng_io, task);
+
+    io->done(io);
+}
+
+static void io_end(struct eng_io *io, int status)
+{
+    struct eng *e = io->eng;
+
+    io->status = status;
+    e->pace.io--;
+    if (!io->write) {
+        cfs_list_del(&io->link);
+        eng_release_freed(e);
+    }
+    cfs_task_init(&io->task, on_io_task);
+    cfs_task_post(e->loop, &io->task);
+}
+
+static void io_begin(struct eng *e, struct eng_io *io, bool write)
+{
+    assert(space_valid(e, io->ext));
+    io->eng = e;
+    io->write = write;
+    io->epoch = e->epoch;
+    cfs_list_init(&io->link);
+    if (!write)
+        cfs_list_add_tail(&e->pace.reads, &io->link);
+    e->pace.io++;
+}
+
+static void on_data_read_work(struct cfs_job *j)
+{
+    struct eng_io *io = container_of(j, struct eng_io, job);
+
+    io->status = eng_read(io->eng, CFS_DEV_BUFFERED, io->ext.lba, io->data,
+                          io->ext.n);
+}
+
+static void on_data_read_done(struct cfs_job *j)
+{
+    struct eng_io *io = container_of(j, struct eng_io, job);
+    struct eng *e = io->eng;
+
+    io_end(io, io->status);
+    eng_close_step(e);
+}
+
+void eng_data_read(struct eng *e, struct eng_io *io)
+{
+    int rc = -EAGAIN;
+
+    io_begin(e, io, false);
+    if (e->conf.blocking)
+        rc = eng_read(e, CFS_DEV_BUFFERED, io->ext.lba, io->data, io->ext.n);
+    else if (io->ext.n <= IN_LINE_MAX / CFS_BLOCK)
+        rc = eng_read(e, CFS_DEV_CACHED, io->ext.lba, io->data, io->ext.n);
+    if (rc != -EAGAIN)
+        io_end(io, rc);
+    else
+        cfs_job_run(e->loop, &io->job, on_data_read_work, on_data_read_done);
+}
+
+/* A write in the pool waits until the device has it. */
+static void on_data_write_work(struct cfs_job *j)
+{
+    struct eng_io *io = container_of(j, struct eng_io, job);
+    struct eng *e = io->eng;
+    struct extv v = {.v = &io->ext, .n = 1};
+
+    io->status = eng_write(e, CFS_DEV_BUFFERED, io->ext.lba, io->data,
+                           io->ext.n);
+    if (io->status == 0)
+        io->status = write_out(e, &v);
+}
+
+static void write_ended(struct eng_io *io, int rc)
+{
+    struct eng *e = io->eng;
+
+    if (rc < 0)
+        eng_poison(e, rc, "write of data: %s", cfs_err_str(rc));
+    io_end(io, rc < 0 || e->poisoned ? -CFS_E_POISONED : 0);
+}
+
+static void on_data_write_done(struct cfs_job *j)
+{
+    struct eng_io *io = container_of(j, struct eng_io, job);
+    struct eng *e = io->eng;
+
+    write_ended(io, io->status);
+    eng_close_step(e);
+}
+
+void eng_data_write(struct eng *e, struct eng_io *io)
+{
+    uint64_t len = (uint64_t)io->ext.n * CFS_BLOCK;
+
+    io_begin(e, io, true);
+    if (e->poisoned) {
+        io_end(io, -CFS_E_POISONED);
+    } else if (e->conf.blocking ||
+               (len <= IN_LINE_MAX && data_may_inline(e, len))) {
+        int rc = eng_write(e, CFS_DEV_BUFFERED, io->ext.lba, io->data,
+                           io->ext.n);
+
+        if (rc == 0)
+            data_wrote(e, io->ext.lba * CFS_BLOCK, len);
+        write_ended(io, rc);
+    } else {
+        cfs_job_run(e->loop, &io->job, on_data_write_work,
+                    on_data_write_done);
+    }
+}
+
+/* -- allocation ----------------------------------------------------------------- */
+
+int eng_alloc(struct eng *e, uint32_t n, uint64_t goal, unsigned flags,
+              struct eng_ext *ret, unsigned max, unsigned *ret_n)
+{
+    if (e->poisoned)
+        return -CFS_E_POISONED;
+    assert(n > 0 && max > 0);
+    data_back_ahead(e);
+    if (eng_avail(e, flags) < (int64_t)n)
+        return eng_short_of_space(e, n - eng_avail(e, flags));
+    return space_alloc(e, n, goal, ret, max, ret_n);
+}
+
+void eng_unalloc(struct eng *e, struct eng_ext ext)
+{
+    space_unalloc(e, ext);
+    eng_wake_slow(e);
+}
+
+void eng_free(struct eng *e, struct eng_ext ext)
+{
+    if (space_free(e, ext) < 0)
+        eng_poison(e, -CFS_E_CORRUPT,
+                   "blocks %llu+%u are freed, but not in use",
+                   (unsigned long long)ext.lba, ext.n);
+}
+
+void eng_release_freed(struct eng *e)
+{
+    uint64_t before = e->space.pending;
+    uint64_t oldest = data_oldest_read(e);
+    uint64_t durable = e->ckpt.durable_epoch;
+
+    space_release(e, oldest <= durable ? oldest - 1 : durable);
+    if (e->space.pending != before)
+        eng_wake_slow(e);
+}
+
+/* -- sparse images -------------------------------------------------------------- */
+
+static bool is_sparse(const struct eng *e)
+{
+    return e->conf.sparse_image && e->dev->is_file && !e->conf.read_only;
+}
+
+static uint64_t page_bytes(const struct eng *e, uint32_t page)
+{
+    uint64_t lba = space_page_lba(&e->space, page);
+    uint64_t n = e->space.end - lba;
+
+    return (n < MAP_BLOCKS ? n : MAP_BLOCKS) * CFS_BLOCK;
+}
+
+static int allocate_page(struct eng *e, uint32_t page)
+{
+    return e->dev->ops->allocate(e->dev,
+                                 space_page_lba(&e->space, page) * CFS_BLOCK,
+                                 page_bytes(e, page));
+}
+
+/* The next page to be allocated; false: none is left. */
+static bool next_unbacked(const struct eng *e, uint32_t *ret)
+{
+    for (uint32_t i = 0; i < e->space.n_pages; i++) {
+        if (!e->space.page[i].backed) {
+            *ret = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+void data_back_open(struct eng *e)
+{
+    struct space *s = &e->space;
+    uint32_t page;
+
+    if (!is_sparse(e))
+        return;
+    for (uint32_t i = 0; i < s->n_pages; i++)
+        space_back(e, i, s->disk[i].place != PLACE_NONE &&
+                             allocate_page(e, i) == 0);
+    while (s->free < BACK_AHEAD && next_unbacked(e, &page) &&
+           allocate_page(e, page) == 0)
+        space_back(e, page, true);
+    if (e->dev->ops->allocate(e->dev, 0, e->sb.grp_lba * CFS_BLOCK) < 0 ||
+        e->dev->ops->allocate(e->dev, (e->sb.size - AREA_BLOCKS) * CFS_BLOCK,
+                              AREA_BLOCKS * CFS_BLOCK) < 0)
+        cfs_log_warning(e->log, "store",
+                        "%s: its file system has no space for the journal",
+                        e->dev->path);
+}
+
+static void on_back_work(struct cfs_job *j)
+{
+    struct eng *e = container_of(j, struct eng, pace.back_job);
+
+    e->pace.back_rc = allocate_page(e, e->pace.back_page);
+}
+
+static void on_back_done(struct cfs_job *j)
+{
+    struct eng *e = container_of(j, struct eng, pace.back_job);
+    struct pace *p = &e->pace;
+
+    p->backing = false;
+    if (p->back_rc == 0) {
+        space_back(e, p->back_page, true);
+        data_back_ahead(e);
+    } else {
+        p->back_failed = true;
+        cfs_timer_start(&p->back_timer, BACK_RETRY);
+        cfs_log_warning(e->log, "store", "%s cannot grow: %s", e->dev->path,
+                        cfs_err_str(p->back_rc));
+    }
+    eng_wake_slow(e);
+    eng_close_step(e);
+}
+
+static void on_back_timer(struct cfs_timer *t)
+{
+    struct eng *e = container_of(t, struct eng, pace.back_timer);
+
+    e->pace.back_failed = false;
+    data_back_ahead(e);
+}
+
+void data_back_ahead(struct eng *e)
+{
+    struct pace *p = &e->pace;
+
+    if (e->space.unbacked == 0 || e->space.free >= BACK_AHEAD ||
+        p->backing || p->back_failed || e->closing || e->poisoned ||
+        !next_unbacked(e, &p->back_page))
+        return;
+    p->backing = true;
+    cfs_job_run(e->loop, &p->back_job, on_back_work, on_back_done);
+}
+
+bool data_may_back(const struct eng *e)
+{
+    return e->pace.backing ||
+           (e->space.unbacked > 0 && !e->pace.back_failed);
+}

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine.c - admission of changes, poison, closing, and the small things that
+ * all files of the engine use. engine_open.c opens one. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "xlators/storage/block/engine_int.h"
+
+const struct eng_config eng_config_default = {
+    .cache_size = 256ull * 1024 * 1024,
+    .checkpoint_ms = 5000,
+};
+
+/* -- memory, bytes -------------------------------------------------------------- */
+
+static void *must(void *p, size_t len)
+{
+    if (!p) {
+        fprintf(stderr, "out of memory: %zu bytes for the store\n", len);
+        abort();
+    }
+    return p;
+}
+
+void *eng_calloc(size_t len)
+{
+    return must(calloc(1, len), len);
+}
+
+void *eng_realloc(void *p, size_t len)
+{
+    return must(realloc(p, len), len);
+}
+
+void *eng_alloc_aligned(size_t len)
+{
+    return must(aligned_alloc(CFS_BLOCK, len), len);
+}
+
+int eng_read(struct eng *e, enum cfs_dev_via via, uint64_t lba, void *buf,
+             uint64_t blocks)
+{
+    return e->dev->ops->read(e->dev, via, lba * CFS_BLOCK, buf,
+                             blocks * CFS_BLOCK);
+}
+
+int eng_write(struct eng *e, enum cfs_dev_via via, uint64_t lba,
+              const void *buf, uint64_t blocks)
+{
+    struct iovec iov = {(void *)(uintptr_t)buf, blocks * CFS_BLOCK};
+
+    return e->dev->ops->write(e->dev, via, lba * CFS_BLOCK, &iov, 1,
+                              iov.iov_len);
+}
+
+uint64_t eng_sum(const struct eng *e, const void *p, size_t len)
+{
+    return XXH3_64bits_withSeed(p, len, e->sb.nonce);
+}
+
+static void on_done_task(struct cfs_task *t)
+{
+    struct eng_done *d = container_of(t, struct eng_done, task);
+
+    d->done(d);
+}
+
+void eng_done_post(struct eng *e, struct eng_done *d, int status)
+{
+    d->status = status;
+    cfs_task_init(&d->task, on_done_task);
+    cfs_task_post(e->loop, &d->task);
+}
+
+/* -- admission ------------------------------------------------------------------ */
+
+/* Load, in 1024ths of a bound, above which changes are slowed, and how many
+ * may pass in a tick when it is just reached. */
+#define LOAD_FULL   1024u
+#define LOAD_SLOW   640u
+#define CREDIT_MAX  500u
+#define SLOW_TICK   CFS_MS
+/* Of dirty_max: a checkpoint is due. */
+#define DIRTY_DUE(max) ((max) * 3 / 8)
+
+int64_t eng_avail(const struct eng *e, unsigned flags)
+{
+    const struct space *s = &e->space;
+    uint64_t keep = flags & ENG_RESERVE ? s->floor : s->reserve;
+
+    return (int64_t)s->free - (int64_t)e->tree.dirty_blocks - (int64_t)keep;
+}
+
+int eng_short_of_space(struct eng *e, int64_t lack)
+{
+    e->cache.miss = NULL;
+    if (data_may_back(e)) {
+        data_back_ahead(e);
+        return -CFS_E_MISS;
+    }
+    if (lack <= (int64_t)e->space.pending) {
+        ckpt_kick(e);
+        return -CFS_E_MISS;
+    }
+    return -ENOSPC;
+}
+
+/* Bytes of nodes that wait for a checkpoint, or are in it. */
+static uint64_t dirty_bytes(const struct eng *e)
+{
+    uint64_t frozen = e->ckpt.phase == CKPT_IDLE ? 0 : e->ckpt.blocks;
+
+    return (e->tree.dirty_blocks + frozen) * CFS_BLOCK;
+}
+
+/* How near its bound the nearest of what fills up is. */
+static uint64_t load(const struct eng *e)
+{
+    const struct jrn *j = &e->jrn;
+    uint64_t dirty = dirty_bytes(e) * LOAD_FULL / e->dirty_max;
+    uint64_t jrn = (j->pos - j->start) * LOAD_FULL / j->size;
+
+    return dirty > jrn ? dirty : jrn;
+}
+
+static uint64_t tick_credit(uint64_t at_load)
+{
+    if (at_load >= LOAD_FULL)
+        return 1;
+    return 1 + CREDIT_MAX * (LOAD_FULL - at_load) / (LOAD_FULL - LOAD_SLOW);
+}
+
+/* Slowly, near the bounds: so many changes in a tick. */
+static bool slowed(struct eng *e, unsigned flags)
+{
+    uint64_t at_load = load(e);
+
+    if (at_load < LOAD_SLOW || (flags & ENG_RESERVE))
+        return false;
+    ckpt_kick(e);
+    if (!cfs_timer_active(&e->slow_timer)) {
+        e->credit = tick_credit(at_load);
+        cfs_timer_start(&e->slow_timer, SLOW_TICK);
+    }
+    if (e->credit == 0)
+        return true;
+    e->credit--;
+    return false;
+}
+
+static int admit(struct eng *e, uint64_t blocks, size_t rec, unsigned flags)
+{
+    uint64_t dirty = blocks * CFS_BLOCK;
+
+    if (eng_avail(e, flags) < (int64_t)blocks)
+        return eng_short_of_space(e, (int64_t)blocks - eng_avail(e, flags));
+    e->cache.miss = NULL;
+    if (dirty > e->dirty_max / 2)
+        dirty = e->dirty_max / 2;
+    if (dirty_bytes(e) > DIRTY_DUE(e->dirty_max))
+        ckpt_kick(e);
+    if (dirty_bytes(e) + dirty > e->dirty_max ||
+        !jrn_room(e, sizeof(struct fmt_rec) + REC_ALIGN + rec,
+                  flags & ENG_RESERVE)) {
+        ckpt_kick(e);
+        return -CFS_E_MISS;
+    }
+    return slowed(e, flags) ? -CFS_E_MISS : 0;
+}
+
+int eng_begin(struct eng *e, unsigned puts, size_t bytes, size_t rec,
+              unsigned flags)
+{
+    uint64_t blocks = tree_worst(&e->tree, puts, bytes);
+    int rc;
+
+    if (e->poisoned)
+        return -CFS_E_POISONED;
+    if (e->replaying)
+        return 0;
+    if (e->conf.read_only)
+        return -EROFS;
+    data_back_ahead(e);
+    rc = admit(e, blocks, rec, flags);
+    if (rc == -CFS_E_MISS && e->conf.blocking && ckpt_idle(e)) {
+        rc = ckpt_inline(e, false);
+        if (rc < 0)
+            eng_poison(e, rc, "checkpoint: %s", cfs_err_str(rc));
+        rc = e->poisoned ? -CFS_E_POISONED : admit(e, blocks, rec, flags);
+        if (rc == -CFS_E_MISS)
+            rc = -ENOSPC;
+    }
+    return rc;
+}
+
+/* The first @max of those that were put aside. */
+static void wake_some(struct eng *e, uint64_t max)
+{
+    struct cfs_list some, *l;
+
+    cfs_list_init(&some);
+    for (; max > 0 && (l = cfs_list_pop(&e->slow)) != NULL; max--)
+        cfs_list_add_tail(&some, l);
+    while ((l = cfs_list_pop(&some)) != NULL) {
+        struct eng_wait *w = cfs_list_entry(l, struct eng_wait, link);
+
+        w->ready(w);
+    }
+}
+
+static void on_wake_task(struct cfs_task *t)
+{
+    wake_some(container_of(t, struct eng, slow_task), UINT64_MAX);
+}
+
+void eng_wake_slow(struct eng *e)
+{
+    if (!cfs_list_empty(&e->slow))
+        cfs_task_post(e->loop, &e->slow_task);
+}
+
+static void on_slow_timer(struct cfs_timer *t)
+{
+    struct eng *e = container_of(t, struct eng, slow_timer);
+    uint64_t at_load = load(e);
+
+    e->credit = tick_credit(at_load);
+    if (at_load >= LOAD_SLOW)
+        cfs_timer_start(t, SLOW_TICK);
+    wake_some(e, at_load >= LOAD_SLOW ? e->credit : UINT64_MAX);
+}
+
+/* -- poison --------------------------------------------------------------------- */
+
+static void on_poison_task(struct cfs_task *t)
+{
+    struct eng *e = container_of(t, struct eng, poison_task);
+
+    if (e->on_poison)
+        e->on_poison(e->poison_ctx, e->poisoned);
+}
+
+void eng_poison(struct eng *e, int code, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (e->poisoned)
+        return;
+    e->poisoned = code;
+    va_start(ap, fmt);
+    vsnprintf(e->reason, sizeof e->reason, fmt, ap);
+    va_end(ap);
+    if (!e->loop)
+        return;
+    cfs_log_error(e->log, "store", "%s has failed and takes no more changes: "
+                  "%s", e->dev->path, e->reason);
+    jrn_fail(e);
+    ckpt_fail(e);
+    eng_wake_slow(e);
+    cfs_task_post(e->loop, &e->poison_task);
+    eng_close_step(e);
+}
+
+const char *eng_poison_reason(const struct eng *e)
+{
+    return e->reason;
+}
+
+void eng_on_poison(struct eng *e, void (*fn)(void *ctx, int status), void *ctx)
+{
+    e->on_poison = fn;
+    e->poison_ctx = ctx;
+}
+
+void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx)
+{
+    e->on_freeze = fn;
+    e->freeze_ctx = ctx;
+}
+
+/* -- figures -------------------------------------------------------------------- */
+
+static struct eng_format format_of(const struct fmt_super *sb)
+{
+    struct eng_format f = {.brick = sb->brick, .cluster = sb->cluster,
+                           .size = sb->size * CFS_BLOCK};
+
+    memcpy(f.label, sb->label, sizeof f.label - 1);
+    return f;
+}
+
+void eng_info(const struct eng *e, struct eng_info *ret)
+{
+    int64_t avail = eng_avail(e, 0);
+
+    *ret = (struct eng_info){
+        .format = format_of(&e->sb),
+        .was_clean = e->was_clean,
+        .blocks = e->space.usable,
+        .free = avail > 0 ? (uint64_t)avail : 0,
+        .pending = e->space.pending,
+        .generation = e->last.gen,
+        .cached = e->cache.bytes,
+        .dirty = dirty_bytes(e),
+        .checkpoints = e->ckpt.count,
+        .flushes = e->jrn.flushes,
+        .poisoned = e->poisoned,
+    };
+}
+
+uint64_t eng_incarnation(const struct eng *e)
+{
+    return e->incarnation;
+}
+
+bool eng_in_use(const struct eng *e, uint64_t lba)
+{
+    return space_live(e, lba);
+}
+
+uint64_t eng_first_lba(const struct eng *e)
+{
+    return e->space.lba;
+}
+
+uint64_t eng_end_lba(const struct eng *e)
+{
+    return e->space.end;
+}
+
+void eng_trim(struct eng *e)
+{
+    cache_evict_now(e);
+}
+
+unsigned eng_hb_slots(const struct eng *e)
+{
+    return (unsigned)e->sb.hb_blocks;
+}
+
+int eng_hb_read(struct eng *e, unsigned i, void *ret)
+{
+    assert(i < e->sb.hb_blocks);
+    return eng_read(e, CFS_DEV_DIRECT, e->sb.hb_lba + i, ret, 1);
+}
+
+int eng_hb_write(struct eng *e, unsigned i, const void *slot)
+{
+    assert(i < e->sb.hb_blocks);
+    return eng_write(e, CFS_DEV_DIRECT, e->sb.hb_lba + i, slot, 1);
+}
+
+/* -- beginning and end ------------------------------------------------------------ */
+
+static void on_close_task(struct cfs_task *t);
+
+void eng_setup(struct eng *e)
+{
+    cfs_task_init(&e->poison_task, on_poison_task);
+    cfs_task_init(&e->slow_task, on_wake_task);
+    cfs_task_init(&e->close_task, on_close_task);
+    cfs_list_init(&e->slow);
+    cfs_timer_init(e->loop, &e->slow_timer, on_slow_timer);
+    e->epoch = 2;
+    e->dirty_max = e->conf.cache_size / 2;
+    cache_init(e);
+    jrn_init(e);
+    data_init(e);
+    ckpt_init(e);
+}
+
+void eng_teardown(struct eng *e)
+{
+    cfs_timer_fini(&e->slow_timer);
+    cfs_task_cancel(&e->poison_task);
+    cfs_task_cancel(&e->slow_task);
+    cfs_task_cancel(&e->close_task);
+    jrn_fini(e);
+    ckpt_fini(e);
+    data_fini(e);
+    tree_fini(e);
+    space_fini(e);
+    cache_fini(e);
+    free(e);
+}
+
+static bool all_idle(const struct eng *e)
+{
+    return e->cache.reads == 0 && data_idle(e) && jrn_idle(e) &&
+           ckpt_idle(e);
+}
+
+static void on_close_task(struct cfs_task *t)
+{
+    struct eng *e = container_of(t, struct eng, close_task);
+    void (*done)(void *ctx, int status) = e->closed;
+    void *ctx = e->closed_ctx;
+    struct cfs_dev *dev = e->dev;
+    int status;
+
+    if (!all_idle(e))
+        return;
+    if (!e->final_done && !e->poisoned && !e->conf.read_only) {
+        e->final_done = true;
+        ckpt_kick(e);
+        return;
+    }
+    if (!cfs_list_empty(&e->ckpt.task.link))
+        return; /* the last checkpoint is about to begin */
+    status = e->poisoned ? -CFS_E_POISONED : 0;
+    eng_teardown(e);
+    dev->ops->close(dev);
+    if (done)
+        done(ctx, status);
+}
+
+void eng_close_step(struct eng *e)
+{
+    if (e->closing)
+        cfs_task_post(e->loop, &e->close_task);
+}
+
+void eng_close(struct eng *e, bool clean, void (*done)(void *ctx, int status),
+               void *ctx)
+{
+    assert(!e->closing);
+    e->closing = true;
+    e->close_clean = clean;
+    e->closed = done;
+    e->closed_ctx = ctx;
+    cfs_timer_stop(&e->ckpt.timer);
+    eng_close_step(e);
+}
+
+void eng_drop(struct eng *e)
+{
+    struct cfs_dev *dev = e->dev;
+
+    assert(e->cache.reads == 0 && data_idle(e) && ckpt_idle(e) &&
+           !e->jrn.writing && !e->jrn.flushing);
+    eng_teardown(e);
+    dev->ops->close(dev);
+}

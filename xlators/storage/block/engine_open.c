@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine_open.c - a start: what the page cache still holds is written back
+ * and forgotten; superblock; the newest checkpoint record; space map and
+ * root; the journal is examined. Up to here nothing is written, and a damaged
+ * store stays as it is. Then a new life is made durable; the journal is
+ * applied; and, unless the last end was clean, a checkpoint follows, so that
+ * the journal begins empty, with a chain that nothing old can continue.
+ */
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "xlators/storage/block/engine_int.h"
+
+/* What the first record of a life has as its predecessor's checksum. */
+static uint64_t first_chain(const struct eng *e)
+{
+    return eng_sum(e, &e->incarnation, sizeof e->incarnation);
+}
+
+/* -- the steps -------------------------------------------------------------------- */
+
+static int forget_cache(struct eng *e, struct cfs_err *err)
+{
+    int rc = e->conf.read_only ? 0 : e->dev->ops->drop_cache(e->dev);
+
+    return rc < 0 ? cfs_err_set(err, rc, "write-back of what was cached: %s",
+                                cfs_err_str(rc))
+                  : 0;
+}
+
+static int load_state(struct eng *e, const uint8_t *slot, struct cfs_err *err)
+{
+    int rc;
+
+    memcpy(&e->last, slot, sizeof e->last);
+    e->was_clean = e->last.flags & CKPT_CLEAN;
+    e->incarnation = e->last.incarnation + !e->conf.read_only;
+    if (e->last.jrn_start > UINT64_MAX / 2)
+        return cfs_err_set(err, -CFS_E_CORRUPT,
+                           "the checkpoint record is out of bounds");
+    space_init(e);
+    rc = space_load(e, ckpt_tops(slot), err);
+    if (rc < 0)
+        return rc;
+    data_back_open(e);
+    rc = tree_load(e, &e->last.root, e->last.level);
+    if (rc < 0)
+        cfs_err_set(err, rc, "the root of the tree: %s", cfs_err_str(rc));
+    return rc;
+}
+
+static int new_life(struct eng *e, struct cfs_err *err)
+{
+    int rc;
+
+    jrn_set(e, e->last.jrn_start,
+            e->was_clean ? first_chain(e) : e->last.jrn_chain);
+    e->jrn.start = e->last.jrn_start;
+    if (e->conf.read_only)
+        return 0;
+    rc = ckpt_new_life(e, e->was_clean);
+    if (rc < 0)
+        return cfs_err_set(err, rc, "write of the checkpoint record: %s",
+                           cfs_err_str(rc));
+    e->jrn.start = e->last.jrn_start;
+    return 0;
+}
+
+static int apply_journal(struct eng *e, struct jscan *sc, eng_replay *replay,
+                         void *ctx, struct cfs_err *err)
+{
+    int rc = 0;
+
+    e->replaying = e->in_line = true;
+    if (replay)
+        rc = replay(ctx, e, NULL);
+    if (rc < 0)
+        return cfs_err_set(err, rc, "what the store keeps in memory: %s",
+                           e->poisoned ? e->reason : cfs_err_str(rc));
+    if (sc)
+        rc = jrn_apply(sc, replay, ctx, err);
+    if (rc == 0 && !e->was_clean && !e->conf.read_only) {
+        jrn_set(e, e->jrn.pos, first_chain(e));
+        rc = ckpt_inline(e, false);
+        if (rc < 0)
+            cfs_err_set(err, rc, "checkpoint: %s", cfs_err_str(rc));
+    }
+    e->replaying = false;
+    e->in_line = e->conf.blocking;
+    return rc;
+}
+
+static int open_store(struct eng *e, eng_replay *replay, void *ctx,
+                      struct cfs_err *err)
+{
+    uint8_t *slot = eng_alloc_aligned(SLOT_BYTES);
+    struct jscan *sc = NULL;
+    int rc = forget_cache(e, err);
+
+    if (rc == 0)
+        rc = super_read(e->dev, e->conf.read_only, &e->sb, err);
+    if (rc == 0)
+        rc = super_read_ckpt(e->dev, &e->sb, slot, err);
+    if (rc == 0) {
+        eng_setup(e);
+        rc = load_state(e, slot, err);
+        if (rc == 0 && !e->was_clean)
+            rc = jrn_examine(e, &sc, err);
+        if (rc == 0)
+            rc = new_life(e, err);
+        if (rc == 0)
+            rc = apply_journal(e, sc, replay, ctx, err);
+        jscan_free(sc);
+        if (rc < 0)
+            eng_teardown(e);
+    } else {
+        free(e);
+    }
+    free(slot);
+    return rc;
+}
+
+int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
+             const struct eng_config *config, eng_replay *replay, void *ctx,
+             struct eng **ret, struct cfs_err *err)
+{
+    struct eng *e = eng_calloc(sizeof *e);
+    int rc;
+
+    e->loop = loop;
+    e->log = log;
+    e->dev = dev;
+    e->conf = *config;
+    if (e->conf.cache_size < 4u * 1024 * 1024)
+        e->conf.cache_size = 4u * 1024 * 1024;
+    if (e->conf.checkpoint_ms == 0)
+        e->conf.checkpoint_ms = eng_config_default.checkpoint_ms;
+    rc = open_store(e, replay, ctx, err);
+    if (rc < 0) {
+        cfs_err_wrap(err, "%s", dev->path);
+        return rc;
+    }
+    if (!e->conf.read_only)
+        ckpt_start_timer(e);
+    *ret = e;
+    return 0;
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* super.c - layout, mkfs, and finding the newest state. */
+#include "xlators/storage/block/super.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <xxhash.h>
+
+#include "xlators/storage/block/engine_int.h"
+
+#define MIB_BLOCKS ((1024u * 1024u) / CFS_BLOCK)
+
+uint64_t super_sum(const struct fmt_super *sb)
+{
+    return XXH3_64bits(sb, offsetof(struct fmt_super, sum));
+}
+
+/* Blocks of a store of @blocks for the heartbeat region, the journal. */
+static uint64_t hb_blocks(uint64_t blocks)
+{
+    return blocks >= 256u * MIB_BLOCKS ? ENG_HB_SLOTS : 64;
+}
+
+static uint64_t jrn_blocks(uint64_t blocks)
+{
+    uint64_t n = blocks / 64, least = blocks / 16;
+
+    if (least > 16u * MIB_BLOCKS)
+        least = 16u * MIB_BLOCKS;
+    if (n < least)
+        n = least;
+    return n < 256u * MIB_BLOCKS ? n : 256u * MIB_BLOCKS;
+}
+
+int super_layout(uint64_t blocks, struct fmt_super *sb)
+{
+    uint64_t last;
+
+    if (blocks < 32u * MIB_BLOCKS)
+        return -ENOSPC;
+    sb->size = blocks;
+    sb->hb_lba = AREA_BLOCKS;
+    sb->hb_blocks = hb_blocks(blocks);
+    sb->jrn_lba = sb->hb_lba + sb->hb_blocks;
+    sb->jrn_blocks = jrn_blocks(blocks);
+    sb->grp_lba = sb->jrn_lba + sb->jrn_blocks;
+    sb->grp_blocks = blocks - AREA_BLOCKS - sb->grp_lba;
+    last = sb->grp_blocks % GROUP_BLOCKS;
+    if (last < GROUP_MIN)
+        sb->grp_blocks -= last;
+    if ((sb->grp_blocks + GROUP_BLOCKS - 1) / GROUP_BLOCKS > GROUPS_MAX)
+        return -EFBIG;
+    return 0;
+}
+
+/* Whether @ext lies within [AREA_BLOCKS, end). */
+static bool within(const struct fmt_super *sb, uint64_t lba, uint64_t n)
+{
+    uint64_t end = sb->size - AREA_BLOCKS;
+
+    return n > 0 && lba >= AREA_BLOCKS && lba < end && n <= end - lba;
+}
+
+static int check_geometry(const struct fmt_super *sb, uint64_t dev_blocks,
+                          struct cfs_err *err)
+{
+    uint64_t groups = sb->grp_blocks / GROUP_BLOCKS +
+                      (sb->grp_blocks % GROUP_BLOCKS != 0);
+
+    if (sb->size > dev_blocks)
+        return cfs_err_set(err, -CFS_E_CORRUPT,
+                           "the store has %llu blocks, the device only %llu",
+                           (unsigned long long)sb->size,
+                           (unsigned long long)dev_blocks);
+    if (sb->block != CFS_BLOCK || sb->size < 2 * AREA_BLOCKS + GROUP_MIN ||
+        !within(sb, sb->hb_lba, sb->hb_blocks) ||
+        !within(sb, sb->jrn_lba, sb->jrn_blocks) ||
+        !within(sb, sb->grp_lba, sb->grp_blocks) ||
+        sb->jrn_lba < sb->hb_lba + sb->hb_blocks ||
+        sb->grp_lba < sb->jrn_lba + sb->jrn_blocks ||
+        sb->jrn_blocks < MIB_BLOCKS || sb->grp_blocks < GROUP_MIN ||
+        groups > GROUPS_MAX)
+        return cfs_err_set(err, -CFS_E_CORRUPT,
+                           "the superblock's geometry is out of bounds");
+    return 0;
+}
+
+static int check_features(const struct fmt_super *sb, bool read_only,
+                          struct cfs_err *err)
+{
+    uint64_t in = sb->incompat & ~(uint64_t)FMT_INCOMPAT;
+    uint64_t ro = sb->ro_compat & ~(uint64_t)FMT_RO_COMPAT;
+
+    if (sb->version != FMT_VERSION)
+        return cfs_err_set(err, -EINVAL,
+                           "format version %u; this program knows %u",
+                           sb->version, FMT_VERSION);
+    if (in != 0)
+        return cfs_err_set(err, -EINVAL,
+                           "the store uses features that this program does "
+                           "not know (incompatible: %llx)",
+                           (unsigned long long)in);
+    if (ro != 0 && !read_only)
+        return cfs_err_set(err, -EINVAL,
+                           "the store uses features with which this program "
+                           "can only read it (%llx)", (unsigned long long)ro);
+    return 0;
+}
+
+static int read_at(struct cfs_dev *dev, uint64_t lba, void *buf, size_t blocks)
+{
+    return dev->ops->read(dev, CFS_DEV_DIRECT, lba * CFS_BLOCK, buf,
+                          blocks * CFS_BLOCK);
+}
+
+/* 0: a superblock, whole; -EINVAL: none; or what the read says. */
+static int read_super_at(struct cfs_dev *dev, uint64_t lba,
+                         struct fmt_super *sb)
+{
+    int rc = read_at(dev, lba, sb, 1);
+
+    if (rc < 0)
+        return rc;
+    return sb->magic == FMT_SUPER_MAGIC && super_sum(sb) == sb->sum
+               ? 0
+               : -EINVAL;
+}
+
+int super_read(struct cfs_dev *dev, bool read_only, struct fmt_super *ret,
+               struct cfs_err *err)
+{
+    struct fmt_super *sb = eng_alloc_aligned(sizeof *sb);
+    uint64_t blocks = dev->size / CFS_BLOCK;
+    int rc = -EINVAL, rc2 = -EINVAL;
+
+    if (blocks >= 2 * AREA_BLOCKS)
+        rc = read_super_at(dev, 0, sb);
+    if (rc < 0 && blocks >= 2 * AREA_BLOCKS)
+        rc2 = read_super_at(dev, blocks - AREA_BLOCKS, sb);
+    if (rc < 0 && rc2 == 0)
+        rc = 0;
+    if (rc < 0)
+        cfs_err_set(err, rc, rc == -EINVAL ? "there is no clusterfs store"
+                                           : "read of the superblock: %s",
+                    cfs_err_str(rc));
+    if (rc == 0)
+        rc = check_features(sb, read_only, err);
+    if (rc == 0)
+        rc = check_geometry(sb, blocks, err);
+    if (rc == 0)
+        *ret = *sb;
+    free(sb);
+    return rc;
+}
+
+uint64_t super_slot_lba(const struct fmt_super *sb, uint64_t seq, bool end)
+{
+    uint64_t lba = seq & 1 ? SLOT_B : SLOT_A;
+
+    return end ? sb->size - AREA_BLOCKS + lba : lba;
+}
+
+/* Whether the record in @slot is one of @sb's, whole, and makes sense. */
+static bool ckpt_ok(const struct fmt_super *sb, uint8_t *slot, uint64_t seq)
+{
+    struct fmt_ckpt *c = (struct fmt_ckpt *)(void *)slot;
+    uint64_t sum = c->sum, groups, got;
+
+    groups = (sb->grp_blocks + GROUP_BLOCKS - 1) / GROUP_BLOCKS;
+    if (c->magic != FMT_CKPT_MAGIC || c->n_groups != groups ||
+        c->len != sizeof *c + groups * sizeof(struct fmt_top) ||
+        !cfs_uuid_eq(c->brick, sb->brick) || (c->seq & 1) != (seq & 1))
+        return false;
+    c->sum = 0;
+    got = XXH3_64bits_withSeed(slot, c->len, sb->nonce);
+    c->sum = sum;
+    return got == sum && c->level < NODE_LEVELS &&
+           c->gen >> 32 <= c->incarnation &&
+           c->incarnation < (uint64_t)UINT32_MAX;
+}
+
+int super_read_ckpt(struct cfs_dev *dev, const struct fmt_super *sb,
+                    uint8_t *slot, struct cfs_err *err)
+{
+    uint8_t *buf = eng_alloc_aligned(SLOT_BYTES);
+    const struct fmt_ckpt *c = (const struct fmt_ckpt *)(const void *)buf;
+    uint64_t best = 0;
+    int rc = -CFS_E_CORRUPT;
+
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t lba = super_slot_lba(sb, i & 1, i & 2);
+
+        if (read_at(dev, lba, buf, SLOT_BLOCKS) < 0 || !ckpt_ok(sb, buf, i) ||
+            c->seq <= best)
+            continue;
+        best = c->seq;
+        memcpy(slot, buf, c->len);
+        rc = 0;
+    }
+    free(buf);
+    if (rc < 0)
+        cfs_err_set(err, rc, "there is no whole checkpoint record");
+    return rc;
+}
+
+/* -- mkfs --------------------------------------------------------------------- */
+
+static int write_at(struct cfs_dev *dev, uint64_t lba, const void *buf,
+                    size_t blocks)
+{
+    struct iovec iov = {(void *)(uintptr_t)buf, blocks * CFS_BLOCK};
+
+    return dev->ops->write(dev, CFS_DEV_DIRECT, lba * CFS_BLOCK, &iov, 1,
+                           iov.iov_len);
+}
+
+/* A number that no earlier store on this device had: it follows from what is
+ * there, so that a simulated run repeats. */
+static uint64_t make_nonce(const struct fmt_super *old,
+                           const struct fmt_super *sb)
+{
+    uint64_t seed = XXH3_64bits(old, sizeof *old);
+
+    return XXH3_64bits_withSeed(sb, sizeof *sb, seed) | 1;
+}
+
+/* Zeros over what an earlier store may have left and we would read before we
+ * write it: heartbeats, both ends. */
+static int wipe(struct cfs_dev *dev, const struct fmt_super *sb)
+{
+    size_t run = AREA_BLOCKS;
+    uint8_t *zero = eng_alloc_aligned(run * CFS_BLOCK);
+    int rc;
+
+    memset(zero, 0, run * CFS_BLOCK);
+    rc = write_at(dev, 0, zero, AREA_BLOCKS);
+    if (rc == 0)
+        rc = write_at(dev, sb->size - AREA_BLOCKS, zero, AREA_BLOCKS);
+    for (uint64_t at = 0; rc == 0 && at < sb->hb_blocks; at += run)
+        rc = write_at(dev, sb->hb_lba + at, zero, run);
+    free(zero);
+    return rc;
+}
+
+/* Both superblocks, the first one last: only then is it a store. */
+static int write_supers(struct cfs_dev *dev, const struct fmt_super *sb)
+{
+    int rc = write_at(dev, sb->size - AREA_BLOCKS, sb, 1);
+
+    if (rc == 0)
+        rc = dev->ops->flush(dev);
+    if (rc == 0)
+        rc = write_at(dev, 0, sb, 1);
+    if (rc == 0)
+        rc = dev->ops->flush(dev);
+    return rc;
+}
+
+/* The first checkpoint: an empty leaf, and a map with it. */
+static int write_first(struct cfs_dev *dev, const struct fmt_super *sb)
+{
+    struct eng *e = eng_calloc(sizeof *e);
+    int rc;
+
+    e->dev = dev;
+    e->sb = *sb;
+    e->conf = eng_config_default;
+    e->epoch = 2;
+    e->last.jrn_start = CFS_BLOCK;
+    cache_init(e);
+    space_init(e);
+    data_init(e);
+    ckpt_init(e);
+    jrn_init(e);
+    jrn_set(e, CFS_BLOCK, 0);
+    tree_init(e);
+    rc = ckpt_inline(e, true);
+    ckpt_fini(e);
+    jrn_fini(e);
+    data_fini(e);
+    space_fini(e);
+    cache_fini(e);
+    tree_fini(e);
+    free(e);
+    return rc;
+}
+
+int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
+             struct cfs_err *err)
+{
+    struct fmt_super *sb = eng_alloc_aligned(sizeof *sb);
+    struct fmt_super *old = eng_alloc_aligned(sizeof *old);
+    uint64_t size = f->size ? f->size : dev->size;
+    int rc;
+
+    memset(sb, 0, sizeof *sb);
+    *sb = (struct fmt_super){
+        .magic = FMT_SUPER_MAGIC,
+        .version = FMT_VERSION,
+        .block = CFS_BLOCK,
+        .brick = f->brick,
+        .cluster = f->cluster,
+        .made = (uint64_t)time(NULL),
+    };
+    memcpy(sb->label, f->label, sizeof sb->label - 1);
+    rc = size > dev->size ? -ENOSPC : super_layout(size / CFS_BLOCK, sb);
+    if (rc < 0) {
+        cfs_err_set(err, rc, rc == -EFBIG
+                    ? "%llu bytes are more than a store can have (63 TiB)"
+                    : "%llu bytes are too few for a store (32 MiB)",
+                    (unsigned long long)size);
+        goto out;
+    }
+    rc = read_at(dev, 0, old, 1);
+    if (rc == 0) {
+        sb->nonce = make_nonce(old, sb);
+        sb->sum = super_sum(sb);
+        rc = wipe(dev, sb);
+    }
+    if (rc == 0)
+        rc = write_first(dev, sb);
+    if (rc == 0)
+        rc = write_supers(dev, sb);
+    if (rc < 0)
+        cfs_err_set(err, rc, "%s: %s", dev->path, cfs_err_str(rc));
+out:
+    free(sb);
+    free(old);
+    return rc;
+}
