@@ -108,8 +108,10 @@ static void finish(struct cfs_task *t)
     struct fm *fm = container_of(t, struct fm, finish);
     struct cfs_xl *xl = fm->xl;
 
-    if (fm->state != FM_GONE || fm->calls > 0 || fm->settling ||
-        fm->umount.running)
+    if (fm->state != FM_GONE || fm->settling || fm->umount.running)
+        return;
+    /* Requests that are still to be answered need the session. */
+    if (fm->se != NULL && fm->calls > 0)
         return;
     fm_dev_close(fm);
     if (!fm->told) {
@@ -121,7 +123,7 @@ static void finish(struct cfs_task *t)
         cfs_notify_up(xl, (struct cfs_event){.type = CFS_EV_CHILD_DOWN,
                                              .err = &err});
     }
-    if (fm->down && fm->held) {
+    if (fm->down && fm->held && fm->calls == 0) {
         fm->held = false;
         cfs_notify_down(xl, (struct cfs_event){.type = CFS_EV_PARENT_DOWN});
         cfs_graph_release(xl->graph);
@@ -130,7 +132,7 @@ static void finish(struct cfs_task *t)
 
 void fm_maybe_finish(struct fm *fm)
 {
-    if (fm->state == FM_GONE && fm->calls == 0)
+    if (fm->state == FM_GONE)
         cfs_task_post(fm->xl->loop, &fm->finish);
 }
 
