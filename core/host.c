@@ -367,32 +367,45 @@ static void write_dump(struct cfs_host *h, struct cfs_dump *d)
         h->spec->on_dump(h, d);
 }
 
-static void on_dump(struct cfs_host *h)
+int cfs_host_dump(struct cfs_host *h, char **ret_path, struct cfs_err *err)
 {
     struct cfs_dump d;
     char *path;
-    int fd;
+    int fd, rc;
 
     if (asprintf(&path, "%s/dump.%s.%d.%lld", h->dirs.run, h->spec->program,
                  (int)getpid(), (long long)cfs_realtime(h->loop).sec) < 0)
-        return;
+        return cfs_err_set(err, -ENOMEM, "out of memory");
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
               0600);
     d.out = fd < 0 ? NULL : fdopen(fd, "w");
     if (d.out) {
         write_dump(h, &d);
-        if (fclose(d.out) == 0)
-            cfs_log_info(h->log, h->spec->program, "statedump in %s", path);
-        else
-            cfs_log_error(h->log, h->spec->program, "statedump %s: %s", path,
-                          strerror(errno));
+        rc = fclose(d.out) == 0 ? 0 : -errno;
     } else {
-        cfs_log_error(h->log, h->spec->program, "statedump %s: %s", path,
-                      strerror(errno));
+        rc = -errno;
         if (fd >= 0)
             close(fd);
     }
-    free(path);
+    if (rc < 0) {
+        cfs_err_set(err, rc, "statedump %s: %s", path, cfs_err_str(rc));
+        free(path);
+        return rc;
+    }
+    cfs_log_info(h->log, h->spec->program, "statedump in %s", path);
+    *ret_path = path;
+    return 0;
+}
+
+static void on_dump(struct cfs_host *h)
+{
+    struct cfs_err err = {0};
+    char *path;
+
+    if (cfs_host_dump(h, &path, &err) == 0)
+        free(path);
+    else
+        cfs_log_error(h->log, h->spec->program, "%s", err.text);
 }
 
 static void on_signal(uv_signal_t *s, int signum)

@@ -87,6 +87,8 @@ void cfs_host_ready(struct cfs_host *h);
 void cfs_host_fail(struct cfs_host *h, const struct cfs_err *err);
 int  cfs_host_run(struct cfs_host *h); /* the loop; returns exit status */
 void cfs_host_stop(struct cfs_host *h); /* ends the loop */
+/* Write a statedump now, as SIGUSR1 does. @ret_path is malloc'ed. */
+int  cfs_host_dump(struct cfs_host *h, char **ret_path, struct cfs_err *err);
 void cfs_host_fini(struct cfs_host *h);
 
 /* The directories alone, from the environment, for short-lived tools. */
