@@ -319,7 +319,8 @@ static void fix_outputs(struct cfs_arena *a, struct cfs_req *req)
 #undef FOP
 #undef A
 
-static struct cfs_req *fill_request(struct cfs_call *call, enum cfs_fop fop)
+__attribute__((unused)) static struct cfs_req *
+fill_request(struct cfs_call *call, enum cfs_fop fop)
 {
     struct cfs_req *req = cfs_arena_alloc(&call->arena, cfs_fop_size(fop));
 
@@ -348,7 +349,7 @@ static struct cfs_req *fill_request(struct cfs_call *call, enum cfs_fop fop)
     return req;
 }
 
-static void fill_reply(struct cfs_req *req)
+__attribute__((unused)) static void fill_reply(struct cfs_req *req)
 {
     struct cfs_call *call = req->call;
 
@@ -468,7 +469,8 @@ static bool same_change(const struct cfs_change *a, const struct cfs_change *b)
 #undef FOP
 #undef A
 
-static bool same_request(const struct cfs_req *a, const struct cfs_req *b)
+__attribute__((unused)) static bool same_request(const struct cfs_req *a,
+                                                 const struct cfs_req *b)
 {
     if (a->fop != b->fop || a->epoch != b->epoch ||
         cfs_version_cmp(a->want, b->want) != 0 ||
@@ -486,7 +488,8 @@ static bool same_request(const struct cfs_req *a, const struct cfs_req *b)
     return false;
 }
 
-static bool same_reply(const struct cfs_req *a, const struct cfs_req *b)
+__attribute__((unused)) static bool same_reply(const struct cfs_req *a,
+                                               const struct cfs_req *b)
 {
     if (memcmp(&a->post, &b->post, sizeof a->post) != 0)
         return false;
@@ -503,7 +506,8 @@ static bool same_reply(const struct cfs_req *a, const struct cfs_req *b)
 }
 
 /* A request with the inputs of @up and no outputs. */
-static struct cfs_req *fill_fork(const struct cfs_req *up)
+__attribute__((unused)) static struct cfs_req *
+fill_fork(const struct cfs_req *up)
 {
     struct cfs_req *req =
         cfs_arena_alloc(&up->call->arena, cfs_fop_size(up->fop));
