@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* look.c - records found in the tree and decoded. */
+#include "xlators/storage/block/ops_impl.h"
+
+int look_inode(struct ops *o, struct cfs_gfid g, struct rec_inode *ret)
+{
+    struct rec_key k;
+    struct cfs_blob v;
+    int rc;
+
+    rec_key_gfid(&k, REC_INODE, g);
+    rc = eng_get(o->e, rec_key_blob(&k), &v);
+    return rc < 0 ? rc : rec_inode_unpack(v, ret);
+}
+
+int look_dirent(struct ops *o, struct cfs_gfid dir, struct cfs_name name,
+                struct rec_dirent *ret)
+{
+    struct rec_key k;
+    struct cfs_blob v;
+    int rc;
+
+    rec_key_name(&k, REC_DIRENT, dir, name);
+    rc = eng_get(o->e, rec_key_blob(&k), &v);
+    return rc < 0 ? rc : rec_dirent_unpack(v, ret);
+}
+
+/* The first record of a scan, as a mark. */
+struct mark_found {
+    struct look_mark mark;
+    int              rc;
+};
+
+static int mark_each(void *ctx, struct cfs_blob key, struct cfs_blob value)
+{
+    struct mark_found *f = ctx;
+    struct rec_id id;
+
+    f->rc = rec_key_parse(key, &id);
+    if (f->rc == 0)
+        f->rc = rec_removal_unpack(value, &f->mark.start);
+    if (f->rc == 0)
+        f->mark.end = id.n;
+    return 1;
+}
+
+int look_mark(struct ops *o, struct cfs_gfid g, uint64_t from,
+              struct look_mark *ret)
+{
+    struct mark_found f = {.rc = -ENOENT};
+    struct rec_key lo, hi, all;
+    int rc;
+
+    rec_key_gfid(&all, REC_REMOVAL, g);
+    rec_key_after(&hi, &all);
+    rec_key_gfid_u64(&lo, REC_REMOVAL, g, from + 1);
+    rc = eng_scan(o->e, rec_key_blob(&lo), rec_key_blob(&hi), mark_each, &f);
+    if (rc < 0)
+        return rc;
+    if (f.rc == 0)
+        *ret = f.mark;
+    return f.rc;
+}
+
+int look_chunk(struct ops *o, struct cfs_gfid g, const struct rec_inode *ino,
+               uint64_t chunk, struct rec_chunk *ret)
+{
+    struct look_mark m;
+    struct rec_key k;
+    struct cfs_blob v;
+    int rc;
+
+    if (ino->marks > 0) {
+        rc = look_mark(o, g, chunk, &m);
+        if (rc < 0 && rc != -ENOENT)
+            return rc;
+        if (rc == 0 && m.start <= chunk)
+            return -ENOENT;
+    }
+    rec_key_gfid_u64(&k, REC_CHUNK, g, chunk);
+    rc = eng_get(o->e, rec_key_blob(&k), &v);
+    return rc < 0 ? rc : rec_chunk_unpack(v, ret);
+}
+
+int look_small(struct ops *o, struct cfs_gfid g, struct cfs_blob *ret)
+{
+    struct rec_key k;
+    int rc;
+
+    rec_key_gfid(&k, REC_SMALL, g);
+    rc = eng_get(o->e, rec_key_blob(&k), ret);
+    if (rc == -ENOENT)
+        return -CFS_E_CORRUPT; /* whoever asks knows that it is there */
+    return rc;
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ops.c - the file system of a brick as a whole: opened, served, closed. */
+#include "xlators/storage/block/ops.h"
+
+#include <stdlib.h>
+
+#include "xlators/storage/block/ops_impl.h"
+
+const struct ops_config ops_config_default = {
+    .eng = {
+        .cache_size = (uint64_t)256 << 20,
+        .checkpoint_ms = 5000,
+    },
+    .small_file = 2048,
+};
+
+#define READ(lower, UPPER, field)                                            \
+    [CFS_FOP_##UPPER] = {                                                    \
+        .gfid_at = offsetof(struct cfs_##lower, field),                      \
+        .read = read_##lower,                                                \
+    }
+#define CHANGE(lower, UPPER, outs)                                           \
+    [CFS_FOP_##UPPER] = {.plan = plan_##lower, .n_out = outs}
+#define CTL(lower, UPPER) [CFS_FOP_##UPPER] = {.run = run_##lower}
+
+static int run_flush(struct op *op)
+{
+    return 0; /* nothing is delayed here */
+}
+
+const struct op_type op_types[CFS_FOP_N] = {
+    READ(lookup, LOOKUP, parent),
+    READ(getattr, GETATTR, gfid),
+    READ(readlink, READLINK, gfid),
+    READ(read, READ, gfid),
+    READ(readdir, READDIR, gfid),
+    READ(getxattr, GETXATTR, gfid),
+    READ(listxattr, LISTXATTR, gfid),
+    READ(lseek, LSEEK, gfid),
+    READ(fsync, FSYNC, gfid),
+    CTL(statfs, STATFS),
+    CTL(flush, FLUSH),
+    CHANGE(create, CREATE, 2),
+    CHANGE(unlink, UNLINK, 2),
+    CHANGE(rename, RENAME, 4),
+    CHANGE(link, LINK, 2),
+    CHANGE(setattr, SETATTR, 1),
+    CHANGE(write, WRITE, 1),
+    CHANGE(setxattr, SETXATTR, 1),
+    CHANGE(removexattr, REMOVEXATTR, 1),
+    CHANGE(fallocate, FALLOCATE, 1),
+    CHANGE(copy, COPY, 1),
+    CHANGE(purge, PURGE, 0),
+    CTL(session_open, SESSION_OPEN),
+    CTL(session_attach, SESSION_ATTACH),
+    CTL(session_close, SESSION_CLOSE),
+    CTL(session_fence, SESSION_FENCE),
+    CTL(view_set, VIEW_SET),
+    CTL(clear, CLEAR),
+    CTL(brick_info, BRICK_INFO),
+};
+
+/* -- opening ---------------------------------------------------------------------- */
+
+static void ops_free(struct ops *o)
+{
+    sessions_free(o);
+    op_inos_free(o);
+    cfs_timer_fini(&o->later_timer);
+    cfs_task_cancel(&o->close_task);
+    free(o);
+}
+
+static void on_poison(void *ctx, int status)
+{
+    struct ops *o = ctx;
+
+    cfs_log_error(o->log, o->who, "this brick has failed: %s",
+                  eng_poison_reason(o->e));
+    if (o->poisoned)
+        o->poisoned(o->poisoned_ctx, status);
+}
+
+static void close_task(struct cfs_task *t);
+
+static struct ops *ops_new(struct cfs_loop *loop, struct cfs_log *log,
+                           const char *who, const struct ops_config *config)
+{
+    struct ops *o = calloc(1, sizeof *o);
+
+    if (!o)
+        return NULL;
+    o->loop = loop;
+    o->log = log;
+    o->who = who;
+    o->config = *config;
+    cfs_list_init(&o->sessions);
+    cfs_list_init(&o->unstored);
+    cfs_list_init(&o->dead);
+    cfs_list_init(&o->ino_free);
+    cfs_list_init(&o->running);
+    cfs_list_init(&o->later);
+    for (unsigned i = 0; i < INO_BUCKETS; i++)
+        cfs_list_init(&o->ino[i]);
+    cfs_timer_init(loop, &o->later_timer, op_later_fire);
+    cfs_task_init(&o->close_task, close_task);
+    return o;
+}
+
+int ops_open(struct cfs_loop *loop, struct cfs_log *log, const char *who,
+             struct cfs_dev *dev, const struct ops_config *config,
+             struct ops **ret, struct cfs_err *err)
+{
+    struct ops *o = ops_new(loop, log, who, config);
+    struct eng_info info;
+    struct eng *e;
+    int rc;
+
+    if (!o)
+        return cfs_err_set(err, -ENOMEM, "out of memory");
+    o->removals_idle = true;
+    o->closing = true; /* no steps while it replays */
+    rc = eng_open(loop, log, dev, &config->eng, replay, o, &e, err);
+    if (rc < 0) {
+        ops_free(o);
+        return rc;
+    }
+    o->e = e;
+    o->closing = false;
+    eng_info(e, &info);
+    o->brick_id = info.format.brick;
+    o->incarnation = eng_incarnation(e);
+    o->was_clean = o->brick.clean;
+    view_judge(o);
+    eng_on_poison(e, on_poison, o);
+    if (!config->eng.read_only)
+        removal_kick(o);
+    *ret = o;
+    return 0;
+}
+
+/* -- serving ----------------------------------------------------------------------- */
+
+void ops_submit(struct ops *o, struct cfs_req *req)
+{
+    struct op *op = cfs_arena_alloc(&req->call->arena, sizeof *op);
+    const struct cfs_change *c = req->change;
+    struct cfs_gfid g;
+
+    op->o = o;
+    op->req = req;
+    op->arena = &req->call->arena;
+    op->type = &op_types[req->fop];
+    if (o->closing) {
+        post_fill(op, 0);
+        cfs_unwind(req, -ENOTCONN);
+        return;
+    }
+    if (op->type->read) {
+        memcpy(&g, (const char *)req + op->type->gfid_at, sizeof g);
+        op_hold(op, g, true);
+    }
+    for (uint32_t i = 0; op->type->plan && c && i < c->n; i++) {
+        const struct cfs_touch *t = &c->touch[i];
+
+        if (i == CFS_TOUCH_MAX)
+            break; /* refused when it runs */
+        op_hold(op, t->gfid, cfs_version_cmp(t->make, t->expect) == 0);
+    }
+    op_begin(op);
+}
+
+void ops_reconfigure(struct ops *o, uint64_t small_file)
+{
+    o->config.small_file = small_file;
+}
+
+void ops_info(const struct ops *o, struct cfs_brick *ret)
+{
+    struct eng_info info;
+
+    eng_info(o->e, &info);
+    *ret = (struct cfs_brick){
+        .brick = o->brick_id,
+        .incarnation = o->incarnation,
+        .clean = o->was_clean,
+        .poisoned = info.poisoned != 0,
+        .view = o->view,
+        .total = info.blocks * CFS_BLOCK,
+        .free = info.free * CFS_BLOCK,
+        .inodes = o->brick.inodes,
+        .pos = eng_pos(o->e),
+        .durable = eng_durable(o->e),
+        .dirty = o->brick.dirty,
+        .oplog = o->brick.oplog,
+        .session_max = o->brick.session_max,
+    };
+    cfs_list_for_each(it, &o->sessions) {
+        const struct session *s = cfs_list_entry(it, struct session, link);
+
+        if (s->rec.s.state != CFS_SESSION_LIVE)
+            continue;
+        if (ret->n_sessions < CFS_INFO_SESSIONS)
+            ret->session[ret->n_sessions] = s->rec.s;
+        ret->n_sessions++;
+    }
+    if (info.poisoned)
+        strncpy(ret->reason, eng_poison_reason(o->e),
+                sizeof ret->reason - 1);
+}
+
+void ops_stat(const struct ops *o, struct ops_stat *ret)
+{
+    *ret = o->stat;
+    ret->answers = o->n_answers;
+}
+
+struct eng *ops_engine(struct ops *o)
+{
+    return o->e;
+}
+
+void ops_on_poison(struct ops *o, void (*fn)(void *ctx, int status),
+                   void *ctx)
+{
+    o->poisoned = fn;
+    o->poisoned_ctx = ctx;
+}
+
+const char *ops_reason(const struct ops *o)
+{
+    return eng_poison_reason(o->e);
+}
+
+/* -- closing ----------------------------------------------------------------------- */
+
+static void closed(void *ctx, int status)
+{
+    struct ops *o = ctx;
+    void (*done)(void *, int) = o->close_done;
+    void *arg = o->close_ctx;
+
+    ops_free(o);
+    done(arg, status);
+}
+
+static bool has_live_session(const struct ops *o)
+{
+    cfs_list_for_each(it, &o->sessions)
+        if (cfs_list_entry(it, struct session, link)->rec.s.state ==
+            CFS_SESSION_LIVE)
+            return true;
+    return false;
+}
+
+static void clean_said(struct op *op, int status)
+{
+    /* The last operation has ended: ops_idle() goes on. */
+}
+
+static void close_task(struct cfs_task *t)
+{
+    struct ops *o = container_of(t, struct ops, close_task);
+    struct eng_info info;
+
+    if (!cfs_list_empty(&o->running))
+        return;
+    eng_info(o->e, &info);
+    if (o->in_sync && !o->brick.clean && !has_live_session(o) &&
+        !info.poisoned && !o->config.eng.read_only && !o->clean_tried) {
+        o->clean_tried = true;
+        op_begin(op_own_new(o, JREC_CLEAN, plan_own_clean, clean_said));
+        return;
+    }
+    eng_close(o->e, o->brick.clean, closed, o);
+}
+
+void ops_idle(struct ops *o)
+{
+    if (o->closing && o->close_done)
+        cfs_task_post(o->loop, &o->close_task);
+}
+
+void ops_close(struct ops *o, void (*done)(void *ctx, int status), void *ctx)
+{
+    o->closing = true;
+    o->close_done = done;
+    o->close_ctx = ctx;
+    cfs_task_post(o->loop, &o->close_task);
+}
+
+/* -- making ------------------------------------------------------------------------ */
+
+struct making {
+    bool            ended;
+    int             status;
+};
+
+static void made(void *ctx, int status)
+{
+    struct making *m = ctx;
+
+    m->ended = true;
+    if (m->status == 0)
+        m->status = status;
+}
+
+static bool is_made(void *arg)
+{
+    return ((struct making *)arg)->ended;
+}
+
+static void genesis_done(struct op *op, int status)
+{
+    struct making *m = op->state;
+
+    if (status < 0)
+        m->status = status;
+    ops_close(op->o, made, m);
+}
+
+int ops_mkfs(struct cfs_dev *dev, const struct eng_format *format,
+             struct cfs_time now, struct cfs_err *err)
+{
+    struct ops_config config = ops_config_default;
+    struct making m = {0};
+    struct cfs_loop *loop;
+    struct ops *o;
+    struct op *op;
+    int rc;
+
+    config.eng.blocking = true;
+    rc = eng_mkfs(dev, format, err);
+    if (rc == 0)
+        rc = cfs_loop_new(&loop, err);
+    if (rc < 0) {
+        dev->ops->close(dev);
+        return rc;
+    }
+    rc = ops_open(loop, NULL, "mkfs", dev, &config, &o, err);
+    if (rc == 0) {
+        op = op_own_new(o, JREC_GENESIS, plan_own_genesis, genesis_done);
+        op->own->now = now;
+        op->state = &m;
+        op_begin(op);
+        cfs_loop_run_until(loop, is_made, &m);
+        rc = m.status;
+        if (rc < 0)
+            cfs_err_set(err, rc, "the root directory: %s", cfs_err_str(rc));
+    }
+    cfs_loop_free(loop);
+    return rc;
+}

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rec.c - values of the records of files and names, as bytes and back. */
+#include "xlators/storage/block/rec.h"
+
+#include <sys/stat.h>
+
+#include "core/dirent.h"
+#include "xlators/storage/block/bytes.h"
+
+/* A value's reader, behind its format. */
+static struct rd open_value(struct cfs_blob v)
+{
+    struct rd r = rd_open(v);
+
+    if (rd_u8(&r) != REC_FMT)
+        r.bad = true;
+    return r;
+}
+
+static uint32_t wrote(const struct wr *w, const uint8_t *from)
+{
+    return (uint32_t)(w->at - from);
+}
+
+static bool type_valid(uint32_t type)
+{
+    switch (type) {
+    case S_IFREG:
+    case S_IFDIR:
+    case S_IFLNK:
+    case S_IFCHR:
+    case S_IFBLK:
+    case S_IFIFO:
+    case S_IFSOCK:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* -- inodes ------------------------------------------------------------------- */
+
+static void pack_by_type(const struct rec_inode *i, struct wr *w)
+{
+    switch (i->mode & S_IFMT) {
+    case S_IFREG:
+        wr_u64(w, i->blocks);
+        wr_u32(w, i->marks);
+        break;
+    case S_IFDIR:
+        wr_bytes(w, i->parent.b, sizeof i->parent.b);
+        wr_u64(w, i->entries);
+        break;
+    case S_IFCHR:
+    case S_IFBLK:
+        wr_u64(w, i->rdev);
+        break;
+    default:
+        break;
+    }
+}
+
+uint32_t rec_inode_pack(const struct rec_inode *i,
+                        uint8_t ret[static REC_INODE_MAX])
+{
+    struct wr w = {ret};
+
+    wr_u8(&w, REC_FMT);
+    wr_u8(&w, i->flags);
+    wr_u16(&w, i->n_xattr);
+    wr_u32(&w, i->mode);
+    wr_u32(&w, i->nlink);
+    wr_u32(&w, i->uid);
+    wr_u32(&w, i->gid);
+    wr_u32(&w, i->dirty);
+    wr_version(&w, i->version);
+    wr_u64(&w, i->size);
+    wr_time(&w, i->atime);
+    wr_time(&w, i->mtime);
+    wr_time(&w, i->ctime);
+    wr_time(&w, i->btime);
+    pack_by_type(i, &w);
+    assert(w.at <= ret + REC_INODE_MAX);
+    return wrote(&w, ret);
+}
+
+static void unpack_by_type(struct rec_inode *i, struct rd *r)
+{
+    switch (i->mode & S_IFMT) {
+    case S_IFREG:
+        i->blocks = rd_u64(r);
+        i->marks = rd_u32(r);
+        break;
+    case S_IFDIR:
+        rd_bytes(r, i->parent.b, sizeof i->parent.b);
+        i->entries = rd_u64(r);
+        break;
+    case S_IFCHR:
+    case S_IFBLK:
+        i->rdev = rd_u64(r);
+        break;
+    default:
+        break;
+    }
+}
+
+int rec_inode_unpack(struct cfs_blob v, struct rec_inode *ret)
+{
+    struct rd r = open_value(v);
+    struct rec_inode i = {0};
+
+    i.flags = rd_u8(&r);
+    i.n_xattr = rd_u16(&r);
+    i.mode = rd_u32(&r);
+    i.nlink = rd_u32(&r);
+    i.uid = rd_u32(&r);
+    i.gid = rd_u32(&r);
+    i.dirty = rd_u32(&r);
+    i.version = rd_version(&r);
+    i.size = rd_u64(&r);
+    i.atime = rd_time(&r);
+    i.mtime = rd_time(&r);
+    i.ctime = rd_time(&r);
+    i.btime = rd_time(&r);
+    unpack_by_type(&i, &r);
+    if (!rd_done(&r) || !type_valid(i.mode & S_IFMT) ||
+        (i.mode & ~(uint32_t)(S_IFMT | 07777)) != 0 ||
+        (i.flags & ~REC_INLINE) != 0 || i.size > CFS_FILE_MAX ||
+        i.n_xattr > XATTR_COUNT)
+        return -CFS_E_CORRUPT;
+    if ((i.flags & REC_INLINE) && !S_ISREG(i.mode))
+        return -CFS_E_CORRUPT;
+    *ret = i;
+    return 0;
+}
+
+void rec_inode_attr(const struct rec_inode *i, struct cfs_gfid gfid,
+                    struct cfs_attr *ret)
+{
+    *ret = (struct cfs_attr){
+        .gfid = gfid,
+        .version = i->version,
+        .mode = i->mode,
+        .nlink = i->nlink,
+        .uid = i->uid,
+        .gid = i->gid,
+        .rdev = i->rdev,
+        .size = S_ISDIR(i->mode) ? CFS_BLOCK : i->size,
+        .blocks = i->blocks * (CFS_BLOCK / 512),
+        .atime = i->atime,
+        .mtime = i->mtime,
+        .ctime = i->ctime,
+        .btime = i->btime,
+    };
+}
+
+/* -- names -------------------------------------------------------------------- */
+
+uint32_t rec_dirent_pack(const struct rec_dirent *d,
+                         uint8_t ret[static REC_DIRENT_MAX])
+{
+    struct wr w = {ret};
+
+    wr_u8(&w, REC_FMT);
+    wr_u8(&w, (uint8_t)(d->type >> 12));
+    wr_bytes(&w, d->child.b, sizeof d->child.b);
+    wr_u64(&w, d->cookie);
+    return wrote(&w, ret);
+}
+
+int rec_dirent_unpack(struct cfs_blob v, struct rec_dirent *ret)
+{
+    struct rd r = open_value(v);
+    struct rec_dirent d;
+
+    d.type = (uint32_t)rd_u8(&r) << 12;
+    rd_bytes(&r, d.child.b, sizeof d.child.b);
+    d.cookie = rd_u64(&r);
+    if (!rd_done(&r) || !type_valid(d.type) || d.cookie == 0)
+        return -CFS_E_CORRUPT;
+    *ret = d;
+    return 0;
+}
+
+uint32_t rec_cookie_pack(const struct rec_cookie *c,
+                         uint8_t ret[static REC_COOKIE_MAX])
+{
+    struct wr w = {ret};
+
+    wr_u8(&w, REC_FMT);
+    wr_u8(&w, (uint8_t)(c->type >> 12));
+    wr_bytes(&w, c->child.b, sizeof c->child.b);
+    wr_bytes(&w, c->name.s, c->name.len);
+    return wrote(&w, ret);
+}
+
+int rec_cookie_unpack(struct cfs_blob v, struct rec_cookie *ret)
+{
+    struct rd r = open_value(v);
+    struct rec_cookie c;
+
+    c.type = (uint32_t)rd_u8(&r) << 12;
+    rd_bytes(&r, c.child.b, sizeof c.child.b);
+    if (r.bad || !type_valid(c.type) || rd_left(&r) > CFS_NAME_MAX)
+        return -CFS_E_CORRUPT;
+    c.name.len = (uint32_t)rd_left(&r);
+    c.name.s = (const char *)rd_ptr(&r, c.name.len);
+    if (!cfs_name_valid(c.name))
+        return -CFS_E_CORRUPT;
+    *ret = c;
+    return 0;
+}
+
+/* -- data --------------------------------------------------------------------- */
+
+#define RUN_UNWRITTEN 0x80u
+
+/* How many blocks from @at on lie behind one another, all written or all
+ * unwritten. */
+static unsigned run_length(const struct rec_chunk *c, unsigned at)
+{
+    bool unwritten = c->unwritten >> at & 1;
+    unsigned n = 1;
+
+    while (at + n < CHUNK_BLOCKS && (c->mapped >> (at + n) & 1) &&
+           (c->unwritten >> (at + n) & 1) == unwritten &&
+           c->lba[at + n] == c->lba[at] + n)
+        n++;
+    return n;
+}
+
+uint32_t rec_chunk_pack(const struct rec_chunk *c,
+                        uint8_t ret[static REC_CHUNK_MAX])
+{
+    uint8_t *runs;
+    struct wr w = {ret};
+    unsigned n;
+
+    wr_u8(&w, REC_FMT);
+    runs = w.at;
+    wr_u8(&w, 0);
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i += n) {
+        n = 1;
+        if (!(c->mapped >> i & 1))
+            continue;
+        n = run_length(c, i);
+        wr_u8(&w, (uint8_t)i);
+        wr_u8(&w, (uint8_t)(n | (c->unwritten >> i & 1 ? RUN_UNWRITTEN : 0)));
+        wr_u48(&w, c->lba[i]);
+        ++*runs;
+    }
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
+        if ((c->mapped & ~c->unwritten) >> i & 1)
+            wr_u64(&w, c->sum[i]);
+    assert(w.at <= ret + REC_CHUNK_MAX);
+    return wrote(&w, ret);
+}
+
+static void unpack_run(struct rd *r, struct rec_chunk *c, unsigned *at)
+{
+    unsigned first = rd_u8(r);
+    unsigned n = rd_u8(r);
+    uint64_t lba = rd_u48(r);
+    bool unwritten = n & RUN_UNWRITTEN;
+
+    n &= ~RUN_UNWRITTEN;
+    if (r->bad || first < *at || n == 0 || first + n > CHUNK_BLOCKS) {
+        r->bad = true;
+        return;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        c->mapped |= 1u << (first + i);
+        if (unwritten)
+            c->unwritten |= 1u << (first + i);
+        c->lba[first + i] = lba + i;
+    }
+    *at = first + n;
+}
+
+int rec_chunk_unpack(struct cfs_blob v, struct rec_chunk *ret)
+{
+    struct rd r = open_value(v);
+    unsigned n_runs = rd_u8(&r), at = 0;
+    struct rec_chunk c = {0};
+
+    for (unsigned i = 0; i < n_runs && !r.bad; i++)
+        unpack_run(&r, &c, &at);
+    for (unsigned i = 0; i < CHUNK_BLOCKS && !r.bad; i++)
+        if ((c.mapped & ~c.unwritten) >> i & 1)
+            c.sum[i] = rd_u64(&r);
+    if (!rd_done(&r) || c.mapped == 0)
+        return -CFS_E_CORRUPT;
+    *ret = c;
+    return 0;
+}
+
+uint32_t rec_removal_pack(uint64_t start, uint8_t ret[static REC_REMOVAL_MAX])
+{
+    struct wr w = {ret};
+
+    wr_u8(&w, REC_FMT);
+    wr_u64(&w, start);
+    return wrote(&w, ret);
+}
+
+int rec_removal_unpack(struct cfs_blob v, uint64_t *ret_start)
+{
+    struct rd r = open_value(v);
+    uint64_t start = rd_u64(&r);
+
+    if (!rd_done(&r))
+        return -CFS_E_CORRUPT;
+    *ret_start = start;
+    return 0;
+}

@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stage.c - the data that a change brings, on its way to the device.
+ *
+ * What happens, in order: the blocks that the bytes touch are found
+ * (stage_blocks); those that the file owns unwritten are used in place, for
+ * the others free ones are taken; blocks of which a part stays are read and
+ * verified; the whole is laid together, with a checksum for each block, and
+ * written; then the operation runs again, and finds the stage ready. No block
+ * that holds data of the file is overwritten.
+ *
+ * In a replay the stage is what the record says, and ready from the start.
+ */
+#include <xxhash.h>
+
+#include "xlators/storage/block/bytes.h"
+#include "xlators/storage/block/ops_impl.h"
+
+/* One block of the staged ones, while it is being worked out. */
+struct stage_block {
+    uint64_t block;   /* of the file */
+    uint64_t lba;     /* to be written; 0: not known yet */
+    uint64_t old_lba; /* to be read first; 0: nothing to keep */
+    uint64_t old_sum;
+};
+
+struct stage_io {
+    struct eng_io io;
+    struct stage *st;
+    uint64_t      sum; /* of a block that is read */
+};
+
+uint64_t block_sum(const void *data, size_t len)
+{
+    return XXH3_64bits(data, len);
+}
+
+struct stage *stage_get(struct op *op)
+{
+    if (!op->stage) {
+        op->stage = cfs_arena_alloc(op->arena, sizeof *op->stage);
+        op->stage->op = op;
+    }
+    if (op->plan)
+        op->plan->stage = op->stage;
+    return op->stage;
+}
+
+void stage_drop(struct op *op)
+{
+    struct stage *st = op->stage;
+
+    if (!st)
+        return;
+    assert(st->pending == 0);
+    for (unsigned i = 0; i < st->n_fresh; i++)
+        eng_unalloc(op->o->e, st->fresh[i]);
+    st->n_fresh = 0;
+}
+
+/* -- which blocks ----------------------------------------------------------------- */
+
+/* The blocks of the patches as at most JREC_SEGS ranges, in order, apart. */
+static void find_segs(struct stage *st)
+{
+    st->n_seg = 0;
+    for (unsigned i = 0; i < st->n_patch; i++) {
+        uint64_t from = st->patch[i].offset / CFS_BLOCK;
+        uint64_t end = (st->patch[i].offset + st->patch[i].len +
+                        CFS_BLOCK - 1) / CFS_BLOCK;
+        struct jrec_seg *last = st->n_seg ? &st->seg[st->n_seg - 1] : NULL;
+
+        /* Patches come in order of their offsets. */
+        if (last && from <= last->block + last->n) {
+            if (end > last->block + last->n)
+                last->n = (uint32_t)(end - last->block);
+            continue;
+        }
+        assert(st->n_seg < JREC_SEGS);
+        st->seg[st->n_seg++] = (struct jrec_seg){
+            from, (uint32_t)(end - from)};
+    }
+}
+
+static uint32_t staged_blocks(const struct stage *st)
+{
+    uint32_t n = 0;
+
+    for (unsigned i = 0; i < st->n_seg; i++)
+        n += st->seg[i].n;
+    return n;
+}
+
+/* Whether patches cover all bytes of @block that are within @size. */
+static bool covered(const struct stage *st, uint64_t block, uint64_t size)
+{
+    uint64_t at = block * CFS_BLOCK;
+    uint64_t end = at + CFS_BLOCK < size ? at + CFS_BLOCK : size;
+
+    for (unsigned i = 0; i < st->n_patch && at < end; i++)
+        if (st->patch[i].offset <= at &&
+            st->patch[i].offset + st->patch[i].len > at)
+            at = st->patch[i].offset + st->patch[i].len;
+    return at >= end;
+}
+
+/* Find what is there of each staged block. */
+static int find_blocks(struct op *op, const struct plan_ino *ino,
+                       struct stage_block *b)
+{
+    struct stage *st = op->stage;
+    struct rec_chunk chunk = {0};
+    uint64_t have = UINT64_MAX;
+    int rc;
+
+    for (unsigned s = 0; s < st->n_seg; s++) {
+        for (uint32_t i = 0; i < st->seg[s].n; i++, b++) {
+            unsigned at;
+
+            b->block = st->seg[s].block + i;
+            at = (unsigned)(b->block % CHUNK_BLOCKS);
+            if (b->block / CHUNK_BLOCKS != have) {
+                have = b->block / CHUNK_BLOCKS;
+                rc = look_chunk(op->o, ino->gfid, &ino->rec, have, &chunk);
+                if (rc == -ENOENT)
+                    chunk.mapped = 0;
+                else if (rc < 0)
+                    return rc;
+            }
+            if (!(chunk.mapped >> at & 1))
+                continue;
+            if (chunk.unwritten >> at & 1) {
+                b->lba = chunk.lba[at];
+            } else if (!covered(st, b->block, ino->rec.size)) {
+                b->old_lba = chunk.lba[at];
+                b->old_sum = chunk.sum[at];
+            }
+        }
+    }
+    return 0;
+}
+
+/* The address behind the block before @block: there the file goes on. */
+static int find_goal(struct op *op, const struct plan_ino *ino,
+                     uint64_t block, uint64_t *ret)
+{
+    struct rec_chunk c;
+    unsigned at;
+    int rc;
+
+    *ret = 0;
+    if (block == 0)
+        return 0;
+    block--;
+    rc = look_chunk(op->o, ino->gfid, &ino->rec, block / CHUNK_BLOCKS, &c);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc < 0)
+        return rc;
+    at = (unsigned)(block % CHUNK_BLOCKS);
+    if (c.mapped >> at & 1)
+        *ret = c.lba[at] + 1;
+    return 0;
+}
+
+static void add_ext(struct stage *st, uint64_t lba, uint32_t n)
+{
+    struct eng_ext *last = st->n_ext ? &st->ext[st->n_ext - 1] : NULL;
+
+    if (last && last->lba + last->n == lba) {
+        last->n += n;
+        return;
+    }
+    if (st->n_ext == st->cap_ext) {
+        struct eng_ext *old = st->ext;
+
+        st->cap_ext = st->cap_ext ? 2 * st->cap_ext : 8;
+        st->ext = cfs_arena_alloc(st->op->arena,
+                                  st->cap_ext * sizeof *st->ext);
+        if (st->n_ext > 0)
+            memcpy(st->ext, old, st->n_ext * sizeof *old);
+    }
+    st->ext[st->n_ext++] = (struct eng_ext){lba, n};
+}
+
+/* Give an address to each of @n blocks that has none. */
+static int take_blocks(struct op *op, struct stage_block *b, uint32_t n,
+                       uint64_t goal, unsigned flags)
+{
+    struct stage *st = op->stage;
+    uint32_t want = 0, used = 0;
+    unsigned e = 0;
+    int rc;
+
+    for (uint32_t i = 0; i < n; i++)
+        want += b[i].lba == 0;
+    if (want > 0) {
+        st->fresh = cfs_arena_alloc(op->arena, want * sizeof *st->fresh);
+        rc = eng_alloc(op->o->e, want, goal, flags, st->fresh, want,
+                       &st->n_fresh);
+        if (rc < 0) {
+            st->n_fresh = 0;
+            return rc;
+        }
+    }
+    st->n_ext = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (b[i].lba == 0) {
+            b[i].lba = st->fresh[e].lba + used;
+            if (++used == st->fresh[e].n) {
+                used = 0;
+                e++;
+            }
+        }
+        add_ext(st, b[i].lba, 1);
+    }
+    return 0;
+}
+
+int stage_reserve(struct op *op, uint32_t n, uint64_t goal)
+{
+    const unsigned most = 8192; /* extents: the record stays small */
+    struct stage *st = stage_get(op);
+    struct eng_ext *got, *both;
+    unsigned n_got, max = n < most ? n : most;
+    int rc;
+
+    got = cfs_arena_alloc(op->arena, max * sizeof *got);
+    rc = eng_alloc(op->o->e, n, goal, 0, got, max, &n_got);
+    if (rc < 0)
+        return rc;
+    both = cfs_arena_alloc(op->arena, (st->n_fresh + n_got) * sizeof *both);
+    if (st->n_fresh > 0)
+        memcpy(both, st->fresh, st->n_fresh * sizeof *both);
+    memcpy(both + st->n_fresh, got, n_got * sizeof *both);
+    st->fresh = both;
+    st->n_fresh += n_got;
+    for (unsigned i = 0; i < n_got; i++)
+        add_ext(st, got[i].lba, got[i].n);
+    return 0;
+}
+
+/* -- bytes ----------------------------------------------------------------------------- */
+
+/* Where @block's bytes are in the buffer; NULL: it is not staged. */
+static uint8_t *block_at(struct stage *st, uint64_t block)
+{
+    uint8_t *p = st->buf.data;
+
+    for (unsigned s = 0; s < st->n_seg; s++) {
+        if (block >= st->seg[s].block &&
+            block < st->seg[s].block + st->seg[s].n)
+            return p + (block - st->seg[s].block) * CFS_BLOCK;
+        p += (size_t)st->seg[s].n * CFS_BLOCK;
+    }
+    return NULL;
+}
+
+static void lay_patch(struct stage *st, const struct stage_patch *patch)
+{
+    uint8_t *to = block_at(st, patch->offset / CFS_BLOCK) +
+                  patch->offset % CFS_BLOCK;
+
+    if (patch->data == to || patch->len == 0)
+        return; /* the buffer is the sender's own */
+    if (patch->data)
+        memcpy(to, patch->data, patch->len);
+    else
+        memset(to, 0, patch->len);
+}
+
+/* The sender's checksum of @block, when it is of the whole block. */
+static bool sent_sum(const struct stage *st, uint64_t block, uint64_t *ret)
+{
+    const struct stage_patch *p = &st->patch[st->n_patch - 1];
+    uint64_t first = p->offset / CFS_BLOCK, sum;
+
+    if (!p->sums || block * CFS_BLOCK < p->offset ||
+        (block + 1) * CFS_BLOCK > p->offset + p->len)
+        return false;
+    memcpy(&sum, p->sums + (block - first) * sizeof sum, sizeof sum);
+    *ret = le64toh(sum);
+    return true;
+}
+
+static void make_sums(struct stage *st)
+{
+    const uint8_t *p = st->buf.data;
+    uint32_t n = 0;
+
+    for (unsigned s = 0; s < st->n_seg; s++)
+        for (uint32_t i = 0; i < st->seg[s].n; i++, n++, p += CFS_BLOCK)
+            if (!sent_sum(st, st->seg[s].block + i, &st->sums[n]))
+                st->sums[n] = block_sum(p, CFS_BLOCK);
+    st->n_sums = n;
+}
+
+static bool is_aligned(const void *p)
+{
+    return (uintptr_t)p % CFS_BLOCK == 0;
+}
+
+/* A buffer for the blocks: the sender's bytes themselves where they are whole
+ * blocks, else zeros. */
+static void make_buffer(struct op *op)
+{
+    struct stage *st = op->stage;
+    const struct stage_patch *p = &st->patch[0];
+    uint32_t len = staged_blocks(st) * CFS_BLOCK;
+
+    if (st->n_patch == 1 && p->data && p->offset % CFS_BLOCK == 0 &&
+        p->len == len && is_aligned(p->data)) {
+        st->buf = (struct cfs_buf){.data = (uint8_t *)p->data, .len = len};
+        return;
+    }
+    st->buf = cfs_buf_new(len);
+    cfs_arena_keep(op->arena, st->buf);
+    memset(st->buf.data, 0, len);
+}
+
+/* -- input and output --------------------------------------------------------------------- */
+
+static void io_ended(struct stage *st, int status, void (*next)(struct stage *))
+{
+    if (status < 0 && st->status == 0)
+        st->status = status;
+    if (--st->pending == 0)
+        next(st);
+}
+
+static void written(struct stage *st)
+{
+    st->ready = true;
+    if (st->status < 0) {
+        op_end(st->op, st->status);
+        return;
+    }
+    op_again(st->op);
+}
+
+static void write_done(struct eng_io *io)
+{
+    io_ended(container_of(io, struct stage_io, io)->st, io->status, written);
+}
+
+static void write_out(struct stage *st)
+{
+    struct eng *e = st->op->o->e;
+    uint32_t left = staged_blocks(st);
+    uint8_t *data = st->buf.data;
+
+    if (st->status < 0) { /* a block could not be read */
+        op_end(st->op, st->status);
+        return;
+    }
+    for (unsigned i = 0; i < st->n_patch; i++)
+        lay_patch(st, &st->patch[i]);
+    make_sums(st);
+    st->pending = 1; /* until all are on their way */
+    for (unsigned i = 0; left > 0; i++) {
+        struct stage_io *io = cfs_arena_alloc(st->op->arena, sizeof *io);
+
+        io->st = st;
+        io->io.ext = st->ext[i];
+        if (io->io.ext.n > left)
+            io->io.ext.n = left;
+        io->io.data = data;
+        io->io.done = write_done;
+        data += (size_t)io->io.ext.n * CFS_BLOCK;
+        left -= io->io.ext.n;
+        st->pending++;
+        eng_data_write(e, &io->io);
+    }
+    io_ended(st, 0, written);
+}
+
+static void read_done(struct eng_io *io)
+{
+    struct stage_io *s = container_of(io, struct stage_io, io);
+    int status = io->status;
+
+    if (status == 0 && block_sum(io->data, CFS_BLOCK) != s->sum)
+        status = -CFS_E_CHECKSUM;
+    io_ended(s->st, status, write_out);
+}
+
+static void read_old(struct stage *st, const struct stage_block *b,
+                     uint32_t n)
+{
+    st->pending = 1;
+    for (uint32_t i = 0; i < n; i++) {
+        struct stage_io *io;
+
+        if (b[i].old_lba == 0)
+            continue;
+        io = cfs_arena_alloc(st->op->arena, sizeof *io);
+        io->st = st;
+        io->sum = b[i].old_sum;
+        io->io.ext = (struct eng_ext){b[i].old_lba, 1};
+        io->io.data = block_at(st, b[i].block);
+        io->io.done = read_done;
+        st->pending++;
+        eng_data_read(st->op->o->e, &io->io);
+    }
+    io_ended(st, 0, write_out);
+}
+
+int stage_blocks(struct op *op, const struct plan_ino *ino,
+                 const struct stage_patch *patch, unsigned n, unsigned flags)
+{
+    struct stage *st = stage_get(op);
+    struct stage_block *b;
+    uint64_t goal;
+    uint32_t n_blocks;
+    int rc;
+
+    assert(!st->ready && n > 0 && n <= STAGE_PATCHES);
+    memcpy(st->patch, patch, n * sizeof *patch);
+    st->n_patch = n;
+    find_segs(st);
+    n_blocks = staged_blocks(st);
+    b = cfs_arena_alloc(op->arena, n_blocks * sizeof *b);
+    rc = find_blocks(op, ino, b);
+    if (rc == 0)
+        rc = find_goal(op, ino, b[0].block, &goal);
+    if (rc == 0)
+        rc = take_blocks(op, b, n_blocks, goal, flags);
+    if (rc < 0) {
+        st->n_seg = 0;
+        return rc;
+    }
+    st->sums = cfs_arena_alloc(op->arena, n_blocks * sizeof *st->sums);
+    make_buffer(op);
+    read_old(st, b, n_blocks);
+    return OP_WAIT;
+}
+
+/* -- into the file ------------------------------------------------------------------------- */
+
+bool stage_next(const struct stage *st, struct stage_cursor *c,
+                uint64_t *ret_lba)
+{
+    if (c->ext == st->n_ext)
+        return false;
+    *ret_lba = st->ext[c->ext].lba + c->at;
+    if (++c->at == st->ext[c->ext].n) {
+        c->ext++;
+        c->at = 0;
+    }
+    return true;
+}
+
+void stage_reserved(const struct stage *st, struct stage_cursor *ret)
+{
+    uint64_t lba;
+
+    *ret = (struct stage_cursor){0};
+    for (uint32_t n = staged_blocks(st); n > 0; n--)
+        if (!stage_next(st, ret, &lba))
+            return;
+}
+
+static int store_bytes(struct plan *p, struct plan_ino *ino)
+{
+    const struct stage *st = p->stage;
+    bool was = ino->rec.flags & REC_INLINE;
+    struct rec_key k;
+
+    rec_key_gfid(&k, REC_SMALL, ino->gfid);
+    if (st->bytes.len > 0)
+        plan_put(p, &k, st->bytes.p, st->bytes.len);
+    else if (was)
+        plan_del(p, &k);
+    ino->rec.flags = st->bytes.len > 0 ? REC_INLINE : 0;
+    ino->rec.blocks = st->bytes.len > 0;
+    ino->changed = true;
+    return 0;
+}
+
+/* A file that was in line has blocks from now on; its bytes are staged. */
+static void leave_line(struct plan *p, struct plan_ino *ino)
+{
+    struct rec_key k;
+
+    rec_key_gfid(&k, REC_SMALL, ino->gfid);
+    plan_del(p, &k);
+    ino->rec.flags &= (uint8_t)~REC_INLINE;
+    ino->rec.blocks = 0;
+}
+
+static void store_block(struct plan *p, struct plan_ino *ino,
+                        struct plan_chunk *c, unsigned at, uint64_t lba,
+                        uint64_t sum)
+{
+    uint32_t bit = 1u << at;
+
+    if (!(c->rec.mapped & bit))
+        ino->rec.blocks++;
+    else if (c->rec.lba[at] != lba)
+        plan_free(p, c->rec.lba[at], 1);
+    c->rec.mapped |= bit;
+    c->rec.unwritten &= ~bit;
+    c->rec.lba[at] = lba;
+    c->rec.sum[at] = sum;
+    c->changed = true;
+}
+
+static int store_seg(struct plan *p, struct plan_ino *ino,
+                     const struct jrec_seg *seg, struct stage_cursor *cur,
+                     uint32_t *sum)
+{
+    const struct stage *st = p->stage;
+    struct plan_chunk *c = NULL;
+    uint64_t lba;
+    int rc;
+
+    rc = plan_carve(p, ino, seg->block / CHUNK_BLOCKS,
+                    (seg->block + seg->n - 1) / CHUNK_BLOCKS + 1);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < seg->n; i++) {
+        uint64_t block = seg->block + i;
+
+        if (!c || block % CHUNK_BLOCKS == 0) {
+            rc = plan_chunk(p, ino, block / CHUNK_BLOCKS, &c);
+            if (rc < 0)
+                return rc;
+        }
+        if (!stage_next(st, cur, &lba) || *sum == st->n_sums)
+            return -CFS_E_CORRUPT;
+        store_block(p, ino, c, (unsigned)(block % CHUNK_BLOCKS), lba,
+                    st->sums[(*sum)++]);
+    }
+    return 0;
+}
+
+int stage_store(struct plan *p, struct plan_ino *ino)
+{
+    const struct stage *st = p->stage;
+    struct stage_cursor cur = {0};
+    uint32_t sum = 0;
+    int rc;
+
+    if (st->how & JREC_INLINE)
+        return store_bytes(p, ino);
+    if (st->n_seg > 0 && (ino->rec.flags & REC_INLINE))
+        leave_line(p, ino);
+    for (unsigned i = 0; i < st->n_seg; i++) {
+        rc = store_seg(p, ino, &st->seg[i], &cur, &sum);
+        if (rc < 0)
+            return rc;
+    }
+    if (st->n_seg > 0)
+        ino->changed = true;
+    return 0;
+}
