@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* recdev.c - the recorder and its power cuts.
+ *
+ * The image lies in a memfd. A cut maps what was durable privately and puts
+ * pieces of the writes since on top, so that an image costs only what differs.
+ */
+#include "tests/unit/recdev.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PIECE 512u
+
+struct event {
+    uint64_t off;
+    size_t   len;    /* 0: a flush */
+    size_t   covers; /* a flush: the events that it made durable */
+    uint8_t *data;
+};
+
+struct fault {
+    uint64_t after;
+    uint64_t times;
+};
+
+struct recdev {
+    uint64_t        size;
+    uint8_t        *bytes;
+    uint8_t        *base; /* as it was when recording began */
+    int             base_fd;
+    bool            recording;
+    bool            dead;
+    struct event   *ev;
+    size_t          n;
+    size_t          cap;
+    struct fault    fault[RECDEV_FAULTS];
+    pthread_mutex_t lock;
+};
+
+struct recdev_handle {
+    struct cfs_dev dev;
+    struct recdev *r;
+};
+
+static struct recdev *of(struct cfs_dev *d)
+{
+    return container_of(d, struct recdev_handle, dev)->r;
+}
+
+/* Whether the next operation of @kind fails. Under the lock. */
+static bool fails(struct recdev *r, enum recdev_fault kind)
+{
+    struct fault *f = &r->fault[kind];
+
+    if (f->times == 0)
+        return false;
+    if (f->after > 0) {
+        f->after--;
+        return false;
+    }
+    f->times--;
+    return true;
+}
+
+static struct event *add_event(struct recdev *r)
+{
+    if (r->n == r->cap) {
+        r->cap = r->cap ? 2 * r->cap : 1024;
+        r->ev = realloc(r->ev, r->cap * sizeof *r->ev);
+        assert(r->ev);
+    }
+    r->ev[r->n] = (struct event){0};
+    return &r->ev[r->n++];
+}
+
+/* -- the device ------------------------------------------------------------------- */
+
+static int rec_read(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
+                    void *buf, size_t len)
+{
+    struct recdev *r = of(d);
+    int rc = 0;
+
+    assert(off <= r->size && len <= r->size - off);
+    pthread_mutex_lock(&r->lock);
+    if (via == CFS_DEV_CACHED)
+        rc = -EAGAIN;
+    else if (fails(r, RECDEV_READ))
+        rc = -EIO;
+    else
+        memcpy(buf, r->bytes + off, len);
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
+static void record(struct recdev *r, uint64_t off, size_t len)
+{
+    struct event *ev = add_event(r);
+
+    ev->off = off;
+    ev->len = len;
+    ev->data = malloc(len);
+    assert(ev->data);
+    memcpy(ev->data, r->bytes + off, len);
+}
+
+static int rec_write(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
+                     const struct iovec *iov, int n_iov, size_t len)
+{
+    struct recdev *r = of(d);
+    uint64_t at = off;
+    int rc = 0;
+
+    assert(off % CFS_BLOCK == 0 && len % CFS_BLOCK == 0);
+    assert(off <= r->size && len <= r->size - off);
+    pthread_mutex_lock(&r->lock);
+    if (fails(r, RECDEV_WRITE)) {
+        rc = -EIO;
+    } else if (!r->dead && !fails(r, RECDEV_LOSE)) {
+        for (int i = 0; i < n_iov; i++) {
+            memcpy(r->bytes + at, iov[i].iov_base, iov[i].iov_len);
+            at += iov[i].iov_len;
+        }
+        if (r->recording)
+            record(r, off, len);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
+static int rec_flush(struct cfs_dev *d)
+{
+    struct recdev *r = of(d);
+    int rc = 0;
+
+    pthread_mutex_lock(&r->lock);
+    if (fails(r, RECDEV_FLUSH)) {
+        rc = -EIO;
+    } else if (r->recording && !r->dead && !fails(r, RECDEV_NO_FLUSH)) {
+        size_t covers = r->n;
+
+        add_event(r)->covers = covers;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
+static int rec_range(struct cfs_dev *d, uint64_t off, uint64_t len)
+{
+    return 0;
+}
+
+static int rec_allocate(struct cfs_dev *d, uint64_t off, uint64_t len)
+{
+    struct recdev *r = of(d);
+    int rc;
+
+    pthread_mutex_lock(&r->lock);
+    rc = fails(r, RECDEV_ALLOCATE) ? -ENOSPC : 0;
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
+static void rec_close(struct cfs_dev *d)
+{
+    free(container_of(d, struct recdev_handle, dev));
+}
+
+static const struct cfs_dev_ops rec_ops = {
+    .read = rec_read,
+    .write = rec_write,
+    .start_write_out = rec_range,
+    .wait_write_out = rec_range,
+    .flush = rec_flush,
+    .drop_cache = rec_flush,
+    .allocate = rec_allocate,
+    .discard = rec_range,
+    .close = rec_close,
+};
+
+struct cfs_dev *recdev_open(struct recdev *r)
+{
+    struct recdev_handle *h = calloc(1, sizeof *h);
+
+    assert(h);
+    r->dead = false;
+    h->r = r;
+    h->dev = (struct cfs_dev){.ops = &rec_ops, .size = r->size,
+                              .is_file = true, .path = "recorded"};
+    return &h->dev;
+}
+
+/* -- the image -------------------------------------------------------------------- */
+
+static uint8_t *map(uint64_t size, int flags, int fd)
+{
+    uint8_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+
+    assert(p != MAP_FAILED);
+    return p;
+}
+
+static struct recdev *make(uint64_t size)
+{
+    struct recdev *r = calloc(1, sizeof *r);
+
+    assert(r);
+    r->size = size;
+    r->base_fd = -1;
+    pthread_mutex_init(&r->lock, NULL);
+    return r;
+}
+
+struct recdev *recdev_new(uint64_t size)
+{
+    struct recdev *r = make(size);
+
+    r->bytes = map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+    return r;
+}
+
+static void forget_events(struct recdev *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        free(r->ev[i].data);
+    r->n = 0;
+    if (r->base) {
+        munmap(r->base, r->size);
+        close(r->base_fd);
+        r->base = NULL;
+    }
+}
+
+void recdev_free(struct recdev *r)
+{
+    if (!r)
+        return;
+    forget_events(r);
+    free(r->ev);
+    munmap(r->bytes, r->size);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+uint8_t *recdev_bytes(struct recdev *r)
+{
+    return r->bytes;
+}
+
+uint64_t recdev_size(const struct recdev *r)
+{
+    return r->size;
+}
+
+/* Copy only what is not zero: images are mostly empty. */
+static void copy_blocks(uint8_t *to, const uint8_t *from, uint64_t size)
+{
+    static const uint8_t zero[CFS_BLOCK];
+
+    for (uint64_t at = 0; at < size; at += CFS_BLOCK) {
+        if (memcmp(from + at, zero, CFS_BLOCK) != 0)
+            memcpy(to + at, from + at, CFS_BLOCK);
+    }
+}
+
+static int memfd(uint64_t size)
+{
+    int fd = memfd_create("recdev", MFD_CLOEXEC);
+    int rc = ftruncate(fd, (off_t)size);
+
+    assert(fd >= 0 && rc == 0);
+    return fd;
+}
+
+void recdev_record(struct recdev *r)
+{
+    forget_events(r);
+    r->base_fd = memfd(r->size);
+    r->base = map(r->size, MAP_SHARED, r->base_fd);
+    copy_blocks(r->base, r->bytes, r->size);
+    r->recording = true;
+}
+
+size_t recdev_events(const struct recdev *r)
+{
+    return r->n;
+}
+
+bool recdev_is_flush(const struct recdev *r, size_t event)
+{
+    return event < r->n && r->ev[event].len == 0;
+}
+
+void recdev_fail(struct recdev *r, enum recdev_fault kind, uint64_t after,
+                 uint64_t times)
+{
+    pthread_mutex_lock(&r->lock);
+    r->fault[kind] = (struct fault){after, times};
+    pthread_mutex_unlock(&r->lock);
+}
+
+void recdev_kill(struct recdev *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->dead = true;
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* -- power cuts ------------------------------------------------------------------- */
+
+struct reccut {
+    const struct recdev *r;
+    uint8_t             *durable; /* shared mapping of fd */
+    int                  fd;
+    size_t               done; /* events below this are in durable */
+    size_t               seen; /* events looked at for flushes */
+};
+
+struct reccut *reccut_new(const struct recdev *r)
+{
+    struct reccut *c = calloc(1, sizeof *c);
+
+    assert(c && r->base);
+    c->r = r;
+    c->fd = memfd(r->size);
+    c->durable = map(r->size, MAP_SHARED, c->fd);
+    copy_blocks(c->durable, r->base, r->size);
+    return c;
+}
+
+void reccut_free(struct reccut *c)
+{
+    munmap(c->durable, c->r->size);
+    close(c->fd);
+    free(c);
+}
+
+static uint64_t next_random(uint64_t *s)
+{
+    uint64_t z = *s += 0x9e3779b97f4a7c15ull;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
+/* Everything that a flush before @event covers is durable. */
+static void advance(struct reccut *c, size_t event)
+{
+    size_t covered = c->done;
+
+    assert(event >= c->seen);
+    for (; c->seen < event; c->seen++) {
+        const struct event *ev = &c->r->ev[c->seen];
+
+        if (ev->len == 0 && ev->covers > covered)
+            covered = ev->covers;
+    }
+    for (; c->done < covered; c->done++) {
+        const struct event *ev = &c->r->ev[c->done];
+
+        if (ev->len > 0)
+            memcpy(c->durable + ev->off, ev->data, ev->len);
+    }
+}
+
+/* How a seed treats what was not flushed: pieces or whole blocks or whole
+ * writes, and how many of them survive. */
+struct mood {
+    size_t   grain;
+    unsigned chance; /* of 256 */
+};
+
+static struct mood mood_of(uint64_t *rnd)
+{
+    static const unsigned chances[] = {0, 256, 128, 128, 32, 224};
+    static const size_t grains[] = {PIECE, CFS_BLOCK, SIZE_MAX};
+    uint64_t v = next_random(rnd);
+
+    return (struct mood){grains[v % 3], chances[(v >> 8) % 6]};
+}
+
+struct recdev *reccut_image(struct reccut *c, size_t event, uint64_t seed)
+{
+    struct recdev *r = make(c->r->size);
+    uint64_t rnd = seed * 0x2545f4914f6cdd1dull + event;
+    struct mood m = mood_of(&rnd);
+
+    advance(c, event);
+    r->bytes = map(r->size, MAP_PRIVATE | MAP_NORESERVE, c->fd);
+    for (size_t i = c->done; i < event; i++) {
+        const struct event *ev = &c->r->ev[i];
+        size_t n;
+
+        for (size_t at = 0; at < ev->len; at += n) {
+            n = ev->len - at < m.grain ? ev->len - at : m.grain;
+            if (next_random(&rnd) % 256 < m.chance)
+                memcpy(r->bytes + ev->off + at, ev->data + at, n);
+        }
+    }
+    return r;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* recdev.h - a device in memory that records every write and flush, builds
+ * the images that a power cut at any point may leave, and fails on demand.
+ *
+ * Shapes     an event is one write or one flush; a cut at event n is a power
+ *            cut after n events. Pieces of 512 bytes are what a device writes
+ *            whole or not at all.
+ * Model      a write that was complete before a flush began is there for good
+ *            once the flush has ended. Of all later writes any subset of
+ *            pieces may be there, and of several writes of one piece any.
+ * Threads    the device's own calls: any. The rest: one, with no call of the
+ *            device in flight.
+ * Ownership  an image outlives the devices that are opened on it.
+ */
+#ifndef CFS_TESTS_RECDEV_H
+#define CFS_TESTS_RECDEV_H
+
+#include "xlators/storage/block/dev.h"
+
+struct recdev;
+
+struct recdev *recdev_new(uint64_t size); /* zeros */
+void           recdev_free(struct recdev *r); /* NULL is fine */
+
+/* A device on the image; closing it leaves the image. One at a time. */
+struct cfs_dev *recdev_open(struct recdev *r);
+
+uint8_t *recdev_bytes(struct recdev *r); /* what a read would give */
+uint64_t recdev_size(const struct recdev *r);
+
+/* Record from here on: what is there now is durable. */
+void   recdev_record(struct recdev *r);
+size_t recdev_events(const struct recdev *r);
+bool   recdev_is_flush(const struct recdev *r, size_t event);
+
+/* A mark of the caller's, to be found again: the number of events so far. */
+static inline size_t recdev_mark(const struct recdev *r)
+{
+    return recdev_events(r);
+}
+
+/* Cuts in ascending order of events. */
+struct reccut;
+struct reccut *reccut_new(const struct recdev *r);
+void           reccut_free(struct reccut *c);
+/* The image that a cut at @event leaves, chosen by @seed. */
+struct recdev *reccut_image(struct reccut *c, size_t event, uint64_t seed);
+
+/* Faults. The @after-th next operation of a kind (0: the next) fails, and
+ * @times - 1 behind it. */
+enum recdev_fault {
+    RECDEV_READ,
+    RECDEV_WRITE,
+    RECDEV_FLUSH,
+    RECDEV_LOSE,     /* a write that says 0 and does nothing */
+    RECDEV_NO_FLUSH, /* a flush that says 0 and does nothing */
+    RECDEV_ALLOCATE, /* -ENOSPC */
+    RECDEV_FAULTS,
+};
+void recdev_fail(struct recdev *r, enum recdev_fault kind, uint64_t after,
+                 uint64_t times);
+
+/* The process that had the device is dead: its later writes do nothing. */
+void recdev_kill(struct recdev *r);
+
+#endif
