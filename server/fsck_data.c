@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fsck_data.c - what belongs to inodes: removal marks, bytes in line, chunks,
+ * extended attributes; and whether each has what it says.
+ */
+#include <inttypes.h>
+#include <sys/stat.h>
+
+#include "server/fsck_int.h"
+
+/* Whether @at is an inode that may have @what; a finding if not. */
+static bool may_have(struct fsck *f, uint32_t at, struct cfs_gfid g,
+                     const char *what)
+{
+    if (at == FSCK_NONE) {
+        fsck_find(f, "leftover", g, "has %s, but there is no such inode",
+                  what);
+        return false;
+    }
+    return !(f->ino[at].flags & INO_BROKEN);
+}
+
+/* -- removal marks ------------------------------------------------------------- */
+
+static void mark_each(struct fsck *f, const struct rec_id *id,
+                      struct cfs_blob value)
+{
+    const struct fsck_mark *before = f->n_mark ? &f->mark[f->n_mark - 1]
+                                               : NULL;
+    uint32_t at = fsck_ino(f, id->gfid);
+    uint64_t start;
+
+    if (!fsck_whole(f, rec_removal_unpack(value, &start), id->gfid,
+                    "removal"))
+        return;
+    if (start >= id->n || (id->n > CHUNK_END && id->n != END_XATTRS))
+        fsck_find(f, "mark", id->gfid,
+                  "a removal mark from chunk %" PRIu64 " to %" PRIu64
+                  " cannot be", start, id->n);
+    if (before && cfs_gfid_eq(before->gfid, id->gfid) && before->end > start)
+        fsck_find(f, "mark", id->gfid,
+                  "two removal marks overlap at chunk %" PRIu64, start);
+    FSCK_GROW(f->mark, f->n_mark, f->cap_mark);
+    f->mark[f->n_mark++] = (struct fsck_mark){id->gfid, start, id->n};
+
+    /* A mark outlives its purged inode. */
+    if (at == FSCK_NONE || (f->ino[at].flags & INO_BROKEN))
+        return;
+    if (!S_ISREG(fsck_mode(&f->ino[at])) || id->n == END_XATTRS)
+        fsck_find(f, "mark", id->gfid,
+                  "is a %s that exists; it cannot have such a removal mark",
+                  tool_type(fsck_mode(&f->ino[at])));
+    else
+        f->ino[at].part--;
+}
+
+void fsck_marks(struct fsck *f)
+{
+    static const struct fsck_pass pass = {
+        .table = REC_REMOVAL,
+        .what = "removal marks",
+        .each = mark_each,
+    };
+
+    fsck_pass(f, &pass);
+}
+
+/* The first mark of @g that ends behind chunk @index; NULL. */
+static const struct fsck_mark *find_mark(const struct fsck *f,
+                                         struct cfs_gfid g, uint64_t index)
+{
+    size_t lo = 0, hi = f->n_mark;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = cfs_gfid_cmp(f->mark[mid].gfid, g);
+
+        if (c < 0 || (c == 0 && f->mark[mid].end <= index))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == f->n_mark || !cfs_gfid_eq(f->mark[lo].gfid, g))
+        return NULL;
+    return &f->mark[lo];
+}
+
+bool fsck_marked(const struct fsck *f, struct cfs_gfid g, uint64_t index)
+{
+    const struct fsck_mark *m = f->n_mark ? find_mark(f, g, index) : NULL;
+
+    return m && m->start <= index;
+}
+
+/* -- bytes in line ----------------------------------------------------------------- */
+
+static void small_each(struct fsck *f, const struct rec_id *id,
+                       struct cfs_blob value)
+{
+    uint32_t at = fsck_ino(f, id->gfid);
+    struct fsck_ino *i;
+
+    if (!may_have(f, at, id->gfid, "bytes in the tree"))
+        return;
+    i = &f->ino[at];
+    i->flags |= INO_SMALL;
+    if (S_ISLNK(fsck_mode(i))) {
+        if (value.len != i->size || memchr(value.p, 0, value.len))
+            fsck_find(f, "size", id->gfid,
+                      "says that its target has %" PRIu64 " bytes; it has "
+                      "%u", i->size, value.len);
+        return;
+    }
+    if (!(i->flags & INO_INLINE)) {
+        fsck_find(f, "inline", id->gfid,
+                  "has bytes in the tree, and does not say so");
+        return;
+    }
+    i->count--;
+    if (value.len == 0 || value.len > SMALL_MAX || value.len > i->size)
+        fsck_find(f, "size", id->gfid,
+                  "has %u bytes in the tree, and a size of %" PRIu64,
+                  value.len, i->size);
+}
+
+void fsck_small(struct fsck *f)
+{
+    static const struct fsck_pass pass = {
+        .table = REC_SMALL,
+        .what = "small files",
+        .each = small_each,
+    };
+
+    fsck_pass(f, &pass);
+}
+
+/* -- chunks ------------------------------------------------------------------------- */
+
+static bool claim(struct fsck *f, struct cfs_gfid g, uint64_t block,
+                  uint64_t lba)
+{
+    if (fsck_claim(f, lba))
+        return true;
+    fsck_find(f, "block", g, "block %" PRIu64 " of it is at %" PRIu64
+              ", where no data can be", block, lba);
+    return false;
+}
+
+/* All blocks of a chunk that is no part of any file any more. */
+static void claim_only(struct fsck *f, const struct rec_id *id,
+                       const struct rec_chunk *c)
+{
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
+        if (c->mapped >> i & 1)
+            claim(f, id->gfid, id->n * CHUNK_BLOCKS + i, c->lba[i]);
+}
+
+static void check_block(struct fsck *f, uint32_t at, uint64_t block,
+                        const struct rec_chunk *c, unsigned i)
+{
+    const struct fsck_ino *ino = &f->ino[at];
+
+    if (!claim(f, ino->gfid, block, c->lba[i]) || (c->unwritten >> i & 1))
+        return;
+    if (block * CFS_BLOCK >= ino->size)
+        fsck_find(f, "size", ino->gfid,
+                  "has data in block %" PRIu64 ", behind its end (%" PRIu64
+                  " bytes)", block, ino->size);
+    if (f->config->data)
+        f->batch[f->n_batch++] =
+            (struct fsck_block){c->lba[i], c->sum[i], block, at};
+}
+
+static void chunk_each(struct fsck *f, const struct rec_id *id,
+                       struct cfs_blob value)
+{
+    uint32_t at = fsck_ino(f, id->gfid);
+    struct rec_chunk c;
+    struct fsck_ino *i;
+
+    if (!fsck_whole(f, rec_chunk_unpack(value, &c), id->gfid, "data"))
+        return;
+    if (fsck_marked(f, id->gfid, id->n)) {
+        claim_only(f, id, &c);
+        return;
+    }
+    if (!may_have(f, at, id->gfid, "data") ||
+        !S_ISREG(fsck_mode(&f->ino[at]))) {
+        if (at != FSCK_NONE && !(f->ino[at].flags & INO_BROKEN))
+            fsck_find(f, "leftover", id->gfid, "is a %s, and has data",
+                      tool_type(fsck_mode(&f->ino[at])));
+        claim_only(f, id, &c);
+        return;
+    }
+    i = &f->ino[at];
+    if (i->flags & INO_INLINE)
+        fsck_find(f, "inline", id->gfid,
+                  "has bytes in the tree, and blocks, too");
+    if (id->n >= CHUNK_END) {
+        fsck_find(f, "size", id->gfid, "has a chunk %" PRIu64
+                  ", behind the end of every file", id->n);
+        claim_only(f, id, &c);
+        return;
+    }
+    i->count -= __builtin_popcount(c.mapped);
+    for (unsigned n = 0; n < CHUNK_BLOCKS; n++)
+        if (c.mapped >> n & 1)
+            check_block(f, at, id->n * CHUNK_BLOCKS + n, &c, n);
+}
+
+static bool batch_full(const struct fsck *f)
+{
+    return f->n_batch + CHUNK_BLOCKS > FSCK_BATCH;
+}
+
+void fsck_chunks(struct fsck *f)
+{
+    static const struct fsck_pass pass = {
+        .table = REC_CHUNK,
+        .what = "chunks of data",
+        .each = chunk_each,
+        .full = batch_full,
+        .settle = fsck_verify,
+    };
+
+    f->batch = tool_realloc(NULL, FSCK_BATCH * sizeof *f->batch);
+    fsck_pass(f, &pass);
+}
+
+/* -- extended attributes -------------------------------------------------------------- */
+
+static void xattr_each(struct fsck *f, const struct rec_id *id,
+                       struct cfs_blob value)
+{
+    uint32_t at = fsck_ino(f, id->gfid);
+
+    /* They outlive their purged inode below a mark. */
+    if (at == FSCK_NONE && fsck_marked(f, id->gfid, CHUNK_END))
+        return;
+    if (!may_have(f, at, id->gfid, "an extended attribute"))
+        return;
+    f->ino[at].n_xattr--;
+}
+
+void fsck_xattrs(struct fsck *f)
+{
+    static const struct fsck_pass pass = {
+        .table = REC_XATTR,
+        .what = "extended attributes",
+        .each = xattr_each,
+    };
+
+    fsck_pass(f, &pass);
+}
+
+/* -- what each says against what it has -------------------------------------------------- */
+
+/* @left: what it counts, less what there is. */
+static void check_left(struct fsck *f, const struct fsck_ino *i, int64_t left,
+                       const char *kind, const char *what)
+{
+    if (left != 0)
+        fsck_find(f, kind, i->gfid, "counts %" PRId64 " %s %s than it has",
+                  left > 0 ? left : -left, left > 0 ? "more" : "fewer", what);
+}
+
+static void check_orphan(struct fsck *f, const struct fsck_ino *i)
+{
+    if (i->nlink == 0 && !(i->flags & INO_ORPHAN))
+        fsck_find(f, "orphan", i->gfid,
+                  "has no name, and is not among the orphans");
+    if (i->nlink > 0 && (i->flags & INO_ORPHAN))
+        fsck_find(f, "orphan", i->gfid,
+                  "is among the orphans, and has %u links", i->nlink);
+    if (i->dirty != 0 && !(i->flags & INO_DIRTY))
+        fsck_find(f, "dirty", i->gfid,
+                  "was changed by session %u, and is not in the dirty index",
+                  i->dirty);
+}
+
+static void check_file(struct fsck *f, const struct fsck_ino *i)
+{
+    if (i->nlink != i->found)
+        fsck_find(f, "nlink", i->gfid, "has %u links, and %u names",
+                  i->nlink, i->found);
+    check_left(f, i, i->count, "blocks", "blocks");
+    check_left(f, i, i->part, "mark", "removal marks");
+    if (!(i->flags & INO_SMALL) &&
+        ((i->flags & INO_INLINE) || S_ISLNK(fsck_mode(i))))
+        fsck_find(f, "inline", i->gfid, S_ISLNK(fsck_mode(i))
+                                            ? "its target is missing"
+                                            : "its bytes are missing");
+}
+
+void fsck_counts(struct fsck *f)
+{
+    for (uint32_t n = 0; n < f->n_ino; n++) {
+        const struct fsck_ino *i = &f->ino[n];
+
+        if (i->flags & INO_BROKEN)
+            continue;
+        check_orphan(f, i);
+        if (S_ISDIR(fsck_mode(i)))
+            check_left(f, i, i->count, "entries", "entries");
+        else
+            check_file(f, i);
+        check_left(f, i, i->n_xattr, "xattr", "extended attributes");
+    }
+}
