@@ -221,6 +221,7 @@ struct rep_core {
     bool                   foreign; /* it names a brick that we do not have */
     enum rep_session_state ss;
     struct cfs_session     session; /* no 0: none */
+    bool                   session_used; /* the set was usable with it */
     uint32_t               given_up;
     uint64_t               open_epoch;
     uint64_t               open_at;

@@ -187,7 +187,9 @@ static void judge(struct rep_core *c)
     bool was = c->usable;
 
     c->usable = all_attached(c);
-    if (was && !c->usable)
+    if (c->usable)
+        c->session_used = true;
+    else if (was)
         c->down_since = c->now;
     if (!c->started || c->stopping)
         return;
@@ -277,7 +279,7 @@ static void session_lost(struct rep_core *c)
     c->given_up = c->session.no;
     c->session.no = 0;
     c->ss = REP_SESSION_NONE;
-    c->open_at = c->now;
+    c->open_at = c->session_used ? c->now : c->now + RETRY_LATE;
     for (unsigned i = 0; i < c->n; i++)
         c->m[i].attached = false;
     rep_versions_clear(c->versions);
@@ -300,6 +302,7 @@ void rep_opened(struct rep_core *c, int status,
     } else if (status == 0) {
         c->ss = REP_SESSION_OPEN;
         c->session = *session;
+        c->session_used = false;
         c->io->session(c);
     } else if (status == -CFS_E_IN_USE && !c->was_up) {
         c->ss = REP_SESSION_REFUSED;
