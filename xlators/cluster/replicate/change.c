@@ -249,8 +249,10 @@ static void start(struct rep_op *op)
 
 static void fail(struct rep_op *op, int status)
 {
-    rep_change_fail(&op->rep->core, &op->core, status, rep_now(op->rep));
-    rep_arm(op->rep);
+    struct rep *rep = op->rep;
+
+    rep_change_fail(&rep->core, &op->core, status, rep_now(rep));
+    rep_arm(rep);
 }
 
 /* What @name in @dir is, from this very translator: its reads find a member
@@ -388,10 +390,10 @@ void rep_change_fsync(struct cfs_xl *xl, struct cfs_fsync *up)
 static void version_looked(struct cfs_getattr *g, int status)
 {
     struct rep_op *op = container_of(g, struct rep_op, getattr);
+    struct rep *rep = op->rep;
 
-    rep_change_looked(&op->rep->core, &op->core, status, &g->attr,
-                      rep_now(op->rep));
-    rep_arm(op->rep);
+    rep_change_looked(&rep->core, &op->core, status, &g->attr, rep_now(rep));
+    rep_arm(rep);
 }
 
 void rep_io_look(struct rep_core *c, struct rep_change *ch, struct cfs_gfid g)
