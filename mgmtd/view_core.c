@@ -60,15 +60,24 @@ static void add_member(struct vc_decision *d, const struct vc_brick *b,
 
 static void decide_first(const struct vc_set *set, struct vc_decision *d)
 {
-    for (unsigned i = 0; i < set->n; i++)
-        if (!set->brick[i].here || set->brick[i].poisoned) {
+    new_view(d, set, "first start: the bricks are new");
+    for (unsigned i = 0; i < set->n; i++) {
+        const struct vc_brick *b = &set->brick[i];
+
+        if (b->here && !b->poisoned) {
+            add_member(d, b, b->incarnation);
+        } else if (b->here || !b->hopeless) {
             d->verdict = VC_WAIT;
             d->why = "the first start waits for all bricks";
             return;
+        } else {
+            d->out[i] = VC_OUT_MISSING;
         }
-    new_view(d, set, "first start: all bricks are new");
-    for (unsigned i = 0; i < set->n; i++)
-        add_member(d, &set->brick[i], set->brick[i].incarnation);
+    }
+    if (d->view.n_sync == 0) {
+        d->verdict = VC_WAIT;
+        d->why = "no brick can be started";
+    }
 }
 
 /* -- rules 4 and 5 ------------------------------------------------------ */

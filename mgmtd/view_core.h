@@ -11,7 +11,9 @@
  *  2  A brick that remembers a view which the store's history does not have
  *     stops all decisions for its set, until an operator has looked: the
  *     configuration, or the brick, is not the one it was.
- *  3  The first view: every brick of the set, once all are there and new.
+ *  3  The first view: every brick of the set, once all are there. Only one
+ *     that nobody can start is not waited for: there is nothing yet that it
+ *     could miss.
  *  4  A member is lost when its process ended, when it is there in another
  *     incarnation, when it says that it is poisoned, or when it differs from
  *     the master after a client's death. While another member serves, in the

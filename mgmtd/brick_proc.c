@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* brick_proc.c - the processes of bricks: start, watch, start again, adopt,
+ * end.
+ *
+ *            start              signs in
+ *     IDLE --------> STARTING ------------> UP
+ *      ^                |  dies              | dies
+ *      |                v                    v
+ *      |             WAITING  <--------------+     5 deaths in a minute:
+ *      | ends           |  back-off            ---> FAULTY
+ *      |                +-----> STARTING
+ *   STOPPING <- brick_stop() from any of them
+ *
+ * A brick's process is in a session of its own and outlives us. The next
+ * mgmtd finds it in /proc, watches it, and knows the rest when it signs in.
+ * Two processes never serve one brick: the device is locked.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mgmtd/mgmtd.h"
+#include "mgmtd/launch.h"
+
+#define WHO "brick"
+#define PROGRAM "clusterfs-brickd"
+
+#define TRIES_WITHIN (60 * CFS_SEC)
+#define BACKOFF      (200 * CFS_MS)
+#define PATIENCE     (20 * CFS_SEC) /* before a polite signal */
+#define INFO_MS      10000u
+
+static struct mgmtd *mgmtd_of(const struct brick *b)
+{
+    return b->vol->m;
+}
+
+static void on_timer(struct cfs_timer *t);
+
+void brick_init(struct brick *b, struct volume *vol, unsigned index,
+                const struct rec_brick *rec)
+{
+    const struct cfs_dirs *dirs = &vol->m->host.dirs;
+    char id[CFS_UUID_STR];
+
+    cfs_uuid_print(rec->id, id);
+    b->vol = vol;
+    b->index = index;
+    b->id = rec->id;
+    b->node = mem_str(rec->node);
+    b->path = mem_str(rec->path);
+    b->size = rec->size;
+    b->socket = mem_printf("%s/brick-%s.sock", dirs->run, id);
+    b->output = mem_printf("%s/brick-%s.out", dirs->run, id);
+    b->log = mem_printf("%s/bricks/%s-%u.log", dirs->log, vol->name,
+                        index + 1);
+    b->ended = true;
+    cfs_timer_init(vol->m->host.loop, &b->timer, on_timer);
+}
+
+void brick_fini(struct brick *b)
+{
+    if (b->line)
+        b->line->brick = NULL;
+    pidwatch_free(b->watch);
+    cfs_timer_fini(&b->timer);
+    free(b->node);
+    free(b->path);
+    free(b->socket);
+    free(b->output);
+    free(b->log);
+}
+
+const char *brick_state_str(const struct brick *b)
+{
+    static const char *const words[] = {
+        [BRICK_IDLE] = "stopped",      [BRICK_STARTING] = "starting",
+        [BRICK_UP] = "up",             [BRICK_STOPPING] = "stopping",
+        [BRICK_WAITING] = "restarting", [BRICK_FAULTY] = "faulty",
+    };
+
+    return words[b->state];
+}
+
+/* -- an end ---------------------------------------------------------------- */
+
+/* What it said last, into @ret; "" when it said nothing. */
+static void last_words(const char *path, char *ret, size_t len)
+{
+    char tail[2 * CFS_ERR_TEXT], *line;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+    ssize_t n = 0;
+
+    if (size > 0) {
+        off_t from = size > (off_t)sizeof tail - 1
+                         ? size - (off_t)sizeof tail + 1 : 0;
+
+        n = pread(fd, tail, sizeof tail - 1, from);
+    }
+    if (fd >= 0)
+        close(fd);
+    while (n > 0 && (tail[n - 1] == '\n' || tail[n - 1] == ' '))
+        n--;
+    tail[n > 0 ? n : 0] = '\0';
+    line = strrchr(tail, '\n');
+    line = line ? line + 1 : tail;
+    if (strncmp(line, PROGRAM ": ", strlen(PROGRAM ": ")) == 0)
+        line += strlen(PROGRAM ": ");
+    snprintf(ret, len, "%.*s", (int)len - 1, line);
+}
+
+/* Why the process ended, into b->reason. A reason that it gave at its last
+ * sign-in (its storage failed) is better than none. */
+static void note_reason(struct brick *b, int status)
+{
+    char words[CFS_ERR_TEXT];
+
+    last_words(b->output, words, sizeof words);
+    if (*words)
+        snprintf(b->reason, sizeof b->reason, "%s", words);
+    else if (b->here && b->info.poisoned)
+        snprintf(b->reason, sizeof b->reason, "%s", b->info.reason);
+    else if (status >= 0 && WIFSIGNALED(status))
+        snprintf(b->reason, sizeof b->reason, "killed by signal %d",
+                 WTERMSIG(status));
+    else if (status >= 0)
+        snprintf(b->reason, sizeof b->reason, "ended with status %d; see %s",
+                 WEXITSTATUS(status), b->log);
+    else
+        snprintf(b->reason, sizeof b->reason, "its process ended; see %s",
+                 b->log);
+}
+
+static void lose_line(struct brick *b)
+{
+    if (b->line)
+        b->line->brick = NULL;
+    b->line = NULL;
+    b->here = false;
+    b->known = 0;
+}
+
+/* Count this death; the delay until the next start, or 0 for none. */
+static uint64_t back_off(struct brick *b)
+{
+    uint64_t now = cfs_now(mgmtd_of(b)->host.loop);
+    unsigned recent = 0;
+
+    memmove(b->death + 1, b->death, sizeof b->death - sizeof b->death[0]);
+    b->death[0] = now;
+    if (b->deaths < BRICK_TRIES)
+        b->deaths++;
+    for (unsigned i = 0; i < b->deaths; i++)
+        recent += now - b->death[i] < TRIES_WITHIN;
+    if (recent >= BRICK_TRIES)
+        return 0;
+    return recent == 1 ? 1 : BACKOFF << (recent - 2);
+}
+
+static void on_ended(void *arg, int status)
+{
+    struct brick *b = arg;
+    struct mgmtd *m = mgmtd_of(b);
+    uint64_t delay;
+
+    b->watch = NULL;
+    note_reason(b, status);
+    lose_line(b);
+    b->pid = 0;
+    b->ended = true;
+    cfs_timer_stop(&b->timer);
+    if (b->state == BRICK_STOPPING) {
+        cfs_log_info(m->host.log, WHO, "%s has stopped", b->path);
+        b->state = BRICK_IDLE;
+        b->reason[0] = '\0';
+        unlink(b->output);
+        if (b->vol->state == VOL_STARTED) /* started again meanwhile */
+            brick_start(b);
+    } else if ((delay = back_off(b)) > 0) {
+        cfs_log_warning(m->host.log, WHO, "%s: %s; it is started again",
+                        b->path, b->reason);
+        b->state = BRICK_WAITING;
+        cfs_timer_start(&b->timer, delay);
+    } else {
+        cfs_log_error(m->host.log, WHO, "%s: %s; it died %d times in a "
+                      "minute and is left alone", b->path, b->reason,
+                      BRICK_TRIES);
+        b->state = BRICK_FAULTY;
+    }
+    volume_changed(b->vol);
+}
+
+/* -- a start ---------------------------------------------------------------- */
+
+static int watch(struct brick *b, uint32_t pid, uint64_t start)
+{
+    int rc = pidwatch_new(mgmtd_of(b)->host.loop, pid, start, on_ended, b,
+                          &b->watch);
+
+    if (rc == 0)
+        b->pid = pid;
+    return rc;
+}
+
+static int spawn_brick(struct brick *b, struct cfs_err *err)
+{
+    struct mgmtd *m = mgmtd_of(b);
+    const struct cfs_dirs *dirs = &m->host.dirs;
+    char id[CFS_UUID_STR], port[16], *program;
+    uint32_t pid;
+    int rc = spawn_find(PROGRAM, &program, err);
+
+    if (rc < 0)
+        return rc;
+    cfs_uuid_print(b->id, id);
+    snprintf(port, sizeof port, "%u", m->host.port);
+    char *const argv[] = {
+        program,        "--no-daemon",  "--brick-id",  id,
+        "--config-dir", dirs->config,   "--state-dir", dirs->state,
+        "--run-dir",    dirs->run,      "--log-dir",   dirs->log,
+        "--log-file",   b->log,         "--port",      port,
+        NULL,
+    };
+    rc = spawn_detached(argv, b->output, &pid, err);
+    free(program);
+    if (rc == 0)
+        rc = watch(b, pid, 0);
+    if (rc < 0)
+        return cfs_err_set(err, rc, "cannot watch process: %s",
+                           cfs_err_str(rc));
+    cfs_log_info(m->host.log, WHO, "%s: started process %u", b->path, pid);
+    return 0;
+}
+
+void brick_start(struct brick *b)
+{
+    struct cfs_err err = {0};
+
+    if (b->state != BRICK_IDLE)
+        return;
+    b->state = BRICK_STARTING;
+    if (spawn_brick(b, &err) == 0)
+        return;
+    cfs_log_error(mgmtd_of(b)->host.log, WHO, "%s: %s", b->path, err.text);
+    snprintf(b->reason, sizeof b->reason, "%s", err.text);
+    b->state = BRICK_FAULTY;
+    volume_changed(b->vol);
+}
+
+void brick_forgive(struct brick *b)
+{
+    if (b->state != BRICK_FAULTY && b->state != BRICK_WAITING)
+        return;
+    cfs_timer_stop(&b->timer);
+    b->deaths = 0;
+    b->state = BRICK_IDLE;
+    brick_start(b);
+}
+
+/* -- a wanted end ------------------------------------------------------------ */
+
+static void on_terminated(struct brick *b, void *arg, int status,
+                          struct cfs_blob body, const char *text)
+{
+    if (status < 0 && status != -ENOTCONN)
+        cfs_log_warning(mgmtd_of(b)->host.log, WHO, "%s: a clean end: %s",
+                        b->path, text);
+}
+
+/* Tell it, in the way that is open. */
+static void ask_to_end(struct brick *b)
+{
+    struct mgmt_terminate msg = {.clean = 1};
+    struct cfs_arena a;
+
+    if (!b->line) {
+        if (b->pid)
+            kill((pid_t)b->pid, SIGTERM);
+        return;
+    }
+    cfs_arena_init(&a);
+    brick_call(b, RPC_BRICK_TERMINATE, mgmt_pack_terminate(&a, &msg), 0,
+               on_terminated, NULL);
+    cfs_arena_fini(&a);
+}
+
+void brick_stop(struct brick *b)
+{
+    switch (b->state) {
+    case BRICK_IDLE:
+    case BRICK_STOPPING:
+        return;
+    case BRICK_WAITING:
+    case BRICK_FAULTY:
+        cfs_timer_stop(&b->timer);
+        b->state = BRICK_IDLE;
+        b->deaths = 0;
+        b->reason[0] = '\0';
+        volume_changed(b->vol);
+        return;
+    case BRICK_STARTING:
+    case BRICK_UP:
+        b->state = BRICK_STOPPING;
+        ask_to_end(b);
+        cfs_timer_start(&b->timer, PATIENCE);
+        return;
+    }
+}
+
+static void on_timer(struct cfs_timer *t)
+{
+    struct brick *b = cfs_list_entry(t, struct brick, timer);
+
+    if (b->state == BRICK_WAITING) {
+        b->state = BRICK_IDLE;
+        brick_start(b);
+        volume_changed(b->vol);
+    } else if (b->state == BRICK_STOPPING && b->pid) {
+        cfs_log_warning(mgmtd_of(b)->host.log, WHO, "%s: process %u takes "
+                        "long to end", b->path, b->pid);
+        kill((pid_t)b->pid, SIGTERM);
+        cfs_timer_start(&b->timer, PATIENCE);
+    }
+}
+
+/* -- signing in --------------------------------------------------------------- */
+
+static void on_first_info(struct brick *b, void *arg, int status,
+                          struct cfs_blob body, const char *text)
+{
+    if (status < 0 || b->line != arg) {
+        if (b->line == arg && b->line)
+            cfs_log_warning(mgmtd_of(b)->host.log, WHO, "%s: %s", b->path,
+                            text);
+        return;
+    }
+    b->here = true;
+    b->ended = false;
+    if (b->state == BRICK_STARTING)
+        b->state = BRICK_UP;
+    if (b->info.poisoned)
+        snprintf(b->reason, sizeof b->reason, "%s", b->info.reason);
+    else
+        b->reason[0] = '\0';
+    cfs_log_info(mgmtd_of(b)->host.log, WHO,
+                 "%s is here: process %u, incarnation %llu, %s%s", b->path,
+                 b->pid, (unsigned long long)b->info.incarnation,
+                 b->info.clean ? "was stopped cleanly" : "was not stopped "
+                                                         "cleanly",
+                 b->info.poisoned ? ", poisoned" : "");
+    view_tell(b);
+    sessions_heard(b);
+    volume_reconcile(b->vol);
+}
+
+void brick_signed_in(struct brick *b, struct line *line, uint32_t pid,
+                     uint16_t port)
+{
+    struct mgmtd *m = mgmtd_of(b);
+
+    if (b->line && b->line != line) {
+        struct rpc_conn *old = b->line->conn;
+
+        lose_line(b);
+        rpc_conn_reset(old, "the brick signed in anew");
+    }
+    b->line = line;
+    line->brick = b;
+    b->port = port;
+    if (b->pid != pid) {
+        pidwatch_disown(b->watch);
+        b->watch = NULL;
+        b->pid = 0;
+        if (watch(b, pid, 0) < 0) {
+            cfs_log_warning(m->host.log, WHO, "%s: process %u is gone "
+                            "already", b->path, pid);
+            lose_line(b);
+            return;
+        }
+    }
+    /* A brick that should not run is one too, until it is told to end. */
+    if (b->state != BRICK_STOPPING && b->state != BRICK_UP) {
+        cfs_timer_stop(&b->timer);
+        b->state = BRICK_STARTING;
+    }
+    if (b->state == BRICK_STOPPING)
+        ask_to_end(b);
+    else
+        brick_refresh(b, INFO_MS, on_first_info, line);
+}
+
+void brick_line_lost(struct brick *b)
+{
+    lose_line(b);
+    volume_changed(b->vol);
+}
+
+/* -- adoption ------------------------------------------------------------------ */
+
+/* The value behind argument @name in a NUL-separated command line. */
+static const char *argument(const char *args, size_t len, const char *name)
+{
+    for (const char *p = args; p < args + len; p += strlen(p) + 1)
+        if (strcmp(p, name) == 0) {
+            p += strlen(p) + 1;
+            return p < args + len ? p : NULL;
+        }
+    return NULL;
+}
+
+static void adopt(struct mgmtd *m, uint32_t pid)
+{
+    char path[64], args[8192];
+    const char *base, *id, *run;
+    struct cfs_uuid uuid;
+    uint64_t start;
+    struct brick *b;
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%u/cmdline", pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    n = read(fd, args, sizeof args - 1);
+    close(fd);
+    if (n <= 0 || cfs_pid_start(pid, &start) < 0)
+        return;
+    args[n] = '\0';
+    base = strrchr(args, '/');
+    if (strcmp(base ? base + 1 : args, PROGRAM) != 0)
+        return;
+    id = argument(args, (size_t)n, "--brick-id");
+    run = argument(args, (size_t)n, "--run-dir");
+    if (!id || !run || strcmp(run, m->host.dirs.run) != 0 ||
+        cfs_uuid_parse(id, &uuid) < 0)
+        return;
+    b = brick_find(m, uuid);
+    if (!b || b->pid || watch(b, pid, start) < 0)
+        return;
+    cfs_log_info(m->host.log, WHO, "%s: process %u runs already", b->path,
+                 pid);
+    b->state = BRICK_STARTING;
+    b->ended = false;
+}
+
+void brick_find_processes(struct mgmtd *m)
+{
+    DIR *proc = opendir("/proc");
+    struct dirent *e;
+
+    if (!proc)
+        return;
+    while ((e = readdir(proc))) {
+        char *end;
+        unsigned long pid = strtoul(e->d_name, &end, 10);
+
+        if (*end == '\0' && pid > 0)
+            adopt(m, (uint32_t)pid);
+    }
+    closedir(proc);
+}

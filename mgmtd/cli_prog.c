@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cli_prog.c - program CLI: commands, their answers, and repeats of them.
+ *
+ * A request carries an id. While the command runs, another request with that
+ * id waits for the same result; afterwards the result is kept for a while and
+ * given again. So a client that lost its connection may ask again without
+ * doing anything twice.
+ */
+#include <stdio.h>
+
+#include "mgmtd/mgmtd.h"
+
+#define WHO "cli"
+#define REMEMBERED 64u
+#define VERB_MAX   40u
+
+/* Who waits for a command. */
+struct asker {
+    struct cfs_list link;
+    struct rpc_msg *msg;
+};
+
+/* -- results ------------------------------------------------------------------ */
+
+static void answer(struct command *c, struct rpc_msg *msg)
+{
+    struct mgmt_cli_reply reply = {
+        .exit_status = c->exit_status,
+        .error = c->error,
+        .json = c->json,
+    };
+    struct cfs_arena a;
+
+    cfs_arena_init(&a);
+    rpc_reply(msg, mgmt_pack_cli_reply(&a, &reply), (struct cfs_buf){0});
+    cfs_arena_fini(&a);
+}
+
+static void command_free(struct command *c)
+{
+    cfs_list_del(&c->link);
+    c->m->n_commands--;
+    json_decref(c->args);
+    free(c->verb);
+    free(c->error);
+    free(c->json);
+    free(c);
+}
+
+static void forget_oldest(struct mgmtd *m)
+{
+    cfs_list_for_each(l, &m->commands)
+    {
+        struct command *c = cfs_list_entry(l, struct command, link);
+
+        if (c->finished) {
+            command_free(c);
+            return;
+        }
+    }
+}
+
+static void finish(struct command *c)
+{
+    struct cfs_list *l;
+
+    assert(!c->finished);
+    c->finished = true;
+    while ((l = cfs_list_pop(&c->askers))) {
+        struct asker *asker = cfs_list_entry(l, struct asker, link);
+
+        answer(c, asker->msg);
+        free(asker);
+    }
+    if (c->m->n_commands > REMEMBERED)
+        forget_oldest(c->m);
+}
+
+void command_ok(struct command *c, json_t *json)
+{
+    c->json = json ? mem_ok(json_dumps(json, JSON_COMPACT)) : mem_str("{}");
+    json_decref(json);
+    if (strlen(c->json) > MGMT_TEXT_MAX) {
+        struct cfs_err err = {0};
+
+        cfs_err_set(&err, -E2BIG, "the answer is too long; ask for one "
+                                  "volume at a time");
+        free(c->json);
+        c->json = NULL;
+        command_fail(c, &err);
+        return;
+    }
+    finish(c);
+}
+
+void command_fail(struct command *c, const struct cfs_err *err)
+{
+    c->exit_status = 1;
+    c->error = mem_str(*err->text ? err->text : cfs_err_str(err->code));
+    cfs_log_info(c->m->host.log, WHO, "%s: %s", c->verb, c->error);
+    finish(c);
+}
+
+const char *command_str(const struct command *c, const char *name)
+{
+    const char *s = json_string_value(json_object_get(c->args, name));
+
+    return s ? s : "";
+}
+
+bool command_flag(const struct command *c, const char *name)
+{
+    return json_is_true(json_object_get(c->args, name));
+}
+
+/* -- requests ------------------------------------------------------------------- */
+
+static const struct {
+    const char *verb;
+    void (*run)(struct command *c);
+    bool changes; /* worth a line in the log */
+} verbs[] = {
+    {"volume-create", volume_create, true},
+    {"volume-start", volume_start, true},
+    {"volume-stop", volume_stop, true},
+    {"volume-delete", volume_delete, true},
+    {"volume-list", volume_list, false},
+    {"volume-info", volume_info, false},
+    {"volume-status", volume_status, false},
+};
+
+static struct command *find(struct mgmtd *m, struct cfs_uuid id)
+{
+    cfs_list_for_each(l, &m->commands)
+    {
+        struct command *c = cfs_list_entry(l, struct command, link);
+
+        if (cfs_uuid_eq(c->id, id))
+            return c;
+    }
+    return NULL;
+}
+
+static void add_asker(struct command *c, struct rpc_msg *msg)
+{
+    struct asker *asker = mem_new(sizeof *asker);
+
+    asker->msg = msg;
+    cfs_list_add_tail(&c->askers, &asker->link);
+}
+
+static struct command *command_new(struct mgmtd *m,
+                                   const struct mgmt_cli_request *q,
+                                   json_t *args)
+{
+    struct command *c = mem_new(sizeof *c);
+
+    cfs_list_init(&c->askers);
+    c->m = m;
+    c->id = q->id;
+    c->verb = mem_str(q->verb);
+    c->args = args;
+    cfs_list_add_tail(&m->commands, &c->link);
+    m->n_commands++;
+    return c;
+}
+
+static void run(struct mgmtd *m, const struct mgmt_cli_request *q,
+                struct rpc_msg *msg)
+{
+    json_t *args = json_loads(q->args, JSON_REJECT_DUPLICATES, NULL);
+    struct command *c;
+
+    if (!json_is_object(args)) {
+        json_decref(args);
+        rpc_reply_error(msg, -EBADMSG, "arguments that are no JSON object");
+        return;
+    }
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(verbs); i++) {
+        if (strcmp(verbs[i].verb, q->verb) != 0)
+            continue;
+        if (verbs[i].changes)
+            cfs_log_info(m->host.log, WHO, "%s %s", q->verb,
+                         json_string_value(json_object_get(args, "name")));
+        c = command_new(m, q, args);
+        add_asker(c, msg);
+        verbs[i].run(c);
+        return;
+    }
+    json_decref(args);
+    rpc_reply_error(msg, -ENOSYS, "this clusterfs-mgmtd does not know that "
+                                  "command; is it an older one?");
+}
+
+static void on_request(struct rpc_msg *msg, void *ctx)
+{
+    const struct line *line = line_of(msg);
+    struct mgmtd *m = ctx;
+    struct mgmt_cli_request q;
+    struct cfs_arena a;
+    struct command *c;
+
+    if (!line || !line->trusted) {
+        rpc_reply_error(msg, -EACCES, "only root may give commands");
+        return;
+    }
+    cfs_arena_init(&a);
+    if (mgmt_unpack_cli_request(&a, msg->body, &q) < 0 ||
+        strlen(q.verb) > VERB_MAX)
+        rpc_reply_error(msg, -EBADMSG, "a bad request");
+    else if (!(c = find(m, q.id)))
+        run(m, &q, msg);
+    else if (c->finished)
+        answer(c, msg);
+    else
+        add_asker(c, msg);
+    cfs_arena_fini(&a);
+}
+
+const struct rpc_proc cli_procs[] = {
+    [RPC_CLI_REQUEST] = {"request", on_request},
+};
+const uint32_t cli_n_procs = CFS_ARRAY_SIZE(cli_procs);

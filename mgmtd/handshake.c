@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* handshake.c - program HANDSHAKE: the volfile of a client or a brick, made
+ * from the volume's record when it is asked for.
+ *
+ * Errors  -ENOENT unknown volume or brick, -ESHUTDOWN a volume that is not
+ *         started, -EINVAL a key that is neither.
+ */
+#include <xxhash.h>
+
+#include "mgmtd/mgmtd.h"
+
+#define OPTIONS_MAX 64
+
+/* The volume (and the brick; NULL for a client's key) that @key names. */
+static int resolve(struct mgmtd *m, const char *key, struct volume **ret_vol,
+                   struct brick **ret_brick, struct cfs_err *err)
+{
+    struct cfs_uuid id;
+    struct brick *b;
+
+    if (strncmp(key, "volume:", 7) == 0) {
+        *ret_brick = NULL;
+        return volume_need(m, key + 7, ret_vol, err);
+    }
+    if (strncmp(key, "brick:", 6) != 0 || cfs_uuid_parse(key + 6, &id) < 0)
+        return cfs_err_set(err, -EINVAL, "expected volume:NAME or brick:UUID");
+    b = brick_find(m, id);
+    if (!b)
+        return cfs_err_set(err, -ENOENT, "no volume has a brick %s", key + 6);
+    *ret_vol = b->vol;
+    *ret_brick = b;
+    return 0;
+}
+
+static int make_text(struct volume *vol, const struct brick *b, char **ret,
+                     struct cfs_err *err)
+{
+    struct cfs_vg_brick bricks[CFS_SET_MAX];
+    struct cfs_kv opts[OPTIONS_MAX];
+    struct cfs_vg_volume desc;
+    struct cfs_volfile *v;
+    int rc;
+
+    volume_describe(vol, &desc, bricks, opts, OPTIONS_MAX);
+    rc = b ? cfs_vg_brick(&desc, b->index, &v, err)
+           : cfs_vg_client(&desc, &v, err);
+    if (rc < 0)
+        return rc;
+    rc = cfs_volfile_print(v, ret, NULL);
+    cfs_volfile_free(v);
+    if (rc == 0 && strlen(*ret) > MGMT_TEXT_MAX) {
+        free(*ret);
+        rc = cfs_err_set(err, -E2BIG, "the volfile is too long");
+    }
+    return rc;
+}
+
+static int serve(struct mgmtd *m, struct line *line,
+                 const struct mgmt_getspec *q, struct mgmt_getspec_reply *r,
+                 char **ret_text, struct cfs_err *err)
+{
+    struct volume *vol;
+    struct brick *b;
+    int rc = resolve(m, q->key, &vol, &b, err);
+
+    if (rc < 0)
+        return rc;
+    if (!b && (vol->state != VOL_STARTED || vol->stopping))
+        return cfs_err_set(err, -ESHUTDOWN, "volume %s is not started; to "
+                           "start it: clusterfs volume start %s", vol->name,
+                           vol->name);
+    rc = make_text(vol, b, ret_text, err);
+    if (rc < 0)
+        return rc;
+    r->checksum = XXH3_64bits(*ret_text, strlen(*ret_text)) | 1; /* never 0 */
+    r->text = r->checksum == q->known ? "" : *ret_text;
+    r->view = b ? vol->view : view_for_clients(vol);
+    r->lineage = store_lineage(m->store);
+    r->generation = vol->generation;
+    if (line) {
+        free(line->key);
+        line->key = mem_str(q->key);
+    }
+    return 0;
+}
+
+static void on_getspec(struct rpc_msg *msg, void *ctx)
+{
+    struct mgmtd *m = ctx;
+    struct mgmt_getspec_reply reply = {0};
+    struct mgmt_getspec q;
+    struct cfs_err err = {0};
+    struct cfs_arena a;
+    char *text = NULL;
+    int rc;
+
+    cfs_arena_init(&a);
+    rc = mgmt_unpack_getspec(&a, msg->body, &q);
+    if (rc < 0)
+        cfs_err_set(&err, rc, "a bad request");
+    else
+        rc = serve(m, line_of(msg), &q, &reply, &text, &err);
+    if (rc < 0)
+        rpc_reply_error(msg, rc, err.text);
+    else
+        rpc_reply(msg, mgmt_pack_getspec_reply(&a, &reply),
+                  (struct cfs_buf){0});
+    cfs_arena_fini(&a);
+    free(text);
+}
+
+const struct rpc_proc handshake_procs[] = {
+    [RPC_HANDSHAKE_GETSPEC] = {"getspec", on_getspec},
+};
+const uint32_t handshake_n_procs = CFS_ARRAY_SIZE(handshake_procs);
+
+/* -- program VIEW -------------------------------------------------------------- */
+
+static void on_view_get(struct rpc_msg *msg, void *ctx)
+{
+    struct mgmtd *m = ctx;
+    struct mgmt_view_msg reply = {0};
+    struct mgmt_view_get q;
+    struct cfs_err err = {0};
+    struct cfs_arena a;
+    struct volume *vol;
+    struct brick *b;
+    int rc;
+
+    cfs_arena_init(&a);
+    rc = mgmt_unpack_view_get(&a, msg->body, &q);
+    if (rc < 0)
+        cfs_err_set(&err, rc, "a bad request");
+    else
+        rc = resolve(m, q.key, &vol, &b, &err);
+    if (rc == 0) {
+        reply.view = b ? vol->view : view_for_clients(vol);
+        rpc_reply(msg, mgmt_pack_view_msg(&a, &reply), (struct cfs_buf){0});
+    } else {
+        rpc_reply_error(msg, rc, err.text);
+    }
+    cfs_arena_fini(&a);
+}
+
+const struct rpc_proc view_procs[] = {
+    [RPC_VIEW_GET] = {"get", on_view_get},
+};
+const uint32_t view_n_procs = CFS_ARRAY_SIZE(view_procs);

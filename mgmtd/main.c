@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main.c - clusterfs-mgmtd: the management daemon of a node. See mgmtd.h.
+ *
+ * Start: lock and open the store, read all volumes and views, look which
+ * bricks run already, listen, start those that should run and do not. Then
+ * ready. SIGTERM ends this process only: bricks and mounts go on.
+ */
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "mgmtd/mgmtd.h"
+
+#define WHO "mgmtd"
+
+/* "/brick-UUID.sock" */
+#define SOCKET_NAME (7 + CFS_UUID_STR - 1 + 5)
+
+static void on_stop(struct cfs_host *h)
+{
+    cfs_log_info(h->log, WHO, "ending; bricks and mounts go on");
+    cfs_host_stop(h);
+}
+
+static void on_dump(struct cfs_host *h, struct cfs_dump *d)
+{
+    struct mgmtd *m = h->spec->owner;
+
+    cfs_dump_section(d, "store");
+    cfs_dump_put(d, "engine", "%s", store_engine_name(m->store));
+    cfs_dump_put(d, "lineage", "%llu",
+                 (unsigned long long)store_lineage(m->store));
+    cfs_dump_put(d, "revision", "%llu",
+                 (unsigned long long)store_revision(m->store));
+    cfs_list_for_each(l, &m->volumes)
+    {
+        struct volume *vol = cfs_list_entry(l, struct volume, link);
+
+        cfs_dump_section(d, "volume %s", vol->name);
+        cfs_dump_put(d, "state", "%s", vol_state_str(vol->state));
+        cfs_dump_put(d, "epoch", "%llu",
+                     (unsigned long long)vol->view.epoch);
+        cfs_dump_put(d, "settled", "%llu", (unsigned long long)vol->settled);
+        cfs_dump_put(d, "held", "%s", vol->held);
+        for (unsigned i = 0; i < vol->n; i++) {
+            const struct brick *b = &vol->brick[i];
+
+            cfs_dump_section(d, "brick %s", b->path);
+            cfs_dump_put(d, "state", "%s", brick_state_str(b));
+            cfs_dump_put(d, "here", "%d", b->here);
+            cfs_dump_put(d, "pid", "%u", b->pid);
+            cfs_dump_put(d, "in-view", "%d", view_has(vol, b));
+            cfs_dump_put(d, "reason", "%s", b->reason);
+        }
+    }
+}
+
+/* What the cluster's record says, or what it will say. */
+static int load_cluster(struct mgmtd *m, struct cfs_err *err)
+{
+    const char *node;
+    json_t *rec;
+    int rc = store_get(m->store, REC_CLUSTER, &rec, NULL, err);
+
+    if (rc == -ENOENT) {
+        *err = (struct cfs_err){0};
+        m->cluster = uuid_new(m);
+        m->node = mem_str(cfs_node_name());
+        return 0;
+    }
+    if (rc < 0)
+        return rc;
+    rc = rec_uuid(rec, "the cluster's record", "id", &m->cluster, err);
+    if (rc == 0)
+        rc = rec_str(rec, "the cluster's record", "node", &node, err);
+    if (rc == 0)
+        m->node = mem_str(node);
+    m->founded = rc == 0;
+    json_decref(rec);
+    return rc;
+}
+
+static int check_dirs(struct mgmtd *m, struct cfs_err *err)
+{
+    struct sockaddr_un un;
+    char *bricks;
+    int rc;
+
+    if (strlen(m->host.dirs.run) + SOCKET_NAME >= sizeof un.sun_path)
+        return cfs_err_set(err, -ENAMETOOLONG, "--run-dir %s: too long for "
+                           "the sockets in it; at most %zu bytes",
+                           m->host.dirs.run,
+                           sizeof un.sun_path - SOCKET_NAME - 1);
+    bricks = mem_printf("%s/bricks", m->host.dirs.log);
+    rc = cfs_mkdirs(bricks, 0755);
+    if (rc < 0)
+        cfs_err_set(err, rc, "%s: %s", bricks, cfs_err_str(rc));
+    free(bricks);
+    return rc;
+}
+
+static int start(struct mgmtd *m, struct cfs_err *err)
+{
+    int rc = check_dirs(m, err);
+
+    if (rc == 0)
+        rc = cfs_boot_id(&m->boot);
+    if (rc == 0)
+        rc = store_open_sqlite(m->host.loop, m->host.log, m->host.dirs.state,
+                               &m->store, err);
+    if (rc == 0)
+        rc = load_cluster(m, err);
+    if (rc == 0)
+        rc = volumes_load(m, err);
+    if (rc < 0)
+        return rc;
+    brick_find_processes(m);
+    rc = lines_listen(m, err);
+    if (rc < 0)
+        return rc;
+    cfs_list_for_each(l, &m->volumes)
+        volume_reconcile(cfs_list_entry(l, struct volume, link));
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct mgmtd m;
+    struct cfs_host_spec spec = {
+        .program = "clusterfs-mgmtd",
+        .synopsis = "",
+        .about = "The management daemon of a clusterfs node.",
+        .own_log = true,
+        .own_pid = true,
+        .on_stop = on_stop,
+        .on_dump = on_dump,
+        .owner = &m,
+    };
+    struct cfs_err err = {0};
+    int status;
+
+    cfs_list_init(&m.volumes);
+    cfs_list_init(&m.lines);
+    cfs_list_init(&m.commands);
+    cfs_list_init(&m.preparing);
+    if (cfs_host_init(&m.host, &spec, argc, argv, &err) < 0) {
+        fprintf(stderr, "%s: %s\n", spec.program, err.text);
+        return 1;
+    }
+    if (start(&m, &err) < 0) {
+        cfs_host_fail(&m.host, &err);
+        status = 1;
+    } else {
+        cfs_log_info(m.host.log, WHO, "node %s, port %u, store %s, revision "
+                     "%llu", m.node, m.host.port, store_engine_name(m.store),
+                     (unsigned long long)store_revision(m.store));
+        cfs_host_ready(&m.host);
+        status = cfs_host_run(&m.host);
+    }
+    lines_close(&m);
+    store_close(m.store);
+    volumes_close(&m);
+    free(m.node);
+    cfs_host_fini(&m.host);
+    return status;
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mgmtd.h - what the parts of the management daemon share.
+ *
+ * The store says what shall be; everything in memory follows it. A command
+ * changes records; the watch on them (volume.c) takes the new ones into
+ * memory and calls volume_reconcile(), which starts and ends bricks. So a
+ * daemon that was killed between the two does the rest when it is back, and
+ * records that somebody else changed act the same.
+ *
+ *   main.c        start, end                line.c       connections
+ *   volume.c      volumes in memory         handshake.c  volfiles, views
+ *   brick_proc.c  brick processes           portmap.c    who is where
+ *   brick_call.c  calls to bricks           cli_prog.c   commands
+ *   view.c        views: decide, push       volume_*.c   a verb each
+ *   session.c     clients' sessions         prepare.c    devices
+ *
+ * Threads    the loop thread; what blocks (mkfs, fallocate, commits) is in
+ *            the pool.
+ * Ownership  a volume owns its bricks and sessions and is counted: whoever
+ *            waits for an answer holds it.
+ *
+ * (1) A volume that is in the table has a record that was read whole.
+ * (2) brick.line, brick.pid and line.brick agree: a line is at most one
+ *     brick's, a brick has at most one line.
+ */
+#ifndef CFS_MGMTD_MGMTD_H
+#define CFS_MGMTD_MGMTD_H
+
+#include "core/host.h"
+#include "mgmtd/mem.h"
+#include "mgmtd/pidwatch.h"
+#include "mgmtd/record.h"
+#include "mgmtd/store.h"
+#include "mgmtd/view_core.h"
+#include "rpc/conn.h"
+#include "rpc/mgmt_codec.h"
+#include "rpc/programs.h"
+#include "volfiles/volgen.h"
+
+struct volume;
+
+struct mgmtd {
+    struct cfs_host      host;
+    struct store        *store;
+    char                *node;    /* this node's name in the records */
+    struct cfs_uuid      cluster;
+    bool                 founded; /* the cluster's record is in the store */
+    struct cfs_uuid      boot;
+    struct rpc_program   programs[4]; /* that are offered */
+    struct rpc_listener *local;       /* Unix: everything */
+    struct rpc_listener *tcp;         /* loopback: not the CLI */
+    struct cfs_list      volumes;
+    struct cfs_list      lines;
+    struct cfs_list      commands; /* of the CLI, running and remembered */
+    unsigned             n_commands;
+    struct cfs_list      preparing; /* devices that creates work on */
+    struct store_watch   on_volume;
+    struct store_watch   on_view;
+};
+
+/* -- connections: line.c ------------------------------------------------- */
+
+struct line {
+    struct cfs_list  link;
+    struct mgmtd    *m;
+    struct rpc_conn *conn;
+    bool             trusted; /* a Unix peer that is root, or is us */
+    char            *key;     /* what it asked a volfile for; NULL: nothing */
+    struct brick    *brick;   /* signed in as; NULL: none */
+};
+
+int  lines_listen(struct mgmtd *m, struct cfs_err *err);
+void lines_close(struct mgmtd *m);
+struct line *line_of(const struct rpc_msg *msg);
+
+/* Send @proc of @prog to each line that asked for @key; no answer matters. */
+void lines_push(struct mgmtd *m, const char *key,
+                const struct rpc_program *prog, uint32_t proc,
+                struct cfs_blob body);
+
+extern const struct rpc_proc handshake_procs[];
+extern const struct rpc_proc portmap_procs[];
+extern const struct rpc_proc view_procs[];
+extern const struct rpc_proc cli_procs[];
+extern const uint32_t handshake_n_procs, portmap_n_procs, view_n_procs,
+    cli_n_procs;
+
+/* -- bricks --------------------------------------------------------------- */
+
+enum brick_state {
+    BRICK_IDLE,     /* no process, and none is wanted */
+    BRICK_STARTING, /* a process, not signed in */
+    BRICK_UP,       /* signed in */
+    BRICK_STOPPING, /* told to end */
+    BRICK_WAITING,  /* died; started again when the timer fires */
+    BRICK_FAULTY,   /* died too often */
+};
+
+/* Deaths in the last minute before a brick is faulty. */
+#define BRICK_TRIES 5
+
+struct brick {
+    struct volume    *vol;
+    unsigned          index; /* in the set */
+    struct cfs_uuid   id;
+    char             *node;
+    char             *path;   /* of its device */
+    char             *socket; /* Unix, in the run directory */
+    char             *output; /* file: what its process writes before a log */
+    char             *log;
+    uint64_t          size;
+
+    enum brick_state  state;
+    uint32_t          pid; /* 0: none */
+    struct pidwatch  *watch;
+    struct cfs_timer  timer;  /* WAITING: to start; STOPPING: patience */
+    uint64_t          death[BRICK_TRIES]; /* times of the last ones, ns */
+    unsigned          deaths;
+    char              reason[CFS_ERR_TEXT]; /* why it died, or serves not */
+    bool              ended;   /* the process that was signed in is gone */
+    bool              differs; /* see view_core.h */
+
+    struct line      *line;
+    bool              here; /* signed in, and info came on this line */
+    uint16_t          port;
+    struct cfs_brick  info;  /* as last heard */
+    uint64_t          known; /* epoch that it acknowledged on this line */
+};
+
+/* brick_proc.c */
+void brick_init(struct brick *b, struct volume *vol, unsigned index,
+                const struct rec_brick *rec);
+void brick_fini(struct brick *b);
+void brick_find_processes(struct mgmtd *m); /* at start: adopt */
+void brick_start(struct brick *b); /* unless it runs or waits */
+void brick_stop(struct brick *b);
+void brick_forgive(struct brick *b); /* FAULTY: try again */
+void brick_signed_in(struct brick *b, struct line *line, uint32_t pid,
+                     uint16_t port);
+void brick_line_lost(struct brick *b);
+const char *brick_state_str(const struct brick *b);
+
+/* brick_call.c. @done gets the reply's body iff @status is 0; @text is why
+ * not. Never called from inside; the volume is held until then. */
+typedef void brick_done(struct brick *b, void *arg, int status,
+                        struct cfs_blob body, const char *text);
+void brick_call(struct brick *b, uint32_t proc, struct cfs_blob body,
+                uint32_t timeout_ms, brick_done *done, void *arg);
+/* BRICK.INFO, taken over into b->info; @done may be NULL. */
+void brick_refresh(struct brick *b, uint32_t timeout_ms, brick_done *done,
+                   void *arg);
+
+/* -- volumes: volume.c ---------------------------------------------------- */
+
+struct session;
+
+/* Somebody waits until @ready() says so, or until the time is over. */
+struct vol_wait {
+    struct cfs_list link;
+    struct cfs_timer timer;
+    struct volume   *vol;
+    bool (*ready)(struct vol_wait *w);
+    void (*done)(struct vol_wait *w, bool in_time);
+};
+
+struct volume {
+    struct cfs_list link;
+    struct mgmtd   *m;
+    unsigned        refs;
+    bool            gone; /* its record was deleted; not in the table */
+    char           *name;
+    struct cfs_uuid id;
+    struct cfs_uuid set;
+    uint64_t        generation;
+    enum vol_state  state;
+    json_t         *rec;
+    uint64_t        token;
+    unsigned        n;
+    struct brick    brick[CFS_SET_MAX];
+
+    /* view.c */
+    struct cfs_view  view; /* epoch 0: none */
+    json_t          *view_rec;
+    uint64_t         view_token;
+    uint64_t         settled;  /* epoch durable at its members */
+    bool             deciding; /* a transaction is on its way */
+    bool             waited;   /* the grace period is over */
+    bool             retry;    /* the timer is for a commit that failed */
+    struct cfs_timer grace;
+    char             held[256]; /* why nothing is decided; "": it is */
+
+    struct cfs_task look; /* volume_changed() */
+    struct cfs_list sessions;
+    struct cfs_list waits;
+    bool            stopping; /* a stop is under way: no new mounts */
+};
+
+/* Read all volumes and views, and watch them. */
+int  volumes_load(struct mgmtd *m, struct cfs_err *err);
+void volumes_close(struct mgmtd *m);
+struct volume *volume_find(struct mgmtd *m, const char *name);
+/* As above; the error names a near one. */
+int  volume_need(struct mgmtd *m, const char *name, struct volume **ret,
+                 struct cfs_err *err);
+struct brick  *brick_find(struct mgmtd *m, struct cfs_uuid id);
+struct volume *volume_ref(struct volume *vol);
+void           volume_unref(struct volume *vol);
+
+/* Make processes what the record wants. */
+void volume_reconcile(struct volume *vol);
+
+/* Something happened to a brick, a session or the view of @vol: later in this
+ * turn decide on its view, go on with sessions, look at waits. */
+void volume_changed(struct volume *vol);
+void volume_wait(struct volume *vol, struct vol_wait *w, uint64_t ns,
+                 bool (*ready)(struct vol_wait *),
+                 void (*done)(struct vol_wait *, bool in_time));
+
+/* For the generator; @brick has room for CFS_SET_MAX, @opts for @max. */
+void volume_describe(struct volume *vol, struct cfs_vg_volume *ret,
+                     struct cfs_vg_brick brick[static CFS_SET_MAX],
+                     struct cfs_kv *opts, size_t max);
+
+/* -- views: view.c --------------------------------------------------------- */
+
+void view_init(struct volume *vol);
+void view_fini(struct volume *vol);
+int  view_load(struct volume *vol, struct cfs_err *err);
+void view_look(struct volume *vol); /* decide */
+/* @b signed in: tell it the view. */
+void view_tell(struct brick *b);
+bool view_has(const struct volume *vol, const struct brick *b);
+/* Every member of the view that is here has it. */
+bool view_settled(const struct volume *vol);
+/* The brick that answers for the set: the first member that is here. */
+struct brick *view_master(struct volume *vol);
+/* Why @b is out; "" when it is not, or nobody knows. */
+const char *view_out_reason(const struct volume *vol, const struct brick *b);
+/* What clients are told: the view once it is settled, else one of epoch 0. */
+struct cfs_view view_for_clients(const struct volume *vol);
+
+/* -- sessions: session.c ---------------------------------------------------- */
+
+struct session {
+    struct cfs_list    link;
+    struct volume     *vol;
+    struct cfs_session s;
+    struct pidwatch   *watch;   /* its process, on this machine */
+    bool               dead;    /* the process is gone, or was declared so */
+    bool               busy;    /* calls of its death are under way */
+    unsigned           step;
+    unsigned           pending; /* calls not answered */
+    bool               failed;
+    struct cfs_timer   retry;
+    struct {
+        bool           asked;
+        struct cfs_blob tail; /* malloc'ed */
+    } member[CFS_SET_MAX];
+};
+
+/* @b said which sessions are live there. */
+void sessions_heard(struct brick *b);
+/* Go on with deaths that waited for bricks or for a view. */
+void sessions_look(struct volume *vol);
+void sessions_free(struct volume *vol);
+bool sessions_none(const struct volume *vol);
+/* Declare all dead, whatever their processes do. */
+void sessions_kill(struct volume *vol);
+
+/* -- commands: cli_prog.c ---------------------------------------------------- */
+
+/* A command of the CLI, from its arrival to its answer, and a while longer. */
+struct command {
+    struct cfs_list link;
+    struct cfs_list askers; /* all who sent this id and wait */
+    struct mgmtd   *m;
+    struct cfs_uuid id;
+    char           *verb;
+    json_t         *args;
+    bool            finished;
+    uint32_t        exit_status;
+    char           *error;
+    char           *json;
+    void           *state; /* the verb's own, until it finishes */
+};
+
+/* Exactly one of these, once, for each command. @json is taken over; NULL is
+ * an empty object. */
+void command_ok(struct command *c, json_t *json);
+void command_fail(struct command *c, const struct cfs_err *err);
+
+const char *command_str(const struct command *c, const char *name);
+bool        command_flag(const struct command *c, const char *name);
+
+/* Each verb. */
+void volume_create(struct command *c);
+void volume_start(struct command *c);
+void volume_stop(struct command *c);
+void volume_delete(struct command *c);
+void volume_list(struct command *c);
+void volume_info(struct command *c);
+void volume_status(struct command *c);
+
+/* A random (version 4) identity. */
+struct cfs_uuid uuid_new(struct mgmtd *m);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* record.h - the records of the configuration store: their keys, and the way
+ * between JSON and structs.
+ *
+ * Keys
+ *   cluster                  {"id"}: made with the first volume
+ *   volume/NAME              what the volume is, and shall be (started...)
+ *   brick/NODE/PATH          {"volume", "brick"}: who uses this device; PATH
+ *                            is canonical, with odd bytes as %XX
+ *   view/SET                 the set's view
+ *   view-past/SET/EPOCH      {"id"}: every view that the set ever had; EPOCH
+ *                            in 20 digits, so that they sort
+ *
+ * Each record has "v", the version of its form. Fields that are not known are
+ * kept: whoever changes a record changes the object that was read.
+ *
+ * Errors  -CFS_E_CORRUPT: a field that must be there is missing or of the
+ *         wrong form; the message names record and field.
+ */
+#ifndef CFS_MGMTD_RECORD_H
+#define CFS_MGMTD_RECORD_H
+
+#include <jansson.h>
+
+#include "core/fop.h"
+
+#define REC_VERSION  1
+#define REC_NAME_MAX 63u /* bytes in a volume's name */
+
+enum vol_state { VOL_CREATED, VOL_STARTED, VOL_STOPPED };
+
+const char *vol_state_str(enum vol_state s);
+
+/* -- keys: malloc'ed --------------------------------------------------- */
+
+#define REC_CLUSTER "cluster"
+
+char *rec_volume_key(const char *name);
+char *rec_brick_key(const char *node, const char *path);
+char *rec_view_key(struct cfs_uuid set);
+char *rec_view_past_prefix(struct cfs_uuid set);
+char *rec_view_past_key(struct cfs_uuid set, uint64_t epoch);
+
+/* -- fields ------------------------------------------------------------- */
+
+/* @what names the record in messages. String results are borrowed. */
+int rec_str(const json_t *rec, const char *what, const char *field,
+            const char **ret, struct cfs_err *err);
+int rec_u64(const json_t *rec, const char *what, const char *field,
+            uint64_t *ret, struct cfs_err *err);
+int rec_uuid(const json_t *rec, const char *what, const char *field,
+             struct cfs_uuid *ret, struct cfs_err *err);
+json_t *rec_json_uuid(struct cfs_uuid id);
+json_t *rec_json_u64(uint64_t n);
+
+/* -- volumes ------------------------------------------------------------ */
+
+struct rec_brick {
+    struct cfs_uuid id;
+    const char     *node;
+    const char     *path; /* of its device */
+    uint64_t        size; /* bytes */
+};
+
+/* A view of a record: strings are the record's. */
+struct rec_volume {
+    const char      *name;
+    struct cfs_uuid  id;
+    uint64_t         generation;
+    enum vol_state   state;
+    struct cfs_uuid  set;
+    unsigned         n_bricks;
+    struct rec_brick brick[CFS_SET_MAX];
+    const json_t    *options; /* an object of strings */
+};
+
+int rec_volume_read(const json_t *rec, struct rec_volume *ret,
+                    struct cfs_err *err);
+/* A new record. @created: seconds since 1970. */
+json_t *rec_volume_new(const struct rec_volume *v, int64_t created);
+/* Set the state in @rec, and raise its generation. */
+void rec_volume_set_state(json_t *rec, enum vol_state state);
+
+/* -- views --------------------------------------------------------------- */
+
+int rec_view_read(const json_t *rec, struct cfs_uuid set, uint64_t lineage,
+                  struct cfs_view *ret, struct cfs_err *err);
+/* Put the lists of @v into @rec (a new or an old record). */
+void rec_view_write(json_t *rec, const struct cfs_view *v);
+
+#endif

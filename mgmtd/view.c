@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* view.c - views: ask the core (view_core.h) who shall be in the next one,
+ * make it a transaction, tell the bricks, then the clients.
+ *
+ *     something happened -> view_look() -> VC_NEW -> commit -> record changed
+ *       -> view_load(): VIEW_SET to every brick that is here, out or not
+ *       -> each member answered: durable there: "settled" -> clients
+ *
+ * A transaction succeeds only if view and volume are still as they were read.
+ * Whoever loses reads the winner's, and judges anew.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "mgmtd/mgmtd.h"
+
+#define WHO "view"
+
+/* How long members that may still come back are waited for, from when the
+ * first of them is back. A start may have a long journal to go through. */
+#define GRACE (30 * CFS_SEC)
+#define RETRY CFS_SEC
+
+static bool in_sync(const struct cfs_view *v, struct cfs_uuid brick)
+{
+    for (uint32_t i = 0; i < v->n_sync; i++)
+        if (cfs_uuid_eq(v->m[i].brick, brick))
+            return true;
+    return false;
+}
+
+bool view_has(const struct volume *vol, const struct brick *b)
+{
+    return in_sync(&vol->view, b->id);
+}
+
+struct brick *view_master(struct volume *vol)
+{
+    for (uint32_t k = 0; k < vol->view.n_sync; k++)
+        for (unsigned i = 0; i < vol->n; i++)
+            if (vol->brick[i].here &&
+                cfs_uuid_eq(vol->brick[i].id, vol->view.m[k].brick))
+                return &vol->brick[i];
+    return NULL;
+}
+
+bool view_settled(const struct volume *vol)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < vol->n; i++) {
+        const struct brick *b = &vol->brick[i];
+
+        if (!b->here || !view_has(vol, b))
+            continue;
+        if (b->known < vol->view.epoch)
+            return false;
+        n++;
+    }
+    return n > 0;
+}
+
+struct cfs_view view_for_clients(const struct volume *vol)
+{
+    struct cfs_view none = {.set = vol->set, .lineage = vol->view.lineage};
+
+    return vol->settled == vol->view.epoch ? vol->view : none;
+}
+
+const char *view_out_reason(const struct volume *vol, const struct brick *b)
+{
+    char id[CFS_UUID_STR];
+    const char *why;
+
+    cfs_uuid_print(b->id, id);
+    why = json_string_value(json_object_get(json_object_get(
+              json_object_get(vol->view_rec, "out"), id), "why"));
+    return why ? why : "";
+}
+
+/* -- telling --------------------------------------------------------------- */
+
+static void on_told(struct brick *b, void *arg, int status,
+                    struct cfs_blob body, const char *text)
+{
+    uint64_t epoch = (uint64_t)(uintptr_t)arg;
+
+    if (status < 0) {
+        if (status != -ENOTCONN)
+            cfs_log_warning(b->vol->m->host.log, WHO, "%s does not take the "
+                            "view of epoch %" PRIu64 ": %s", b->path, epoch,
+                            text);
+        return;
+    }
+    if (b->known < epoch)
+        b->known = epoch;
+    volume_changed(b->vol);
+}
+
+void view_tell(struct brick *b)
+{
+    struct mgmt_view_msg msg = {.view = b->vol->view};
+    struct cfs_arena a;
+
+    if (msg.view.epoch == 0 || !b->here)
+        return;
+    cfs_arena_init(&a);
+    brick_call(b, RPC_BRICK_VIEW_SET, mgmt_pack_view_msg(&a, &msg), 0,
+               on_told, (void *)(uintptr_t)msg.view.epoch);
+    cfs_arena_fini(&a);
+}
+
+static void tell_clients(struct volume *vol)
+{
+    struct mgmt_view_msg msg = {.view = vol->view};
+    char *key = mem_printf("volume:%s", vol->name);
+    struct cfs_arena a;
+
+    cfs_arena_init(&a);
+    lines_push(vol->m, key, &rpc_to_view, RPC_VIEW_PUSH,
+               mgmt_pack_view_msg(&a, &msg));
+    cfs_arena_fini(&a);
+    free(key);
+}
+
+int view_load(struct volume *vol, struct cfs_err *err)
+{
+    char *key = rec_view_key(vol->set);
+    struct cfs_view view;
+    uint64_t token;
+    json_t *rec;
+    int rc = store_get(vol->m->store, key, &rec, &token, err);
+
+    free(key);
+    if (rc == -ENOENT) {
+        *err = (struct cfs_err){0};
+        return 0;
+    }
+    if (rc < 0)
+        return rc;
+    rc = rec_view_read(rec, vol->set, store_lineage(vol->m->store), &view,
+                       err);
+    if (rc < 0) {
+        json_decref(rec);
+        return rc;
+    }
+    json_decref(vol->view_rec);
+    vol->view_rec = rec;
+    vol->view_token = token;
+    vol->view = view;
+    for (unsigned i = 0; i < vol->n; i++) {
+        if (!view_has(vol, &vol->brick[i]))
+            vol->brick[i].differs = false;
+        view_tell(&vol->brick[i]);
+    }
+    volume_changed(vol);
+    return 0;
+}
+
+/* -- deciding ------------------------------------------------------------------ */
+
+/* Whether the store never had the view that @b remembers. */
+static bool is_foreign(struct volume *vol, const struct brick *b)
+{
+    const struct cfs_view *v = &b->info.view;
+    struct cfs_uuid id = {{0}};
+    struct cfs_err err = {0};
+    json_t *rec;
+    char *key;
+    int rc;
+
+    if (v->epoch == 0)
+        return false;
+    if (!cfs_uuid_eq(v->set, vol->set) ||
+        v->lineage > store_lineage(vol->m->store))
+        return true;
+    if (v->epoch == vol->view.epoch)
+        return !cfs_uuid_eq(v->id, vol->view.id);
+    key = rec_view_past_key(vol->set, v->epoch);
+    rc = store_get(vol->m->store, key, &rec, NULL, &err);
+    free(key);
+    if (rc < 0) {
+        if (rc != -ENOENT)
+            cfs_log_error(vol->m->host.log, WHO, "%s", err.text);
+        return true;
+    }
+    rc = rec_uuid(rec, "the record of a past view", "id", &id, &err);
+    json_decref(rec);
+    return rc < 0 || !cfs_uuid_eq(id, v->id);
+}
+
+static void describe(struct volume *vol, struct vc_set *ret)
+{
+    *ret = (struct vc_set){
+        .view = &vol->view,
+        .active = vol->state == VOL_STARTED && !vol->gone,
+        .waited = vol->waited,
+        .n = vol->n,
+    };
+    for (unsigned i = 0; i < vol->n; i++) {
+        struct brick *b = &vol->brick[i];
+
+        ret->brick[i] = (struct vc_brick){
+            .id = b->id,
+            .here = b->here,
+            .incarnation = b->info.incarnation,
+            .clean = b->info.clean,
+            .poisoned = b->info.poisoned,
+            .view_epoch = b->info.view.epoch,
+            .view_id = b->info.view.id,
+            .foreign = ret->active && b->here && is_foreign(vol, b),
+            .ended = b->ended,
+            .hopeless = b->state == BRICK_FAULTY,
+            .differs = b->differs,
+        };
+    }
+}
+
+/* The record of the next view: the old one, changed. */
+static json_t *next_record(struct volume *vol, const struct vc_decision *d,
+                           const struct cfs_view *v)
+{
+    json_t *rec, *out;
+    struct cfs_time now = cfs_realtime(vol->m->host.loop);
+
+    rec = vol->view_rec ? mem_ok(json_deep_copy(vol->view_rec))
+                        : mem_ok(json_object());
+    rec_view_write(rec, v);
+    json_object_set_new(rec, "volume", mem_ok(json_string(vol->name)));
+    json_object_set_new(rec, "why", mem_ok(json_string(d->why)));
+    json_object_set_new(rec, "time", mem_ok(json_integer(now.sec)));
+    out = json_object_get(rec, "out");
+    if (!json_is_object(out)) {
+        out = mem_ok(json_object());
+        json_object_set_new(rec, "out", out);
+    }
+    for (unsigned i = 0; i < vol->n; i++) {
+        char id[CFS_UUID_STR];
+
+        cfs_uuid_print(vol->brick[i].id, id);
+        if (in_sync(v, vol->brick[i].id))
+            json_object_del(out, id);
+        else if (d->out[i] != VC_OUT_NOT)
+            json_object_set_new(
+                out, id,
+                mem_ok(json_pack("{s:s,s:I}", "why", vc_out_str(d->out[i]),
+                                 "since", (json_int_t)now.sec)));
+    }
+    return rec;
+}
+
+static void on_committed(void *arg, int status, const struct cfs_err *err)
+{
+    struct volume *vol = arg;
+
+    vol->deciding = false;
+    if (status < 0 && status != -CFS_E_CONFLICT) {
+        cfs_log_error(vol->m->host.log, WHO, "volume %s: the new view cannot "
+                      "be stored: %s", vol->name, err->text);
+        vol->retry = true;
+        cfs_timer_start(&vol->grace, RETRY);
+    } else {
+        volume_changed(vol);
+    }
+    volume_unref(vol);
+}
+
+static void commit(struct volume *vol, const struct vc_decision *d)
+{
+    struct store_txn *t = store_txn_new();
+    struct cfs_view v = d->view;
+    char *volume_key = rec_volume_key(vol->name);
+    char *key = rec_view_key(vol->set);
+    char *past_key = rec_view_past_key(vol->set, v.epoch);
+    json_t *rec, *past;
+
+    v.lineage = store_lineage(vol->m->store);
+    v.id = uuid_new(vol->m);
+    rec = next_record(vol, d, &v);
+    past = mem_ok(json_pack("{s:i,s:o}", "v", REC_VERSION, "id",
+                            rec_json_uuid(v.id)));
+    store_txn_if(t, volume_key, vol->token);
+    if (vol->view.epoch > 0)
+        store_txn_if(t, key, vol->view_token);
+    else
+        store_txn_if_absent(t, key);
+    store_txn_put(t, key, rec);
+    store_txn_put(t, past_key, past);
+    cfs_log_info(vol->m->host.log, WHO, "volume %s: view of epoch %" PRIu64
+                 " with %u of %u bricks: %s", vol->name, v.epoch, v.n_sync,
+                 vol->n, d->why);
+    vol->deciding = true;
+    store_commit(vol->m->store, t, on_committed, volume_ref(vol));
+    json_decref(rec);
+    json_decref(past);
+    free(volume_key);
+    free(key);
+    free(past_key);
+}
+
+/* VC_WAIT: the grace period counts from when the first member is back. */
+static void wait_for_members(struct volume *vol)
+{
+    if (!view_master(vol) || vol->waited || cfs_timer_active(&vol->grace))
+        return;
+    cfs_timer_start(&vol->grace, GRACE);
+}
+
+static void on_grace(struct cfs_timer *t)
+{
+    struct volume *vol = cfs_list_entry(t, struct volume, grace);
+
+    if (!vol->retry)
+        vol->waited = true;
+    vol->retry = false;
+    volume_changed(vol);
+}
+
+static void hold(struct volume *vol, const struct vc_decision *d)
+{
+    char text[sizeof vol->held];
+
+    snprintf(text, sizeof text, "%.150s: %s", vol->brick[d->about].path,
+             d->why);
+    if (strcmp(text, vol->held) == 0)
+        return;
+    memcpy(vol->held, text, sizeof text);
+    cfs_log_error(vol->m->host.log, WHO, "volume %s gets no new view: %s",
+                  vol->name, vol->held);
+}
+
+void view_look(struct volume *vol)
+{
+    struct vc_decision d;
+    struct vc_set set;
+
+    if (vol->view.epoch > vol->settled && view_settled(vol)) {
+        vol->settled = vol->view.epoch;
+        tell_clients(vol);
+    }
+    if (vol->deciding || vol->retry)
+        return;
+    describe(vol, &set);
+    vc_decide(&set, &d);
+    if (d.verdict != VC_HOLD)
+        vol->held[0] = '\0';
+    switch (d.verdict) {
+    case VC_KEEP:
+        cfs_timer_stop(&vol->grace);
+        vol->waited = false;
+        break;
+    case VC_WAIT:
+        wait_for_members(vol);
+        break;
+    case VC_NEW:
+        commit(vol, &d);
+        break;
+    case VC_HOLD:
+        hold(vol, &d);
+        break;
+    }
+}
+
+void view_init(struct volume *vol)
+{
+    cfs_timer_init(vol->m->host.loop, &vol->grace, on_grace);
+}
+
+void view_fini(struct volume *vol)
+{
+    cfs_timer_fini(&vol->grace);
+    json_decref(vol->view_rec);
+}

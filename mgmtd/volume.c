@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* volume.c - the volumes in memory: they follow the store's records. */
+#include <stdio.h>
+
+#include "mgmtd/mgmtd.h"
+
+#define WHO "volume"
+
+struct cfs_uuid uuid_new(struct mgmtd *m)
+{
+    struct cfs_uuid u;
+
+    cfs_random(m->host.loop, u.b, sizeof u.b);
+    u.b[6] = (uint8_t)((u.b[6] & 0x0f) | 0x40);
+    u.b[8] = (uint8_t)((u.b[8] & 0x3f) | 0x80);
+    return u;
+}
+
+/* -- finding ------------------------------------------------------------- */
+
+struct volume *volume_find(struct mgmtd *m, const char *name)
+{
+    cfs_list_for_each(l, &m->volumes)
+    {
+        struct volume *vol = cfs_list_entry(l, struct volume, link);
+
+        if (strcmp(vol->name, name) == 0)
+            return vol;
+    }
+    return NULL;
+}
+
+static const char *near_name(struct mgmtd *m, const char *name)
+{
+    const char **words = NULL, *near;
+    size_t n = 0;
+
+    cfs_list_for_each(l, &m->volumes)
+    {
+        words = mem_grow(words, n, sizeof *words);
+        words[n++] = cfs_list_entry(l, struct volume, link)->name;
+    }
+    words = mem_grow(words, n, sizeof *words);
+    words[n] = NULL;
+    near = cfs_nearest(name, words);
+    free(words);
+    return near;
+}
+
+int volume_need(struct mgmtd *m, const char *name, struct volume **ret,
+                struct cfs_err *err)
+{
+    struct volume *vol = volume_find(m, name);
+    const char *near;
+
+    if (vol) {
+        *ret = vol;
+        return 0;
+    }
+    near = near_name(m, name);
+    if (near)
+        return cfs_err_set(err, -ENOENT, "there is no volume '%.80s'; do you "
+                           "mean '%s'?", name, near);
+    return cfs_err_set(err, -ENOENT, "there is no volume '%.80s'; 'clusterfs "
+                       "volume list' shows all", name);
+}
+
+struct brick *brick_find(struct mgmtd *m, struct cfs_uuid id)
+{
+    cfs_list_for_each(l, &m->volumes)
+    {
+        struct volume *vol = cfs_list_entry(l, struct volume, link);
+
+        for (unsigned i = 0; i < vol->n; i++)
+            if (cfs_uuid_eq(vol->brick[i].id, id))
+                return &vol->brick[i];
+    }
+    return NULL;
+}
+
+/* -- waiting ---------------------------------------------------------------- */
+
+static void wait_over(struct vol_wait *w, bool in_time)
+{
+    struct volume *vol = w->vol;
+
+    cfs_list_del(&w->link);
+    cfs_timer_stop(&w->timer);
+    cfs_timer_fini(&w->timer);
+    w->done(w, in_time); /* may free w */
+    volume_unref(vol);
+}
+
+static void wait_timeout(struct cfs_timer *t)
+{
+    wait_over(cfs_list_entry(t, struct vol_wait, timer), false);
+}
+
+/* The first wait that is ready; its done() may change anything. */
+static struct vol_wait *ready_wait(struct volume *vol)
+{
+    cfs_list_for_each(l, &vol->waits)
+    {
+        struct vol_wait *w = cfs_list_entry(l, struct vol_wait, link);
+
+        if (w->ready(w))
+            return w;
+    }
+    return NULL;
+}
+
+static void look(struct cfs_task *t)
+{
+    struct volume *vol = volume_ref(cfs_list_entry(t, struct volume, look));
+    struct vol_wait *w;
+
+    view_look(vol);
+    sessions_look(vol);
+    while ((w = ready_wait(vol)))
+        wait_over(w, true);
+    volume_unref(vol);
+}
+
+void volume_changed(struct volume *vol)
+{
+    cfs_task_post(vol->m->host.loop, &vol->look);
+}
+
+void volume_wait(struct volume *vol, struct vol_wait *w, uint64_t ns,
+                 bool (*ready)(struct vol_wait *),
+                 void (*done)(struct vol_wait *, bool))
+{
+    w->vol = volume_ref(vol);
+    w->ready = ready;
+    w->done = done;
+    cfs_list_add_tail(&vol->waits, &w->link);
+    cfs_timer_init(vol->m->host.loop, &w->timer, wait_timeout);
+    cfs_timer_start(&w->timer, ns);
+    volume_changed(vol);
+}
+
+/* -- life ------------------------------------------------------------------ */
+
+struct volume *volume_ref(struct volume *vol)
+{
+    vol->refs++;
+    return vol;
+}
+
+void volume_unref(struct volume *vol)
+{
+    assert(vol->refs > 0);
+    if (--vol->refs > 0)
+        return;
+    cfs_task_cancel(&vol->look);
+    sessions_free(vol);
+    view_fini(vol);
+    for (unsigned i = 0; i < vol->n; i++)
+        brick_fini(&vol->brick[i]);
+    json_decref(vol->rec);
+    free(vol->name);
+    free(vol);
+}
+
+static void take_record(struct volume *vol, json_t *rec, uint64_t token,
+                        const struct rec_volume *v)
+{
+    json_incref(rec);
+    json_decref(vol->rec);
+    vol->rec = rec;
+    vol->token = token;
+    vol->generation = v->generation;
+    vol->state = v->state;
+}
+
+static struct volume *volume_new(struct mgmtd *m, json_t *rec, uint64_t token,
+                                 const struct rec_volume *v)
+{
+    struct volume *vol = mem_new(sizeof *vol);
+
+    vol->m = m;
+    vol->refs = 1;
+    vol->name = mem_str(v->name);
+    vol->id = v->id;
+    vol->set = v->set;
+    cfs_list_init(&vol->sessions);
+    cfs_list_init(&vol->waits);
+    cfs_task_init(&vol->look, look);
+    take_record(vol, rec, token, v);
+    vol->n = v->n_bricks;
+    for (unsigned i = 0; i < vol->n; i++)
+        brick_init(&vol->brick[i], vol, i, &v->brick[i]);
+    view_init(vol);
+    cfs_list_add_tail(&m->volumes, &vol->link);
+    return vol;
+}
+
+static void volume_drop(struct volume *vol)
+{
+    cfs_list_del(&vol->link);
+    vol->gone = true;
+    vol->state = VOL_STOPPED;
+    for (unsigned i = 0; i < vol->n; i++)
+        brick_stop(&vol->brick[i]);
+    volume_changed(vol);
+    volume_unref(vol);
+}
+
+/* -- following the store --------------------------------------------------- */
+
+static int load_one(void *arg, const char *key, json_t *rec, uint64_t token,
+                    struct cfs_err *err)
+{
+    struct mgmtd *m = arg;
+    struct rec_volume v;
+    int rc = rec_volume_read(rec, &v, err);
+
+    if (rc == 0)
+        rc = view_load(volume_new(m, rec, token, &v), err);
+    return rc;
+}
+
+static void volume_record(struct store_watch *w, const char *key, json_t *rec,
+                          uint64_t token)
+{
+    struct mgmtd *m = cfs_list_entry(w, struct mgmtd, on_volume);
+    struct volume *vol = volume_find(m, key + strlen(w->prefix));
+    struct cfs_err err = {0};
+    struct rec_volume v;
+
+    if (rec && rec_volume_read(rec, &v, &err) < 0) {
+        cfs_log_error(m->host.log, WHO, "%s", err.text);
+        return;
+    }
+    /* Deleted, or made anew under the same name. */
+    if (vol && (!rec || !cfs_uuid_eq(v.id, vol->id))) {
+        volume_drop(vol);
+        vol = NULL;
+    }
+    if (!rec)
+        return;
+    if (vol)
+        take_record(vol, rec, token, &v);
+    else
+        vol = volume_new(m, rec, token, &v);
+    cfs_log_info(m->host.log, WHO, "volume %s is %s, generation %llu",
+                 vol->name, vol_state_str(vol->state),
+                 (unsigned long long)vol->generation);
+    volume_reconcile(vol);
+}
+
+static void view_record(struct store_watch *w, const char *key, json_t *rec,
+                        uint64_t token)
+{
+    struct mgmtd *m = cfs_list_entry(w, struct mgmtd, on_view);
+    struct cfs_uuid set;
+    struct cfs_err err = {0};
+
+    if (!rec || cfs_uuid_parse(key + strlen(w->prefix), &set) < 0)
+        return;
+    cfs_list_for_each(l, &m->volumes)
+    {
+        struct volume *vol = cfs_list_entry(l, struct volume, link);
+
+        if (!cfs_uuid_eq(vol->set, set))
+            continue;
+        if (view_load(vol, &err) < 0)
+            cfs_log_error(m->host.log, WHO, "%s", err.text);
+        return;
+    }
+}
+
+int volumes_load(struct mgmtd *m, struct cfs_err *err)
+{
+    int rc = store_range(m->store, "volume/", load_one, m, err);
+
+    if (rc < 0)
+        return rc;
+    m->on_volume.prefix = "volume/";
+    m->on_volume.changed = volume_record;
+    m->on_view.prefix = "view/";
+    m->on_view.changed = view_record;
+    store_watch(m->store, &m->on_volume);
+    store_watch(m->store, &m->on_view);
+    return 0;
+}
+
+void volumes_close(struct mgmtd *m)
+{
+    struct cfs_list *l;
+
+    while ((l = cfs_list_pop(&m->volumes)))
+        volume_unref(cfs_list_entry(l, struct volume, link));
+}
+
+void volume_reconcile(struct volume *vol)
+{
+    for (unsigned i = 0; i < vol->n; i++) {
+        if (vol->state == VOL_STARTED)
+            brick_start(&vol->brick[i]);
+        else
+            brick_stop(&vol->brick[i]);
+    }
+    volume_changed(vol);
+}
+
+/* -- for the generator -------------------------------------------------------- */
+
+void volume_describe(struct volume *vol, struct cfs_vg_volume *ret,
+                     struct cfs_vg_brick brick[static CFS_SET_MAX],
+                     struct cfs_kv *opts, size_t max)
+{
+    json_t *options = json_object_get(vol->rec, "options"), *value;
+    const char *key;
+    size_t n = 0;
+
+    for (unsigned i = 0; i < vol->n; i++) {
+        struct brick *b = &vol->brick[i];
+
+        brick[i] = (struct cfs_vg_brick){
+            .id = b->id,
+            .host = b->node,
+            .device = b->path,
+            .socket = b->socket,
+            .address = "127.0.0.1",
+        };
+    }
+    json_object_foreach(options, key, value)
+    {
+        if (n == max || !json_is_string(value))
+            continue;
+        opts[n++] = (struct cfs_kv){key, json_string_value(value)};
+    }
+    *ret = (struct cfs_vg_volume){
+        .name = vol->name,
+        .id = vol->id,
+        .generation = vol->generation,
+        .lineage = store_lineage(vol->m->store),
+        .set = vol->set,
+        .brick = brick,
+        .n_bricks = vol->n,
+        .opts = opts,
+        .n_opts = n,
+    };
+}
