@@ -32,6 +32,13 @@ struct ls_op {
 
 static void handle(struct ls_op *op);
 
+/* A request of a later epoch: there is a view that this brick lacks. */
+static void learn_view(struct ls_op *op, uint64_t epoch)
+{
+    if (epoch > op->info.brick.view.epoch)
+        cfs_notify_up(op->xl, (struct cfs_event){.type = CFS_EV_WANT_VIEW});
+}
+
 /* It is over; the next one's turn. */
 static void end(struct ls_op *op, int status)
 {
@@ -70,6 +77,7 @@ static void decide_open(struct ls_op *op)
                      cfs_now(op->xl->loop), &up->holder);
     if (rc < 0) {
         up->req.post = op->info.req.post;
+        learn_view(op, up->req.epoch);
         end(op, rc);
         return;
     }
@@ -104,6 +112,7 @@ static void decide_attach(struct ls_op *op)
                        &up->session, cfs_now(op->xl->loop));
     if (rc < 0) {
         up->req.post = op->info.req.post;
+        learn_view(op, up->req.epoch);
         end(op, rc);
         return;
     }
