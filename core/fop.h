@@ -31,7 +31,7 @@
 #define CFS_WRITE_APPEND    0x1u
 #define CFS_WRITE_KILL_SUID 0x2u
 
-#define CFS_FALLOC_STEP ((uint64_t)64 << 20)
+#define CFS_FALLOC_STEP ((uint64_t)8 << 20)
 
 struct cfs_graph;
 

@@ -64,7 +64,7 @@ struct jrec_own {
 };
 
 /* Inodes in one record of type JREC_CLEAR at most. */
-#define JREC_CLEAR_INODES 256u
+#define JREC_CLEAR_INODES 32u
 #define JREC_OWN_MAX      (1024u + 32u * JREC_CLEAR_INODES)
 
 uint32_t jrec_own_pack(enum jrec_type type, const struct jrec_own *o,

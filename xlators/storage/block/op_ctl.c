@@ -414,7 +414,7 @@ static int clear_inode(struct plan *p, const struct cfs_touch *t)
     return 0;
 }
 
-#define CLEAR_OPLOG 256u /* entries in one record */
+#define CLEAR_OPLOG 32u /* entries in one record */
 
 struct oplog_list {
     struct plan *p;

@@ -12,7 +12,7 @@
 
 #include "xlators/storage/block/ops_impl.h"
 
-#define CUT_CHUNKS 256u
+#define CUT_CHUNKS 64u
 
 static uint64_t up(uint64_t bytes)
 {

@@ -35,11 +35,11 @@ struct ops_config {
 extern const struct ops_config ops_config_default;
 
 /* Make an empty brick with a root directory. Replicas that are given the same
- * @now are identical. Blocking; @dev is taken over and closed. */
+ * @now are identical. Blocking; @dev stays the caller's. */
 int ops_mkfs(struct cfs_dev *dev, const struct eng_format *format,
              struct cfs_time now, struct cfs_err *err);
 
-/* Open (blocking): as eng_open(). @who names it in the log. */
+/* Open (blocking): as eng_open(), which takes @dev over on success. @who names it in the log. */
 int ops_open(struct cfs_loop *loop, struct cfs_log *log, const char *who,
              struct cfs_dev *dev, const struct ops_config *config,
              struct ops **ret, struct cfs_err *err);

@@ -12,8 +12,8 @@
 
 #include "xlators/storage/block/ops_impl.h"
 
-#define STEP_CHUNKS   256u
-#define PURGE_BLOCKS  256u /* freed at once */
+#define STEP_CHUNKS   64u
+#define PURGE_BLOCKS  64u /* freed at once */
 #define PURGE_XATTRS  8u
 
 /* -- purging -------------------------------------------------------------------- */
