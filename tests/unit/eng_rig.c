@@ -244,23 +244,23 @@ void rig_fini(struct rig *r)
 
 /* -- waiting ------------------------------------------------------------------ */
 
-struct rig_done {
+struct rig_one {
     struct eng_done d;
     struct rig     *rig;
 };
 
 static void on_done(struct eng_done *d)
 {
-    struct rig_done *rd = container_of(d, struct rig_done, d);
+    struct rig_one *rd = container_of(d, struct rig_one, d);
 
     rd->rig->status = d->status;
     rd->rig->in_flight--;
     free(rd);
 }
 
-static struct eng_done *done_new(struct rig *r)
+struct eng_done *rig_done(struct rig *r)
 {
-    struct rig_done *rd = calloc(1, sizeof *rd);
+    struct rig_one *rd = calloc(1, sizeof *rd);
 
     assert(rd);
     rd->rig = r;
@@ -381,7 +381,7 @@ int rig_change(struct rig *r, const struct rig_op *ops, unsigned n,
             }
         }
         rec.body = (struct cfs_blob){body, (uint32_t)len};
-        eng_commit(r->eng, &rec, done_new(r));
+        eng_commit(r->eng, &rec, rig_done(r));
     }
     rig_wait_end(r);
     free(body);
@@ -414,14 +414,14 @@ int rig_get(struct rig *r, struct cfs_blob key, struct cfs_blob *ret)
 
 int rig_sync(struct rig *r)
 {
-    eng_sync(r->eng, done_new(r));
+    eng_sync(r->eng, rig_done(r));
     rig_settle(r);
     return r->status;
 }
 
 int rig_checkpoint(struct rig *r)
 {
-    eng_checkpoint(r->eng, done_new(r));
+    eng_checkpoint(r->eng, rig_done(r));
     rig_settle(r);
     return r->status;
 }

@@ -77,6 +77,8 @@ int rig_del(struct rig *r, struct cfs_blob key);
 /* eng_get() that waits for misses. */
 int rig_get(struct rig *r, struct cfs_blob key, struct cfs_blob *ret);
 
+/* A done to give to the engine; rig_settle() waits for it. */
+struct eng_done *rig_done(struct rig *r);
 int rig_sync(struct rig *r);
 int rig_checkpoint(struct rig *r);
 void rig_settle(struct rig *r); /* until no done is outstanding */
