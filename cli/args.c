@@ -1,267 +1,295 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* args.c - the command line: group, verb, options anywhere, words. */
+/* args.c - the command line: options may stand anywhere, "--" ends them; the
+ * first two words name the command. And help, which is made of the same
+ * tables.
+ */
 #include "cli/cli.h"
 
 #include <stdlib.h>
 
-static const struct {
-    const char *name;
-    const char *value; /* placeholder; NULL: a flag */
-    const char *help;
-} opts[OPT_N] = {
-    [OPT_HELP] = {"help", NULL, "this text"},
-    [OPT_VERSION] = {"version", NULL, "the version"},
-    [OPT_JSON] = {"json", NULL, "print JSON"},
-    [OPT_RUN_DIR] = {"run-dir", "DIR", "where clusterfs-mgmtd has its socket "
-                                       "(/run/clusterfs)"},
-    [OPT_PORT] = {"port", "N", "accepted beside --run-dir; the socket counts"},
-    [OPT_YES] = {"yes", NULL, "do not ask"},
-    [OPT_FORCE] = {"force", NULL, "even if something speaks against it"},
-    [OPT_BRICK_SIZE] = {"brick-size", "SIZE", "of each image file, such as "
-                                              "20G"},
-    [OPT_SPARSE] = {"sparse", NULL, "do not allocate image files now"},
-    [OPT_OPTION] = {"option", "KEY=VALUE", "set an option of the volume"},
+#include "core/opt.h"
+
+#define ALWAYS (CLI_OPT_HELP | CLI_OPT_VERSION | CLI_OPT_RUN_DIR)
+
+static const struct option {
+    const char  *name;
+    const char  *value; /* placeholder, or NULL: a flag */
+    enum cli_opt bit;
+    char         letter; /* or 0 */
+    const char  *help;
+} options[] = {
+    {"brick-size", "SIZE", CLI_OPT_BRICK_SIZE, 0,
+     "of image files that are made: 500M, 10G, 2TiB"},
+    {"sparse", NULL, CLI_OPT_SPARSE, 0,
+     "do not allocate image files in advance"},
+    {"option", "KEY=VALUE", CLI_OPT_OPTION, 0,
+     "an option of the volume; as often as there are"},
+    {"force", NULL, CLI_OPT_FORCE, 0, NULL}, /* command.force */
+    {"yes", NULL, CLI_OPT_YES, 'y', "do not ask"},
+    {"json", NULL, CLI_OPT_JSON, 0, "print JSON"},
+    {"run-dir", "DIR", CLI_OPT_RUN_DIR, 0,
+     "where mgmtd's socket is (CLUSTERFS_RUN_DIR,\n"
+     "                           /run/clusterfs)"},
+    {"help", NULL, CLI_OPT_HELP, 'h', "print this and exit"},
+    {"version", NULL, CLI_OPT_VERSION, 'V', "print the version and exit"},
 };
 
-#define COMMON                                                               \
-    (1u << OPT_HELP | 1u << OPT_VERSION | 1u << OPT_JSON |                   \
-     1u << OPT_RUN_DIR | 1u << OPT_PORT)
+#define N_OPTIONS CFS_ARRAY_SIZE(options)
 
-const struct cli_verb *const cli_verbs[] = {
-    &cli_volume_create, &cli_volume_start,  &cli_volume_stop,
-    &cli_volume_delete, &cli_volume_list,   &cli_volume_info,
-    &cli_volume_status, NULL,
-};
-
-/* -- options ---------------------------------------------------------------- */
-
-/* The option that the argument "--name[=value]" names. */
-static int find_opt(const char *arg, enum cli_opt *ret, const char **ret_value,
-                    struct cfs_err *err)
+/* What @l may hold, as far as it is known which command it is. Before that,
+ * any command's. */
+static unsigned allowed(const struct cli_line *l)
 {
-    const char *names[OPT_N + 1] = {0}, *near;
-    size_t len = strcspn(arg, "=");
-    char name[64];
+    return ALWAYS | (l->cmd ? l->cmd->options : ~0u);
+}
 
-    snprintf(name, sizeof name, "%.*s", (int)len, arg);
-    for (unsigned i = 0; i < OPT_N; i++) {
-        names[i] = opts[i].name;
-        if (strcmp(opts[i].name, name) != 0)
-            continue;
-        *ret = (enum cli_opt)i;
-        *ret_value = arg[len] ? arg + len + 1 : NULL;
-        return 0;
-    }
-    near = cfs_nearest(name, names);
-    return cfs_err_set(err, -EINVAL, "unknown option --%s%s%s%s", name,
+/* -- options ------------------------------------------------------------------ */
+
+/* @name is @word less its dashes; its first @len bytes name the option. */
+static int unknown_option(const struct cli_line *l, const char *word,
+                          const char *name, size_t len, struct cfs_err *err)
+{
+    const char *names[N_OPTIONS + 1], *near;
+    char key[64];
+    size_t n = 0;
+
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (allowed(l) & options[i].bit)
+            names[n++] = options[i].name;
+    names[n] = NULL;
+    snprintf(key, sizeof key, "%.*s", (int)len, name);
+    near = word[1] == '-' ? cfs_nearest(key, names) : NULL;
+    return cfs_err_set(err, -EINVAL, "unknown option %s%s%s%s", word,
                        near ? "; do you mean --" : "", near ? near : "",
                        near ? "?" : "");
 }
 
-static int add_option(struct cli_words *w, const char *text,
-                      struct cfs_err *err)
+static const struct option *find_option(const struct cli_line *l,
+                                        const char *word, const char *name,
+                                        size_t len)
 {
-    size_t len = strcspn(text, "=");
-    char *key;
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        const struct option *o = &options[i];
+        bool same = word[1] == '-'
+                        ? strlen(o->name) == len &&
+                              strncmp(o->name, name, len) == 0
+                        : len == 1 && o->letter && *name == o->letter;
 
-    if (len == 0 || !text[len])
-        return cfs_err_set(err, -EINVAL, "--option %s: expected KEY=VALUE",
-                           text);
-    if (!w->options)
-        w->options = json_object();
-    key = strndup(text, len);
-    if (!key || json_object_set_new(w->options, key,
-                                    json_string(text + len + 1)) < 0) {
-        free(key);
-        return cfs_err_set(err, -EINVAL, "--option %s: no valid text", text);
+        if (same && (allowed(l) & o->bit))
+            return o;
     }
-    free(key);
+    return NULL;
+}
+
+static int take_value(struct cli_line *l, const struct option *o,
+                      const char *value, struct cfs_err *err)
+{
+    if (o->bit == CLI_OPT_RUN_DIR) {
+        if (!*value)
+            return cfs_err_set(err, -EINVAL, "--run-dir: expected a path");
+        l->run_dir = value;
+        return 0;
+    }
+    if (o->bit == CLI_OPT_OPTION) {
+        l->option[l->n_options++] = value;
+        return 0;
+    }
+    assert(o->bit == CLI_OPT_BRICK_SIZE);
+    if (cfs_parse_size(value, &l->brick_size) < 0 || l->brick_size == 0 ||
+        l->brick_size > INT64_MAX)
+        return cfs_err_set(err, -EINVAL, "--brick-size %s: expected a size "
+                           "like 500M, 10G or 2TiB", value);
     return 0;
 }
 
-/* argv[*at] is an option; *at moves on when its value is the next word. */
-static int take_opt(int argc, char **argv, int *at, struct cli_words *w,
-                    struct cfs_err *err)
+/* The option argv[@at]; how many words of argv it took. */
+static int take_option(struct cli_line *l, const char *const *argv, int argc,
+                       int at, struct cfs_err *err)
 {
-    const char *arg = argv[*at], *value = NULL;
-    enum cli_opt opt = OPT_HELP;
-    int rc;
+    const char *word = argv[at], *name = word + (word[1] == '-' ? 2 : 1);
+    size_t len = strcspn(name, "=");
+    const char *value = name[len] == '=' ? name + len + 1 : NULL;
+    const struct option *o = find_option(l, word, name, len);
+    int rc, taken = 1;
 
-    if (strcmp(arg, "-h") == 0)
-        arg = "--help";
-    if (strcmp(arg, "-y") == 0)
-        arg = "--yes";
-    if (strncmp(arg, "--", 2) != 0)
-        return cfs_err_set(err, -EINVAL, "unknown option %s", arg);
-    rc = find_opt(arg + 2, &opt, &value, err);
-    if (rc < 0)
-        return rc;
-    if (!opts[opt].value) {
-        if (value)
-            return cfs_err_set(err, -EINVAL, "--%s takes no value",
-                               opts[opt].name);
-        w->opt[opt] = "";
+    if (!o)
+        return unknown_option(l, word, name, len, err);
+    if (value && !o->value)
+        return cfs_err_set(err, -EINVAL, "--%s takes no value", o->name);
+    if (o->value && !value) {
+        if (at + 1 >= argc)
+            return cfs_err_set(err, -EINVAL, "--%s needs a value: %s", o->name,
+                               o->value);
+        value = argv[at + 1];
+        taken = 2;
+    }
+    l->given |= o->bit;
+    if (!o->value)
+        return taken;
+    rc = take_value(l, o, value, err);
+    return rc < 0 ? rc : taken;
+}
+
+/* -- words ---------------------------------------------------------------------- */
+
+static int unknown_word(const struct cli_command *commands,
+                        const struct cli_line *l, const char *word,
+                        struct cfs_err *err)
+{
+    const char *group = l->group ? l->group : "", *blank = *group ? " " : "";
+    const char *names[64], *near;
+    size_t n = 0;
+
+    for (; commands->group; commands++) {
+        if (l->group && strcmp(l->group, commands->group) != 0)
+            continue;
+        assert(n < CFS_ARRAY_SIZE(names) - 1);
+        names[n++] = l->group ? commands->verb : commands->group;
+    }
+    names[n] = NULL;
+    near = cfs_nearest(word, names);
+    if (!near)
+        return cfs_err_set(err, -EINVAL, "unknown command '%s%s%s'", group,
+                           blank, word);
+    return cfs_err_set(err, -EINVAL,
+                       "unknown command '%s%s%s'; do you mean '%s%s%s'?",
+                       group, blank, word, group, blank, near);
+}
+
+static int take_word(const struct cli_command *commands, struct cli_line *l,
+                     const char *word, struct cfs_err *err)
+{
+    if (l->cmd) {
+        l->word[l->n_words++] = word;
         return 0;
     }
-    if (!value && *at + 1 < argc)
-        value = argv[++*at];
-    if (!value)
-        return cfs_err_set(err, -EINVAL, "--%s needs a value: %s",
-                           opts[opt].name, opts[opt].value);
-    w->opt[opt] = value;
-    return opt == OPT_OPTION ? add_option(w, value, err) : 0;
-}
-
-/* -- verbs ------------------------------------------------------------------- */
-
-static bool is_group(const char *word)
-{
-    for (unsigned i = 0; cli_verbs[i]; i++)
-        if (strcmp(cli_verbs[i]->group, word) == 0)
-            return true;
-    return false;
-}
-
-static int find_verb(struct cli_command *c, const char *group,
-                     const char *verb, struct cfs_err *err)
-{
-    const char *names[32] = {0}, *near;
-    unsigned n = 0;
-
-    if (!is_group(group)) {
-        for (unsigned i = 0; cli_verbs[i]; i++)
-            names[n++] = cli_verbs[i]->group;
-        near = cfs_nearest(group, names);
-        return cfs_err_set(err, -EINVAL, "unknown command '%s'%s%s%s", group,
-                           near ? "; do you mean '" : "", near ? near : "",
-                           near ? "'?" : "");
+    if (!l->group && strcmp(word, "help") == 0) {
+        l->given |= CLI_OPT_HELP;
+        return 0;
     }
-    c->group = group;
-    for (unsigned i = 0; cli_verbs[i] && verb; i++) {
-        if (strcmp(cli_verbs[i]->group, group) != 0)
-            continue;
-        names[n++] = cli_verbs[i]->verb;
-        if (strcmp(cli_verbs[i]->verb, verb) == 0) {
-            c->verb = cli_verbs[i];
+    for (const struct cli_command *c = commands; c->group; c++) {
+        if (!l->group && strcmp(c->group, word) == 0) {
+            l->group = c->group;
+            return 0;
+        }
+        if (l->group && strcmp(c->group, l->group) == 0 &&
+            strcmp(c->verb, word) == 0) {
+            l->cmd = c;
             return 0;
         }
     }
-    if (!verb)
+    return unknown_word(commands, l, word, err);
+}
+
+/* What can be said only at the end. */
+static int check(const struct cli_line *l, struct cfs_err *err)
+{
+    const struct cli_command *c = l->cmd;
+
+    if (l->given & (CLI_OPT_HELP | CLI_OPT_VERSION))
         return 0;
-    near = cfs_nearest(verb, names);
-    return cfs_err_set(err, -EINVAL, "unknown command '%s %s'%s%s%s", group,
-                       verb, near ? "; do you mean '" : "", near ? near : "",
-                       near ? "'?" : "");
-}
-
-static int check_opts(const struct cli_command *c, struct cfs_err *err)
-{
-    for (unsigned i = 0; i < OPT_N; i++)
-        if (c->words.opt[i] && !((c->verb->opts | COMMON) & 1u << i))
+    if (!c)
+        return cfs_err_set(err, -EINVAL, "%s%sno command is given",
+                           l->group ? l->group : "", l->group ? ": " : "");
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (l->given & options[i].bit & ~allowed(l))
             return cfs_err_set(err, -EINVAL, "'%s %s' has no option --%s",
-                               c->verb->group, c->verb->verb, opts[i].name);
+                               c->group, c->verb, options[i].name);
+    if (l->n_words < c->words_min)
+        return cfs_err_set(err, -EINVAL, "'%s %s' needs more: %s", c->group,
+                           c->verb, c->synopsis);
+    if (l->n_words > c->words_max)
+        return cfs_err_set(err, -EINVAL, "'%s %s': unexpected '%s'", c->group,
+                           c->verb, l->word[c->words_max]);
     return 0;
 }
 
-static int split(int argc, char **argv, struct cli_words *w,
-                 struct cfs_err *err)
-{
-    bool more = true; /* options */
-
-    w->word = calloc((size_t)argc + 1, sizeof *w->word);
-    if (!w->word)
-        return cfs_err_set(err, -ENOMEM, "out of memory");
-    for (int i = 1; i < argc; i++) {
-        int rc = 0;
-
-        if (more && strcmp(argv[i], "--") == 0)
-            more = false;
-        else if (more && argv[i][0] == '-' && argv[i][1])
-            rc = take_opt(argc, argv, &i, w, err);
-        else
-            w->word[w->n++] = argv[i];
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-int cli_parse(int argc, char **argv, struct cli_command *ret,
+int cli_parse(const struct cli_command *commands, int argc,
+              const char *const *argv, struct cli_line *ret,
               struct cfs_err *err)
 {
-    struct cli_words *w = &ret->words;
-    int rc;
+    bool options_end = false;
+    int rc = 0;
 
-    *ret = (struct cli_command){0};
-    rc = split(argc, argv, w, err);
-    if (rc == 0 && w->n > 0 && strcmp(w->word[0], "help") == 0) {
-        w->opt[OPT_HELP] = "";
-        memmove(w->word, w->word + 1, w->n-- * sizeof *w->word);
+    *ret = (struct cli_line){0};
+    ret->word = calloc((size_t)argc + 1, sizeof *ret->word);
+    ret->option = calloc((size_t)argc + 1, sizeof *ret->option);
+    if (!ret->word || !ret->option)
+        return cfs_err_set(err, -ENOMEM, "out of memory");
+    for (int i = 1; i < argc && rc >= 0;) {
+        const char *word = argv[i];
+
+        if (!options_end && strcmp(word, "--") == 0) {
+            options_end = true;
+            i++;
+        } else if (!options_end && word[0] == '-' && word[1]) {
+            rc = take_option(ret, argv, argc, i, err);
+            i += rc;
+        } else {
+            rc = take_word(commands, ret, word, err);
+            i++;
+        }
     }
-    if (rc == 0 && w->n > 0)
-        rc = find_verb(ret, w->word[0], w->n > 1 ? w->word[1] : NULL, err);
-    if (rc < 0 || w->opt[OPT_HELP] || w->opt[OPT_VERSION])
-        return rc;
-    if (!ret->verb)
-        return cfs_err_set(err, -EINVAL, ret->group
-                                             ? "which verb? See --help"
-                                             : "which command? See --help");
-    w->n -= 2;
-    memmove(w->word, w->word + 2, w->n * sizeof *w->word);
-    rc = check_opts(ret, err);
-    if (rc < 0)
-        return rc;
-    ret->args = json_object();
-    return ret->verb->args(w, ret->args, err);
+    return rc < 0 ? rc : check(ret, err);
 }
 
-void cli_command_free(struct cli_command *c)
+void cli_line_free(struct cli_line *l)
 {
-    free(c->words.word);
-    json_decref(c->words.options);
-    json_decref(c->args);
+    free(l->word);
+    free(l->option);
+    *l = (struct cli_line){0};
 }
 
-/* -- help -------------------------------------------------------------------- */
+/* -- help ------------------------------------------------------------------------- */
 
-static void help_opts(FILE *out, unsigned bits)
+static void help_options(FILE *out, const struct cli_command *c)
 {
-    for (unsigned i = 0; i < OPT_N; i++) {
-        char left[40];
+    unsigned mask = ALWAYS | (c ? c->options : 0);
 
-        if (!(bits & 1u << i))
+    fprintf(out, "\nOptions:\n");
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        const struct option *o = &options[i];
+        char text[64];
+
+        if (!(mask & o->bit))
             continue;
-        snprintf(left, sizeof left, "--%s%s%s", opts[i].name,
-                 opts[i].value ? " " : "", opts[i].value ? opts[i].value : "");
-        fprintf(out, "  %-20s %s\n", left, opts[i].help);
+        snprintf(text, sizeof text, "%c%c%c --%s%s%s", o->letter ? '-' : ' ',
+                 o->letter ? o->letter : ' ', o->letter ? ',' : ' ', o->name,
+                 o->value ? " " : "", o->value ? o->value : "");
+        fprintf(out, "  %-24s %s\n", text,
+                o->bit == CLI_OPT_FORCE ? c->force : o->help);
     }
 }
 
-static void help_verb(FILE *out, const struct cli_verb *v)
+static void help_command(FILE *out, const struct cli_command *c)
 {
-    fprintf(out, "Usage: clusterfs %s %s%s%s\n%s\n", v->group, v->verb,
-            *v->synopsis ? " " : "", v->synopsis, v->about);
-    if (v->help)
-        fprintf(out, "\n%s", v->help);
-    fputs("\nOptions:\n", out);
-    help_opts(out, v->opts | COMMON);
+    fprintf(out, "Usage: clusterfs %s %s%s%s [OPTION...]\n%s\n", c->group,
+            c->verb, *c->synopsis ? " " : "", c->synopsis, c->about);
+    if (c->more)
+        fprintf(out, "\n%s\n", c->more);
+    help_options(out, c);
 }
 
-void cli_help(FILE *out, const struct cli_command *c)
+void cli_help(FILE *out, const struct cli_command *commands,
+              const struct cli_line *l)
 {
-    if (c->verb) {
-        help_verb(out, c->verb);
+    if (l->cmd) {
+        help_command(out, l->cmd);
         return;
     }
-    fputs("Usage: clusterfs COMMAND [OPTION...]\n"
-          "Manage clusterfs volumes, by the clusterfs-mgmtd of this node.\n\n",
-          out);
-    for (unsigned i = 0; cli_verbs[i]; i++)
-        fprintf(out, "  %s %-8s %s\n", cli_verbs[i]->group,
-                cli_verbs[i]->verb, cli_verbs[i]->about);
-    fputs("\n'clusterfs COMMAND --help' says more of each.\n\nOptions:\n",
-          out);
-    help_opts(out, COMMON);
-    fputs("\nExit status: 0 done, 1 refused or failed, 2 wrong usage, 3 "
-          "clusterfs-mgmtd\nis not reachable.\n", out);
+    fprintf(out, "Usage: clusterfs %s VERB [ARGUMENT...] [OPTION...]\n"
+                 "Manage clusterfs volumes. Each verb has its own --help.\n\n",
+            l->group ? l->group : "COMMAND");
+    for (const struct cli_command *c = commands; c->group; c++) {
+        char text[64];
+
+        if (l->group && strcmp(l->group, c->group) != 0)
+            continue;
+        snprintf(text, sizeof text, "%s %s", c->group, c->verb);
+        fprintf(out, "  %-16s %s\n", text, c->about);
+    }
+    help_options(out, NULL);
+    if (!l->group)
+        fprintf(out, "\nExit status: 0 done; 1 refused or failed; 2 a wrong "
+                     "command line;\n3 clusterfs-mgmtd cannot be asked.\n");
 }

@@ -1,114 +1,131 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cli.h - the clusterfs command: what its parts share. See README.md. */
+/* cli.h - the inside of the program clusterfs, shared by its files.
+ *
+ * A command is a row in a table: its words, what its command line may hold,
+ * how that becomes the arguments of a request, and how the answer is shown.
+ *
+ *     args.c      cli_parse()       words and options
+ *     volume_*.c  command.args()    checked, as JSON
+ *     ask.c       cli_ask()         mgmtd does it
+ *     volume_*.c  command.show()    for people; --json: as it came
+ */
 #ifndef CFS_CLI_CLI_H
 #define CFS_CLI_CLI_H
 
 #include <jansson.h>
 #include <stdio.h>
 
-#include "core/host.h"
+#include "core/err.h"
 
 enum cli_exit {
-    CLI_OK = 0,
+    CLI_DONE = 0,
     CLI_FAILED = 1,
     CLI_USAGE = 2,
-    CLI_UNREACHABLE = 3,
+    CLI_NO_MGMTD = 3,
+    CLI_INTERRUPTED = 130,
 };
 
-/* What is said about options and words. Values of options are in .opt, by
- * index of cli_opts; NULL: not given; "" for a flag. */
+/* Options, as bits. The first three are every command's. */
 enum cli_opt {
-    OPT_HELP,
-    OPT_VERSION,
-    OPT_JSON,
-    OPT_RUN_DIR,
-    OPT_PORT,
-    OPT_YES,
-    OPT_FORCE,
-    OPT_BRICK_SIZE,
-    OPT_SPARSE,
-    OPT_OPTION,
-    OPT_N
+    CLI_OPT_HELP = 1u << 0,
+    CLI_OPT_VERSION = 1u << 1,
+    CLI_OPT_RUN_DIR = 1u << 2,
+    CLI_OPT_JSON = 1u << 3,
+    CLI_OPT_YES = 1u << 4,
+    CLI_OPT_FORCE = 1u << 5,
+    CLI_OPT_SPARSE = 1u << 6,
+    CLI_OPT_BRICK_SIZE = 1u << 7,
+    CLI_OPT_OPTION = 1u << 8,
 };
 
-struct cli_words {
-    const char *opt[OPT_N];
-    const char **word; /* what is no option, after group and verb */
-    unsigned    n;
-    json_t     *options; /* of --option KEY=VALUE, in order */
-};
+struct cli_line;
 
-struct cli_verb {
-    const char *group; /* "volume" */
-    const char *verb;  /* "create" */
-    const char *synopsis;
-    const char *about; /* one line */
-    const char *help;  /* paragraphs; may be NULL */
-    unsigned    opts;  /* bits 1u << OPT_...; the common ones are implied */
-    /* The request's arguments, from @w. -EINVAL. */
-    int (*args)(const struct cli_words *w, json_t *ret, struct cfs_err *err);
-    /* What would be lost, as a question; NULL: nothing. */
-    const char *(*ask)(const struct cli_words *w);
-    /* For people, on @out. */
-    void (*print)(FILE *out, const json_t *result, const struct cli_words *w);
-};
-
-/* A whole command line, understood. */
 struct cli_command {
-    const struct cli_verb *verb; /* NULL: none was named */
-    const char            *group; /* named without a verb, for help */
-    struct cli_words       words;
-    json_t                *args;
+    const char *group;    /* "volume" */
+    const char *verb;     /* "create" */
+    const char *synopsis; /* what follows the verb */
+    const char *about;    /* one line */
+    const char *more;     /* paragraphs for its own help, or NULL */
+    const char *force;    /* what --force does here, or NULL */
+    const char *doing;    /* "is making the bricks", or NULL: it is quick */
+    unsigned    options;  /* enum cli_opt */
+    unsigned    words_min, words_max;
+    bool        changes; /* something: it goes on when we do not */
+    /* Fill @args from @l. -EINVAL: wrong usage. */
+    int (*args)(const struct cli_line *l, json_t *args, struct cfs_err *err);
+    /* What --yes answers in advance, into @ret; or NULL. */
+    void (*question)(const struct cli_line *l, char *ret, size_t len);
+    void (*show)(FILE *out, const json_t *answer);
 };
 
-/* -- args.c --------------------------------------------------------------- */
+/* -- args.c ---------------------------------------------------------------- */
 
-extern const struct cli_verb *const cli_verbs[]; /* ends with NULL */
+/* A command line, taken apart. Strings are argv's. */
+struct cli_line {
+    const struct cli_command *cmd;   /* NULL: none was named */
+    const char               *group; /* NULL: not even that */
+    unsigned                  given; /* enum cli_opt */
+    const char               *run_dir;
+    uint64_t                  brick_size; /* bytes; 0: not given */
+    const char              **option;     /* KEY=VALUE; malloc'ed array */
+    unsigned                  n_options;
+    const char              **word; /* behind the verb; malloc'ed array */
+    unsigned                  n_words;
+};
 
-/* -EINVAL: wrong usage, err says how it is right. With --help or --version
- * nothing more is checked. Free it in any case. */
-int  cli_parse(int argc, char **argv, struct cli_command *ret,
+/* @commands ends with a NULL group. -EINVAL: wrong usage, said in @err; @ret
+ * is filled as far as it was read, and to be freed in any case. */
+int  cli_parse(const struct cli_command *commands, int argc,
+               const char *const *argv, struct cli_line *ret,
                struct cfs_err *err);
-void cli_command_free(struct cli_command *c);
-void cli_help(FILE *out, const struct cli_command *c);
+void cli_line_free(struct cli_line *l);
 
-/* -- volume.c --------------------------------------------------------------- */
+/* Of the command, the group or the program that @l names. */
+void cli_help(FILE *out, const struct cli_command *commands,
+              const struct cli_line *l);
 
-extern const struct cli_verb cli_volume_create, cli_volume_start,
-    cli_volume_stop, cli_volume_delete, cli_volume_list, cli_volume_info,
-    cli_volume_status;
+static inline bool cli_has(const struct cli_line *l, enum cli_opt opt)
+{
+    return (l->given & opt) != 0;
+}
 
-/* -- show.c ------------------------------------------------------------------ */
+/* -- ask.c ------------------------------------------------------------------- */
 
-void show_created(FILE *out, const json_t *r, const struct cli_words *w);
-void show_started(FILE *out, const json_t *r, const struct cli_words *w);
-void show_stopped(FILE *out, const json_t *r, const struct cli_words *w);
-void show_deleted(FILE *out, const json_t *r, const struct cli_words *w);
-void show_list(FILE *out, const json_t *r, const struct cli_words *w);
-void show_info(FILE *out, const json_t *r, const struct cli_words *w);
-void show_status(FILE *out, const json_t *r, const struct cli_words *w);
+struct cli_answer {
+    unsigned status; /* 0, or mgmtd refused or failed */
+    char    *error;  /* why; "" with status 0 */
+    json_t  *json;   /* NULL unless status is 0 */
+};
 
-/* -- table.c ------------------------------------------------------------------- */
+/* Ask the mgmtd of @run_dir to do @verb with @args, and wait. @doing is shown
+ * when that takes long; may be NULL.
+ * Errors: mgmtd cannot be asked (err says what was tried, and what to do), or
+ * its answer is none (-EBADMSG). */
+int  cli_ask(const char *run_dir, const char *verb, const json_t *args,
+             const char *doing, struct cli_answer *ret, struct cfs_err *err);
+void cli_answer_free(struct cli_answer *a);
 
-/* Lines of cells; each column as wide as its widest cell. */
-struct table;
+/* -- volume_*.c -------------------------------------------------------------- */
 
-struct table *table_new(unsigned columns);
-/* @n cells of text, copied; missing ones are empty. */
-void table_row(struct table *t, const char *const *cell, unsigned n);
-void table_print(FILE *out, const struct table *t, const char *indent);
-void table_free(struct table *t);
+int cli_check_name(const char *name, struct cfs_err *err);
 
-/* "1.5 GiB", "10 GiB", "512 bytes". */
-#define SIZE_STR 32
-const char *size_str(uint64_t bytes, char ret[static SIZE_STR]);
+/* At most one word: "name". */
+int cli_name_args(const struct cli_line *l, json_t *args, struct cfs_err *err);
+/* And "force". */
+int cli_force_args(const struct cli_line *l, json_t *args,
+                   struct cfs_err *err);
+int cli_create_args(const struct cli_line *l, json_t *args,
+                    struct cfs_err *err);
 
-/* -- request.c ------------------------------------------------------------------ */
+void cli_stop_question(const struct cli_line *l, char *ret, size_t len);
+void cli_delete_question(const struct cli_line *l, char *ret, size_t len);
 
-/* Send @verb with @args to the mgmtd of @run_dir; wait for the answer.
- * 0: *ret_json is what it said; else an exit status, and err. */
-enum cli_exit cli_request(const char *run_dir, const char *verb,
-                          const json_t *args, json_t **ret_json,
-                          struct cfs_err *err);
+void cli_create_show(FILE *out, const json_t *answer);
+void cli_start_show(FILE *out, const json_t *answer);
+void cli_stop_show(FILE *out, const json_t *answer);
+void cli_delete_show(FILE *out, const json_t *answer);
+void cli_list_show(FILE *out, const json_t *answer);
+void cli_info_show(FILE *out, const json_t *answer);
+void cli_status_show(FILE *out, const json_t *answer);
 
 #endif

@@ -1,94 +1,249 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* main.c - clusterfs: parse, ask the person where something is lost, send,
- * print. */
-#include "cli/cli.h"
-
+/* main.c - clusterfs, the command: its table, and how one command goes. */
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-static enum cli_exit complain(enum cli_exit status, const struct cfs_err *err)
+#include "cli/cli.h"
+#include "cli/table.h"
+#include "core/host.h"
+
+static const struct cli_command commands[] = {
+    {
+        .group = "volume",
+        .verb = "create",
+        .synopsis = "NAME [replica N] HOST:/BRICK...",
+        .about = "Make a volume of bricks, which are formatted.",
+        .more = "A brick is a block device or an image file on HOST. N says "
+                "how many bricks\nhold each file; with several bricks it "
+                "cannot be left out. An image file that\nis not there is "
+                "made, as large as --brick-size says; without it, the images\n"
+                "share nine tenths of the free space.",
+        .force = "take devices and files that hold something",
+        .doing = "is making the bricks",
+        .options = CLI_OPT_JSON | CLI_OPT_FORCE | CLI_OPT_SPARSE |
+                   CLI_OPT_BRICK_SIZE | CLI_OPT_OPTION,
+        .words_min = 2,
+        .words_max = 4096,
+        .changes = true,
+        .args = cli_create_args,
+        .show = cli_create_show,
+    },
+    {
+        .group = "volume",
+        .verb = "start",
+        .synopsis = "NAME",
+        .about = "Start a volume's bricks; then it can be mounted.",
+        .force = "of a started volume: start bricks that are faulty",
+        .doing = "is starting the bricks",
+        .options = CLI_OPT_JSON | CLI_OPT_FORCE,
+        .words_min = 1,
+        .words_max = 1,
+        .changes = true,
+        .args = cli_force_args,
+        .show = cli_start_show,
+    },
+    {
+        .group = "volume",
+        .verb = "stop",
+        .synopsis = "NAME",
+        .about = "Stop a volume's bricks, cleanly.",
+        .force = "although it is mounted: the mounts break",
+        .doing = "is stopping the bricks",
+        .options = CLI_OPT_JSON | CLI_OPT_FORCE | CLI_OPT_YES,
+        .words_min = 1,
+        .words_max = 1,
+        .changes = true,
+        .args = cli_force_args,
+        .question = cli_stop_question,
+        .show = cli_stop_show,
+    },
+    {
+        .group = "volume",
+        .verb = "delete",
+        .synopsis = "NAME",
+        .about = "Forget a stopped volume; what its bricks hold stays there.",
+        .doing = "is deleting the volume",
+        .options = CLI_OPT_JSON | CLI_OPT_YES,
+        .words_min = 1,
+        .words_max = 1,
+        .changes = true,
+        .args = cli_name_args,
+        .question = cli_delete_question,
+        .show = cli_delete_show,
+    },
+    {
+        .group = "volume",
+        .verb = "list",
+        .synopsis = "",
+        .about = "List all volumes.",
+        .options = CLI_OPT_JSON,
+        .args = cli_name_args,
+        .show = cli_list_show,
+    },
+    {
+        .group = "volume",
+        .verb = "info",
+        .synopsis = "[NAME]",
+        .about = "Show what a volume, or each, is made of.",
+        .options = CLI_OPT_JSON,
+        .words_max = 1,
+        .args = cli_name_args,
+        .show = cli_info_show,
+    },
+    {
+        .group = "volume",
+        .verb = "status",
+        .synopsis = "[NAME]",
+        .about = "Show how a volume, or each, does: bricks, clients, space.",
+        .more = "A brick's state is in-sync: it holds a current copy; out: it "
+                "does not, and\nserves nothing; failed: its storage failed; "
+                "starting, restarting, stopping,\nstopped; or faulty: it "
+                "cannot be started, and why.",
+        .options = CLI_OPT_JSON,
+        .words_max = 1,
+        .args = cli_name_args,
+        .show = cli_status_show,
+    },
+    {.group = NULL},
+};
+
+/* -- asking the user ------------------------------------------------------------ */
+
+/* -EPERM: no, or nobody is there to say so. */
+static int confirm(const struct cli_line *l, struct cfs_err *err)
 {
-    fprintf(stderr, "clusterfs: %s\n", err->text);
-    return status;
+    char question[256], answer[16] = "";
+
+    if (!l->cmd->question || cli_has(l, CLI_OPT_YES))
+        return 0;
+    l->cmd->question(l, question, sizeof question);
+    if (!isatty(STDIN_FILENO))
+        return cfs_err_set(err, -EPERM, "%s There is no terminal to ask on: "
+                           "add --yes", question);
+    fprintf(stderr, "%s [y/N] ", question);
+    if (!fgets(answer, sizeof answer, stdin) ||
+        (answer[0] != 'y' && answer[0] != 'Y'))
+        return cfs_err_set(err, -EPERM, "nothing was done");
+    return 0;
 }
 
-/* Whether to go on; without a terminal only --yes says so. */
-static enum cli_exit confirm(const struct cli_command *c)
+/* Only waiting is interrupted: the request is mgmtd's. */
+static void on_interrupt(int sig)
 {
-    const char *question = c->verb->ask ? c->verb->ask(&c->words) : NULL;
-    char answer[16];
+    static const char text[] =
+        "\nInterrupted. If clusterfs-mgmtd has begun, it goes on with it; "
+        "see: clusterfs volume list\n";
+    ssize_t n = write(STDERR_FILENO, text, sizeof text - 1);
 
-    if (!question || c->words.opt[OPT_YES])
-        return CLI_OK;
-    if (!isatty(STDIN_FILENO)) {
-        fprintf(stderr, "clusterfs: %s\nTo do it without being asked: --yes\n",
-                question);
-        return CLI_USAGE;
+    (void)n;
+    _exit(CLI_INTERRUPTED);
+}
+
+/* -- one command ------------------------------------------------------------------- */
+
+static void show(const struct cli_line *l, const struct cli_answer *a)
+{
+    if (!cli_has(l, CLI_OPT_JSON)) {
+        l->cmd->show(stdout, a->json);
+        return;
     }
-    fprintf(stderr, "%s\nGo on with volume %s? (y/N) ", question,
-            c->words.word[0]);
-    if (fgets(answer, sizeof answer, stdin) &&
-        (answer[0] == 'y' || answer[0] == 'Y'))
-        return CLI_OK;
-    fputs("Nothing was done.\n", stderr);
-    return CLI_FAILED;
+    json_dumpf(a->json, stdout, JSON_INDENT(2));
+    putchar('\n');
 }
 
-static enum cli_exit run(const struct cli_command *c)
+static void complain(const char *text)
 {
-    struct cfs_dirs dirs;
+    fprintf(stderr, "clusterfs: %s\n", text);
+}
+
+static int ask(const struct cli_line *l, const json_t *args)
+{
+    const struct cli_command *c = l->cmd;
+    struct cli_answer answer;
     struct cfs_err err = {0};
-    json_t *result = NULL;
-    enum cli_exit status = confirm(c);
+    struct cfs_dirs dirs;
     char verb[64];
+    int rc, status;
 
-    if (status != CLI_OK)
-        return status;
     if (cfs_dirs_default(&dirs) < 0) {
-        cfs_err_set(&err, -ENOMEM, "out of memory");
-        return complain(CLI_FAILED, &err);
+        complain("out of memory");
+        return CLI_FAILED;
     }
-    snprintf(verb, sizeof verb, "%s-%s", c->verb->group, c->verb->verb);
-    status = cli_request(c->words.opt[OPT_RUN_DIR] ? c->words.opt[OPT_RUN_DIR]
-                                                   : dirs.run,
-                         verb, c->args, &result, &err);
+    snprintf(verb, sizeof verb, "%s-%s", c->group, c->verb);
+    if (c->changes)
+        signal(SIGINT, on_interrupt);
+    rc = cli_ask(l->run_dir ? l->run_dir : dirs.run, verb, args, c->doing,
+                 &answer, &err);
     cfs_dirs_free(&dirs);
-    if (status != CLI_OK)
-        return complain(status, &err);
-    if (c->words.opt[OPT_JSON]) {
-        json_dumpf(result, stdout, JSON_INDENT(2));
-        putchar('\n');
+    if (rc < 0) {
+        complain(err.text);
+        return rc == -EBADMSG ? CLI_FAILED : CLI_NO_MGMTD;
+    }
+    status = (int)answer.status;
+    if (status == 0) {
+        show(l, &answer);
     } else {
-        c->verb->print(stdout, result, &c->words);
+        char *safe = safe_text(answer.error ? answer.error : "");
+
+        complain(safe);
+        free(safe);
     }
-    json_decref(result);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        cfs_err_set(&err, -errno, "cannot write: %s", strerror(errno));
-        return complain(CLI_FAILED, &err);
+    cli_answer_free(&answer);
+    return status == 0 ? CLI_DONE : CLI_FAILED;
+}
+
+static int usage(const struct cli_line *l, const struct cfs_err *err)
+{
+    complain(err->text);
+    fprintf(stderr, "Try 'clusterfs%s%s%s%s --help'.\n", l->group ? " " : "",
+            l->group ? l->group : "", l->cmd ? " " : "",
+            l->cmd ? l->cmd->verb : "");
+    return CLI_USAGE;
+}
+
+static int run(const struct cli_line *l)
+{
+    struct cfs_err err = {0};
+    json_t *args;
+    int status;
+
+    if (cli_has(l, CLI_OPT_HELP)) {
+        cli_help(stdout, commands, l);
+        return CLI_DONE;
     }
-    return CLI_OK;
+    if (cli_has(l, CLI_OPT_VERSION)) {
+        printf("clusterfs %s\n", CFS_VERSION);
+        return CLI_DONE;
+    }
+    args = json_object();
+    if (l->cmd->args(l, args, &err) < 0) {
+        status = usage(l, &err);
+    } else if (confirm(l, &err) < 0) {
+        complain(err.text);
+        status = CLI_FAILED;
+    } else {
+        status = ask(l, args);
+    }
+    json_decref(args);
+    return status;
 }
 
 int main(int argc, char **argv)
 {
-    struct cli_command c;
+    struct cli_line l;
     struct cfs_err err = {0};
-    enum cli_exit status = CLI_OK;
+    int status;
 
-    if (cli_parse(argc, argv, &c, &err) < 0) {
-        status = complain(CLI_USAGE, &err);
-        if (c.verb)
-            fprintf(stderr, "Usage: clusterfs %s %s %s\n", c.verb->group,
-                    c.verb->verb, c.verb->synopsis);
-        else
-            fputs("Try 'clusterfs --help'.\n", stderr);
-    } else if (c.words.opt[OPT_HELP]) {
-        cli_help(stdout, &c);
-    } else if (c.words.opt[OPT_VERSION]) {
-        puts("clusterfs " CFS_VERSION);
-    } else {
-        status = run(&c);
+    signal(SIGPIPE, SIG_IGN);
+    if (cli_parse(commands, argc, (const char *const *)argv, &l, &err) < 0)
+        status = usage(&l, &err);
+    else
+        status = run(&l);
+    cli_line_free(&l);
+    if (fflush(stdout) != 0 && status == CLI_DONE) {
+        complain("cannot write to standard output");
+        status = CLI_FAILED;
     }
-    cli_command_free(&c);
-    return (int)status;
+    return status;
 }

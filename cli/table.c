@@ -1,104 +1,188 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* table.c - tables and sizes for people. */
-#include "cli/cli.h"
+/* table.c - text for people; see table.h. */
+#include "cli/table.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
 struct table {
-    unsigned columns;
-    unsigned n;
-    char  ***row;
+    unsigned    n_columns;
+    const char *head[TABLE_COLUMNS_MAX]; /* without the '>' */
+    bool        right[TABLE_COLUMNS_MAX];
+    size_t      width[TABLE_COLUMNS_MAX];
+    char      **cell; /* row by row */
+    size_t      n_cells;
 };
 
-static void *ok(void *p)
+static void *must(void *p)
 {
-    if (!p)
-        abort(); /* out of memory */
+    if (!p) {
+        fprintf(stderr, "out of memory\n");
+        abort();
+    }
     return p;
 }
 
-struct table *table_new(unsigned columns)
-{
-    struct table *t = ok(calloc(1, sizeof *t));
+/* -- text -------------------------------------------------------------------- */
 
-    t->columns = columns;
-    return t;
+/* What turns the direction of writing, or ends a line. */
+static bool is_trick(uint32_t c)
+{
+    return (c >= 0x200e && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069);
 }
 
-void table_row(struct table *t, const char *const *cell, unsigned n)
+/* The length of the UTF-8 sequence at @s that may be printed, or 0. */
+static size_t printable(const unsigned char *s)
 {
-    char **row = ok(calloc(t->columns, sizeof *row));
+    static const uint32_t least[] = {0, 0, 0xa0, 0x800, 0x10000};
+    size_t len = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    uint32_t c;
 
-    for (unsigned i = 0; i < t->columns; i++)
-        row[i] = ok(strdup(i < n && cell[i] ? cell[i] : ""));
-    t->row = ok(reallocarray(t->row, t->n + 1, sizeof *t->row));
-    t->row[t->n++] = row;
+    if (s[0] < 0x80)
+        return s[0] >= 0x20 && s[0] != 0x7f;
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 0;
+    c = s[0] & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (s[i] & 0x3fu);
+    }
+    if (c < least[len] || (c >= 0xd800 && c < 0xe000) || c > 0x10ffff ||
+        is_trick(c))
+        return 0;
+    return len;
 }
 
-/* Characters, not bytes: continuation bytes of UTF-8 take no room. */
-static unsigned width(const char *s)
+char *safe_text(const char *s)
 {
-    unsigned n = 0;
+    char *ret = must(malloc(4 * strlen(s) + 1)), *at = ret;
+
+    while (*s) {
+        size_t len = printable((const unsigned char *)s);
+
+        if (len == 0) {
+            at += sprintf(at, "\\x%02x", (unsigned char)*s++);
+            continue;
+        }
+        memcpy(at, s, len);
+        at += len;
+        s += len;
+    }
+    *at = '\0';
+    return ret;
+}
+
+/* In characters: bytes that do not go on with one. */
+static size_t width_of(const char *s)
+{
+    size_t n = 0;
 
     for (; *s; s++)
         n += ((unsigned char)*s & 0xc0) != 0x80;
     return n;
 }
 
-void table_print(FILE *out, const struct table *t, const char *indent)
+const char *size_text(uint64_t bytes, char buf[static SIZE_TEXT])
 {
-    unsigned *wide = ok(calloc(t->columns, sizeof *wide));
+    static const char units[] = "KMGTPE";
+    unsigned k = 0;
+    uint64_t unit = 1024, tenths;
 
-    for (unsigned r = 0; r < t->n; r++)
-        for (unsigned i = 0; i < t->columns; i++)
-            if (width(t->row[r][i]) > wide[i])
-                wide[i] = width(t->row[r][i]);
-    for (unsigned r = 0; r < t->n; r++) {
-        unsigned last = t->columns;
-
-        while (last > 1 && !*t->row[r][last - 1])
-            last--;
-        fputs(indent, out);
-        for (unsigned i = 0; i < last; i++) {
-            fputs(t->row[r][i], out);
-            if (i + 1 < last)
-                fprintf(out, "%*s", (int)(wide[i] - width(t->row[r][i]) + 2),
-                        "");
-        }
-        fputc('\n', out);
+    if (bytes < 1024) {
+        snprintf(buf, SIZE_TEXT, "%" PRIu64 " B", bytes);
+        return buf;
     }
-    free(wide);
+    for (;;) {
+        tenths = bytes / unit * 10 + (bytes % unit * 10 + unit / 2) / unit;
+        if (tenths < 10240 || !units[k + 1])
+            break;
+        unit *= 1024;
+        k++;
+    }
+    if (tenths % 10 == 0)
+        snprintf(buf, SIZE_TEXT, "%u %ciB", (unsigned)(tenths / 10), units[k]);
+    else
+        snprintf(buf, SIZE_TEXT, "%u.%u %ciB", (unsigned)(tenths / 10),
+                 (unsigned)(tenths % 10), units[k]);
+    return buf;
+}
+
+/* -- tables -------------------------------------------------------------------- */
+
+struct table *table_new(const char *const *heads)
+{
+    struct table *t = must(calloc(1, sizeof *t));
+
+    for (; *heads; heads++) {
+        unsigned i = t->n_columns++;
+
+        assert(i < TABLE_COLUMNS_MAX);
+        t->right[i] = **heads == '>';
+        t->head[i] = *heads + t->right[i];
+        t->width[i] = width_of(t->head[i]);
+    }
+    assert(t->n_columns > 0);
+    return t;
+}
+
+void table_put(struct table *t, const char *text)
+{
+    size_t column = t->n_cells % t->n_columns;
+    char *cell = safe_text(text && *text ? text : "-");
+
+    if (width_of(cell) > t->width[column])
+        t->width[column] = width_of(cell);
+    t->cell = must(reallocarray(t->cell, t->n_cells + 1, sizeof(*t->cell)));
+    t->cell[t->n_cells++] = cell;
+}
+
+void table_put_number(struct table *t, uint64_t n)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%" PRIu64, n);
+    table_put(t, text);
+}
+
+void table_put_size(struct table *t, uint64_t bytes)
+{
+    char text[SIZE_TEXT];
+
+    table_put(t, size_text(bytes, text));
+}
+
+static void print_row(const struct table *t, const char *const *cells,
+                      FILE *out, unsigned indent)
+{
+    size_t blanks = indent;
+
+    for (unsigned i = 0; i < t->n_columns; i++) {
+        size_t pad = t->width[i] - width_of(cells[i]);
+
+        if (t->right[i])
+            blanks += pad;
+        fprintf(out, "%*s%s", (int)blanks, "", cells[i]);
+        blanks = 2 + (t->right[i] ? 0 : pad);
+    }
+    putc('\n', out);
+}
+
+void table_print(const struct table *t, FILE *out, unsigned indent)
+{
+    assert(t->n_cells % t->n_columns == 0);
+    if (t->n_cells == 0)
+        return;
+    print_row(t, t->head, out, indent);
+    for (size_t i = 0; i < t->n_cells; i += t->n_columns)
+        print_row(t, (const char *const *)t->cell + i, out, indent);
 }
 
 void table_free(struct table *t)
 {
-    if (!t)
-        return;
-    for (unsigned r = 0; r < t->n; r++) {
-        for (unsigned i = 0; i < t->columns; i++)
-            free(t->row[r][i]);
-        free(t->row[r]);
-    }
-    free(t->row);
+    for (size_t i = 0; i < t->n_cells; i++)
+        free(t->cell[i]);
+    free(t->cell);
     free(t);
-}
-
-const char *size_str(uint64_t bytes, char ret[static SIZE_STR])
-{
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB",
-                                        "TiB",   "PiB", "EiB"};
-    double n = (double)bytes;
-    unsigned u = 0;
-
-    while (n >= 1024 && u + 1 < CFS_ARRAY_SIZE(units)) {
-        n /= 1024;
-        u++;
-    }
-    if (u == 0)
-        snprintf(ret, SIZE_STR, "%" PRIu64 " bytes", bytes);
-    else
-        snprintf(ret, SIZE_STR, n < 9.95 ? "%.1f %s" : "%.0f %s", n,
-                 units[u]);
-    return ret;
 }

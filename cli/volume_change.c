@@ -6,7 +6,7 @@
 
 #include "cli/table.h"
 
-int cli_args_name(const struct cli_line *l, json_t *args, struct cfs_err *err)
+int cli_name_args(const struct cli_line *l, json_t *args, struct cfs_err *err)
 {
     int rc;
 
@@ -23,7 +23,7 @@ int cli_force_args(const struct cli_line *l, json_t *args,
 {
     json_object_set_new(args, "force",
                         json_boolean(cli_has(l, CLI_OPT_FORCE)));
-    return cli_args_name(l, args, err);
+    return cli_name_args(l, args, err);
 }
 
 /* -- questions ------------------------------------------------------------------ */
@@ -33,7 +33,7 @@ void cli_stop_question(const struct cli_line *l, char *ret, size_t len)
     snprintf(ret, len, "Stop volume %s? %s", l->word[0],
              cli_has(l, CLI_OPT_FORCE)
                  ? "Its mounts, if there are any, break."
-                 : "It can not be used until it is started again.");
+                 : "It cannot be used until it is started again.");
 }
 
 void cli_delete_question(const struct cli_line *l, char *ret, size_t len)

@@ -95,10 +95,46 @@ static int parse_replica(const char *text, uint64_t *ret, struct cfs_err *err)
     return 0;
 }
 
+/* KEY=VALUE; which keys there are, mgmtd knows. */
+static int add_option(json_t *options, const char *text, struct cfs_err *err)
+{
+    size_t len = strcspn(text, "=");
+    char *key = strndup(text, len);
+    int rc = 0;
+
+    if (!key)
+        abort();
+    if (len == 0 || !text[len])
+        rc = cfs_err_set(err, -EINVAL, "--option %s: expected KEY=VALUE",
+                         text);
+    else if (json_object_get(options, key))
+        rc = cfs_err_set(err, -EINVAL, "--option %s is given twice", key);
+    else if (json_object_set_new(options, key,
+                                 json_string(text + len + 1)) < 0)
+        rc = cfs_err_set(err, -EINVAL, "--option %s: must be UTF-8", text);
+    free(key);
+    return rc;
+}
+
+static void fill(const struct cli_line *l, uint64_t replica, json_t *bricks,
+                 json_t *options, json_t *args)
+{
+    json_object_set_new(args, "name", json_string(l->word[0]));
+    json_object_set_new(args, "replica", json_integer((json_int_t)replica));
+    json_object_set(args, "bricks", bricks);
+    json_object_set(args, "options", options);
+    json_object_set_new(args, "brick_size",
+                        json_integer((json_int_t)l->brick_size));
+    json_object_set_new(args, "sparse",
+                        json_boolean(cli_has(l, CLI_OPT_SPARSE)));
+    json_object_set_new(args, "force",
+                        json_boolean(cli_has(l, CLI_OPT_FORCE)));
+}
+
 int cli_create_args(const struct cli_line *l, json_t *args,
                     struct cfs_err *err)
 {
-    json_t *bricks = json_array();
+    json_t *bricks = json_array(), *options = json_object();
     uint64_t replica = 0;
     int rc = cli_check_name(l->word[0], err);
 
@@ -112,20 +148,13 @@ int cli_create_args(const struct cli_line *l, json_t *args,
     }
     if (rc == 0)
         rc = check_count(json_array_size(bricks), replica, err);
-    if (rc < 0) {
-        json_decref(bricks);
-        return rc;
-    }
-    json_object_set_new(args, "name", json_string(l->word[0]));
-    json_object_set_new(args, "replica", json_integer((json_int_t)replica));
-    json_object_set_new(args, "bricks", bricks);
-    json_object_set_new(args, "brick_size",
-                        json_integer((json_int_t)l->brick_size));
-    json_object_set_new(args, "sparse",
-                        json_boolean(cli_has(l, CLI_OPT_SPARSE)));
-    json_object_set_new(args, "force",
-                        json_boolean(cli_has(l, CLI_OPT_FORCE)));
-    return 0;
+    for (unsigned i = 0; i < l->n_options && rc == 0; i++)
+        rc = add_option(options, l->option[i], err);
+    if (rc == 0)
+        fill(l, replica, bricks, options, args);
+    json_decref(bricks);
+    json_decref(options);
+    return rc;
 }
 
 void cli_create_show(FILE *out, const json_t *answer)

@@ -51,7 +51,7 @@ static void put_size(struct table *t, const json_t *o, const char *key)
         table_put(t, NULL);
 }
 
-/* @fmt has one %s, for @text. */
+/* @before is ours; @text came from outside. */
 static void print_text(FILE *out, const char *before, const char *text)
 {
     char *safe = safe_text(text);
