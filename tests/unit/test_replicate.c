@@ -101,17 +101,6 @@ static void fill(struct brick *b, struct cfs_req *req)
     case CFS_FOP_READ:
         reply_read(b, container_of(req, struct cfs_read, req));
         return;
-    case CFS_FOP_BRICK_INFO: {
-        struct cfs_brick *i =
-            &container_of(req, struct cfs_brick_info, req)->brick;
-
-        i->incarnation = 1;
-        i->view = fix->view;
-        i->free = b->free;
-        i->durable = b->durable;
-        i->pos = b->pos + 1;
-        return;
-    }
     case CFS_FOP_CLEAR: {
         struct cfs_clear *c = container_of(req, struct cfs_clear, req);
 
@@ -706,10 +695,35 @@ static void a_name_that_is_not_known_is_looked_up(void **state)
     u->name = cfs_test_name("gone");
     cfs_wind_unlink(fix->rep, u, unlink_done);
     turn();
+    assert_int_equal(fix->done, 1);
     assert_int_equal(fix->b[0].count[CFS_FOP_LOOKUP], 1);
     assert_int_equal(fix->b[0].change.n, 2);
     assert_gfid_equal(fix->b[0].change.touch[1].gfid, cfs_gfid_make(900));
     assert_int_equal(fix->status, 0);
+    cfs_call_end(c);
+}
+
+static void a_name_that_is_something_else_is_looked_up_again(void **state)
+{
+    struct cfs_call *c = call();
+    struct cfs_unlink *u = cfs_call_new(c, struct cfs_unlink);
+
+    hold_all(CFS_FOP_UNLINK, true);
+    u->req.call = c;
+    u->parent = cfs_gfid_make(10);
+    u->child = cfs_gfid_make(800); /* so the caller thinks */
+    u->name = cfs_test_name("gone");
+    cfs_wind_unlink(fix->rep, u, unlink_done);
+    turn();
+    assert_int_equal(fix->b[0].count[CFS_FOP_LOOKUP], 0);
+    assert_gfid_equal(fix->b[0].change.touch[1].gfid, cfs_gfid_make(800));
+    hold_all(CFS_FOP_UNLINK, false);
+    for (unsigned i = 0; i < N; i++)
+        let(i, -CFS_E_CONFLICT);
+    assert_int_equal(fix->done, 1);
+    assert_int_equal(fix->status, 0);
+    assert_gfid_equal(fix->b[0].change.touch[1].gfid, cfs_gfid_make(900));
+    assert_int_equal(fix->b[0].change.no, 2);
     cfs_call_end(c);
 }
 
@@ -894,6 +908,7 @@ int main(void)
         MOUNTED(an_unexpected_version_is_looked_up_again),
         MOUNTED(looking_again_has_an_end),
         MOUNTED(a_name_that_is_not_known_is_looked_up),
+        MOUNTED(a_name_that_is_something_else_is_looked_up_again),
         MOUNTED(a_full_member_refuses_for_all_before_anything_is_sent),
         MOUNTED(an_fsync_asks_every_member),
         MOUNTED(what_was_not_sent_fails_with_enotconn),

@@ -532,7 +532,6 @@ static void reply_arrives(struct event *e)
 {
     struct rep_core *c = &sim->core;
     struct cfs_session s = {.no = 1};
-    struct cfs_brick info = {.incarnation = 1};
     int status = e->status;
 
     if (sim->bug == BUG_LOST_IS_OK && status == -ENOTCONN &&
@@ -546,10 +545,7 @@ static void reply_arrives(struct event *e)
         rep_attached(c, e->m, status, &e->view, sim->now);
         return;
     case W_INFO:
-        info.view = e->view;
-        info.durable = e->post.durable;
-        info.free = e->post.free;
-        rep_info(c, e->m, status, &info, sim->now);
+        rep_info(c, e->m, &e->post, sim->now);
         return;
     case W_CLEAR:
         rep_cleared(c, e->m, status, sim->now);

@@ -3,7 +3,8 @@
  *
  *   NAMES -> SLOTS -> LOOKING -> SPACE -> READY -> SENT -> (settled)
  *     ^                                              |
- *     +------ every member: not at that version -----+
+ *     +---- every member: not at that version, ------+
+ *           or a name is something else
  *
  *   SLOTS    a place in the queue of each inode, taken in order of gfid: who
  *            is first in all of them goes on
@@ -203,7 +204,8 @@ static void start_over(struct rep_core *c, struct rep_change *ch)
 static void settle_same(struct rep_core *c, struct rep_change *ch, int status,
                         unsigned m)
 {
-    if (status == -CFS_E_VERSION && !ch->sync) {
+    if ((status == -CFS_E_VERSION || status == -CFS_E_CONFLICT) &&
+        !ch->sync) {
         forget_touched(c, ch);
         if (ch->answered || ++ch->tries >= REP_TRIES) {
             end(c, ch, -EIO, -1);

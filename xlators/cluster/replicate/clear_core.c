@@ -11,8 +11,8 @@
  * from.
  *
  * A brick that restarted and is in sync has every change that was
- * acknowledged; what was in the ring then counts as having the position at
- * which that incarnation was first seen.
+ * acknowledged, and a start makes durable what it finds: what was in the ring
+ * before counts as durable there once the new incarnation has spoken.
  */
 #include "xlators/cluster/replicate/replicate_int.h"
 
@@ -89,8 +89,6 @@ void rep_clear_drop(struct rep_core *c)
     cl->out = false;
     cl->at = 0;
     cl->sent_below = 0;
-    for (unsigned i = 0; i < c->n; i++)
-        c->m[i].renewed = false;
 }
 
 static bool durable_everywhere(struct rep_core *c, uint64_t i)
@@ -99,12 +97,10 @@ static bool durable_everywhere(struct rep_core *c, uint64_t i)
 
     for (unsigned k = 0; k < c->n; k++) {
         const struct rep_member *m = &c->m[k];
-        bool old = m->renewed && i < m->renewed_at;
 
         if (m->post.epoch == 0)
             return false;
-        if (old ? m->base == REP_NEVER || m->post.durable < m->base
-                : m->post.durable <= d->pos[k])
+        if (i >= m->renewed_at && m->post.durable <= d->pos[k])
             return false;
     }
     return true;

@@ -44,7 +44,7 @@ struct ctl {
 CTL(session_open)
 CTL(session_attach)
 CTL(session_close)
-CTL(brick_info)
+CTL(statfs)
 CTL(clear)
 CTL(fsync)
 #undef CTL
@@ -118,21 +118,24 @@ void rep_io_session_attach(struct rep_core *c, unsigned m)
 
 /* -- figures and clearing ------------------------------------------------------------- */
 
-static void informed(struct cfs_brick_info *op, int status)
+static void informed(struct cfs_statfs *op, int status)
 {
-    struct ctl_brick_info *t = container_of(op, struct ctl_brick_info, op);
+    struct ctl_statfs *t = container_of(op, struct ctl_statfs, op);
     struct rep *rep = t->ctl.rep;
 
-    rep_info(&rep->core, t->ctl.m, status, &op->brick, rep_now(rep));
+    rep_info(&rep->core, t->ctl.m, &op->req.post, rep_now(rep));
     rep_arm(rep);
     cfs_call_end(op->req.call);
 }
 
+/* The cheapest request whose reply has a brick's figures. */
 void rep_io_info(struct rep_core *c, unsigned m)
 {
     struct rep *rep = rep_of(c);
+    struct ctl_statfs *t = new_statfs(rep, m);
 
-    cfs_wind_brick_info(child(rep, m), &new_brick_info(rep, m)->op, informed);
+    t->op.gfid = cfs_gfid_root;
+    cfs_wind_statfs(child(rep, m), &t->op, informed);
 }
 
 static void cleared(struct cfs_clear *op, int status)

@@ -137,9 +137,8 @@ struct rep_member {
     bool            info_asked;
     bool            clearing;    /* a clear is out, */
     bool            cleared;     /* or has been answered */
-    bool            renewed;     /* came back in another incarnation: */
-    uint64_t        renewed_at;  /* changes before this one in the ring */
-    uint64_t        base;        /* count as having this position */
+    uint64_t        renewed_at;  /* changes in the ring before this one are
+                                    of an earlier incarnation */
 };
 
 enum rep_session_state {
@@ -175,13 +174,15 @@ struct rep_clear {
 struct rep_io {
     /* -> rep_opened(). @given_up: the session that this one follows, or 0. */
     void (*session_open)(struct rep_core *c, unsigned m, uint32_t given_up);
-    void (*session_attach)(struct rep_core *c, unsigned m); /* rep_attached */
-    void (*info)(struct rep_core *c, unsigned m);           /* rep_info */
-    void (*clear)(struct rep_core *c, unsigned m);          /* rep_cleared */
+    void (*session_attach)(struct rep_core *c,
+                           unsigned m); /* -> rep_attached() */
+    void (*info)(struct rep_core *c, unsigned m); /* figures -> rep_info() */
+    void (*clear)(struct rep_core *c, unsigned m); /* -> rep_cleared() */
     /* Find @g's version (want nothing) -> rep_change_looked(). */
     void (*look)(struct rep_core *c, struct rep_change *ch,
                  struct cfs_gfid g);
-    /* What the names are must be asked again -> rep_change_start(). */
+    /* What the names are must be asked again -> rep_change_start(), which
+     * may be called at once. */
     void (*again)(struct rep_core *c, struct rep_change *ch);
     /* Send ch->wire in the present epoch -> rep_change_answered(). */
     void (*send)(struct rep_core *c, struct rep_change *ch, unsigned m);
@@ -270,8 +271,8 @@ void rep_opened(struct rep_core *c, int status,
                 const struct cfs_session *holder, uint64_t now);
 void rep_attached(struct rep_core *c, unsigned m, int status,
                   const struct cfs_view *view, uint64_t now);
-void rep_info(struct rep_core *c, unsigned m, int status,
-              const struct cfs_brick *info, uint64_t now);
+void rep_info(struct rep_core *c, unsigned m, const struct cfs_post *post,
+              uint64_t now);
 /* Figures of any reply of member @m. */
 void rep_post(struct rep_core *c, unsigned m, const struct cfs_post *post);
 

@@ -440,14 +440,11 @@ static bool enter(struct rep_core *c, unsigned i, const struct cfs_view *v)
             continue;
         m->in_view = true;
         m->in_sync = k < v->n_sync;
-        if (m->incarnation && m->incarnation != v->m[k].incarnation) {
-            m->renewed = true;
-            m->renewed_at = c->clear.head + c->clear.count;
-            m->base = REP_NEVER;
-        }
-        if (m->incarnation != v->m[k].incarnation)
+        if (m->incarnation != v->m[k].incarnation) {
             m->post = (struct cfs_post){0};
-        m->incarnation = v->m[k].incarnation;
+            m->renewed_at = c->clear.head + c->clear.count;
+            m->incarnation = v->m[k].incarnation;
+        }
         break;
     }
     m->retry_at = c->now;
@@ -511,23 +508,13 @@ bool rep_poll(struct rep_core *c)
     return rep_polling(c);
 }
 
-void rep_info(struct rep_core *c, unsigned i, int status,
-              const struct cfs_brick *info, uint64_t now)
+void rep_info(struct rep_core *c, unsigned i, const struct cfs_post *post,
+              uint64_t now)
 {
-    struct rep_member *m = &c->m[i];
-
     c->now = now;
-    assert(m->info_asked);
-    m->info_asked = false;
-    if (status == 0 && info->incarnation == m->incarnation) {
-        m->post.epoch = info->view.epoch;
-        m->post.incarnation = info->incarnation;
-        m->post.free = info->free;
-        if (info->durable > m->post.durable)
-            m->post.durable = info->durable;
-        if (m->renewed && m->base == REP_NEVER)
-            m->base = info->pos;
-    }
+    assert(c->m[i].info_asked);
+    c->m[i].info_asked = false;
+    rep_post(c, i, post);
     if (!rep_polling(c))
         rep_changes_drive(c); /* who asked for figures of space */
 }
