@@ -308,18 +308,16 @@ static int check(struct mkfs *m, struct cfs_dev *dev, struct cfs_err *err)
     return clear(m, dev, err);
 }
 
-/* Read back what lies there now. */
-static int read_back(struct mkfs *m, struct cfs_err *err)
+static int make_on(struct mkfs *m, struct cfs_dev *dev, struct cfs_err *err)
 {
-    struct cfs_dev *dev;
     int rc;
 
-    rc = cfs_dev_open(m->path, CFS_DEV_READ_ONLY, &dev, err);
+    rc = check(m, dev, err);
     if (rc < 0)
         return rc;
-    rc = super_read(dev, true, &m->sb, err);
-    dev->ops->close(dev);
-    return rc;
+    m->format.size = m->size;
+    rc = ops_mkfs(dev, &m->format, m->now, err);
+    return rc < 0 ? rc : super_read(dev, true, &m->sb, err);
 }
 
 static int make(struct mkfs *m, struct cfs_err *err)
@@ -331,16 +329,9 @@ static int make(struct mkfs *m, struct cfs_err *err)
     if (rc == 0)
         rc = cfs_dev_open(m->path, 0, &dev, err);
     if (rc == 0) {
-        rc = check(m, dev, err);
-        if (rc < 0)
-            dev->ops->close(dev);
+        rc = make_on(m, dev, err);
+        dev->ops->close(dev);
     }
-    if (rc == 0) {
-        m->format.size = m->size;
-        rc = ops_mkfs(dev, &m->format, m->now, err); /* takes dev over */
-    }
-    if (rc == 0)
-        rc = read_back(m, err);
     if (rc < 0)
         undo(m);
     unfinished = NULL;
