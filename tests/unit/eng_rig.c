@@ -115,8 +115,8 @@ void model_copy(struct model *to, const struct model *from)
 
 /* -- opening and closing ------------------------------------------------------ */
 
-/* Records: per operation u16 key length, u32 value length (UINT32_MAX: a
- * delete), key, value. */
+/* Records: per operation u16 key length (0: a free), u32 value length
+ * (UINT32_MAX: a delete), key, value. */
 static int apply(void *ctx, struct eng *e, const struct eng_rec *rec)
 {
     struct rig *r = ctx;
@@ -137,6 +137,14 @@ static int apply(void *ctx, struct eng *e, const struct eng_rec *rec)
         memcpy(&vlen, p + 2, sizeof vlen);
         key = (struct cfs_blob){p + 6, klen};
         p += 6 + klen;
+        if (klen == 0) {
+            struct eng_ext ext;
+
+            memcpy(&ext, p, sizeof ext);
+            eng_free(e, ext);
+            p += sizeof ext;
+            continue;
+        }
         if (vlen == UINT32_MAX) {
             eng_del(e, key);
             continue;
@@ -162,6 +170,8 @@ void rig_init(struct rig *r, uint64_t size)
     rc = cfs_log_open(&r->log, "/dev/null", CFS_LOG_ERROR, CFS_LOG_PLAIN,
                       &err);
     assert(rc == 0);
+    if (size == 0)
+        return;
     memset(f.brick.b, 0x42, sizeof f.brick.b);
     r->dev = recdev_new(size);
     dev = recdev_open(r->dev);
@@ -316,7 +326,7 @@ static size_t encode(const struct rig_op *ops, unsigned n, uint8_t **ret)
     uint8_t *buf;
 
     for (unsigned i = 0; i < n; i++)
-        len += 6u + ops[i].key.len + ops[i].val.len;
+        len += 6u + ops[i].key.len + ops[i].val.len + sizeof ops[i].free;
     buf = malloc(len + 1);
     assert(buf);
     for (unsigned i = 0; i < n; i++) {
@@ -325,15 +335,20 @@ static size_t encode(const struct rig_op *ops, unsigned n, uint8_t **ret)
 
         memcpy(buf + at, &klen, sizeof klen);
         memcpy(buf + at + 2, &vlen, sizeof vlen);
-        memcpy(buf + at + 6, ops[i].key.p, klen);
+        if (klen > 0)
+            memcpy(buf + at + 6, ops[i].key.p, klen);
         at += 6u + klen;
+        if (klen == 0) {
+            memcpy(buf + at, &ops[i].free, sizeof ops[i].free);
+            at += sizeof ops[i].free;
+        }
         if (ops[i].val.p) {
             memcpy(buf + at, ops[i].val.p, vlen);
             at += vlen;
         }
     }
     *ret = buf;
-    return len;
+    return at;
 }
 
 /* 0: admitted, in this turn. */
@@ -343,7 +358,7 @@ static int admit(struct rig *r, const struct rig_op *ops, unsigned n,
     size_t bytes = 0;
 
     for (unsigned i = 0; i < n; i++) {
-        int rc = eng_touch(r->eng, ops[i].key);
+        int rc = ops[i].key.p ? eng_touch(r->eng, ops[i].key) : 0;
 
         if (rc < 0)
             return rc;
@@ -372,7 +387,9 @@ int rig_change(struct rig *r, const struct rig_op *ops, unsigned n,
         rig_wait(r);
     if (rc == 0) {
         for (unsigned i = 0; i < n; i++) {
-            if (ops[i].val.p) {
+            if (!ops[i].key.p) {
+                eng_free(r->eng, ops[i].free);
+            } else if (ops[i].val.p) {
                 eng_put(r->eng, ops[i].key, ops[i].val);
                 model_put(&r->model, ops[i].key, ops[i].val);
             } else {
@@ -390,7 +407,7 @@ int rig_change(struct rig *r, const struct rig_op *ops, unsigned n,
 
 int rig_put(struct rig *r, struct cfs_blob key, struct cfs_blob val)
 {
-    struct rig_op op = {key, val};
+    struct rig_op op = {.key = key, .val = val};
 
     return rig_change(r, &op, 1, NULL, 0);
 }

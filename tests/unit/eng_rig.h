@@ -2,7 +2,7 @@
 /* eng_rig.h - an engine on a recording device, beside a plain sorted map that
  * says what must be in it.
  *
- * A change is a list of puts and deletes; its journal record is that list, so
+ * A change is a list of puts, deletes and frees; its journal record is that list, so
  * that replay can apply it again.
  */
 #ifndef CFS_TESTS_ENG_RIG_H
@@ -49,13 +49,15 @@ struct rig {
     bool              ready;
 };
 
-/* One put or delete (val.p NULL). */
+/* One put, delete (val.p NULL), or freeing of data blocks (key.p NULL). */
 struct rig_op {
     struct cfs_blob key;
     struct cfs_blob val;
+    struct eng_ext  free;
 };
 
-void rig_init(struct rig *r, uint64_t size);  /* with an empty store */
+/* With an empty store; @size 0: without any image. */
+void rig_init(struct rig *r, uint64_t size);
 void rig_fini(struct rig *r);                 /* whatever state it is in */
 
 /* Open; the error, if any, in @err (may be NULL). */

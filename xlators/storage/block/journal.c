@@ -54,7 +54,7 @@ void jrn_set(struct eng *e, uint64_t pos, uint64_t chain)
     struct jrn *j = &e->jrn;
 
     pos = block_up(pos);
-    j->durable = j->written = j->pos = pos;
+    j->durable = j->written = j->end = j->pos = pos;
     j->chain = chain;
     j->buf.pos = pos;
     j->buf.len = 0;
@@ -134,6 +134,7 @@ static void put_record(struct eng *e, const struct eng_rec *rec, size_t len)
     memcpy(at, &h, sizeof h);
     j->buf.len += len;
     j->pos += len;
+    j->end = j->pos;
     j->chain = h.sum;
     j->records++;
 }
@@ -267,7 +268,7 @@ static void on_write_done(struct cfs_job *job)
 static void write_out(struct eng *e)
 {
     struct jrn *j = &e->jrn;
-    uint64_t end = j->buf.pos + j->buf.len;
+    uint64_t end = j->end;
 
     if (data_may_inline(e, end - j->written)) {
         int rc = write_buf(e, &j->buf);
@@ -296,7 +297,7 @@ static void on_hook(struct cfs_hook *h)
 
     if (e->poisoned || j->writing)
         return;
-    if (j->pos > j->written)
+    if (j->end > j->written)
         write_out(e);
     if (!e->poisoned && !j->writing)
         start_flush(e);
@@ -372,8 +373,8 @@ static void start_flush(struct eng *e)
         return;
     /* The next record begins at a new block: this one is not written again
      * after it has become durable. */
-    if (j->pos == j->written) {
-        j->pos = j->written = block_up(j->pos);
+    if (j->end <= j->written) {
+        j->pos = block_up(j->pos);
         j->buf.pos = j->pos;
         j->buf.len = 0;
     }
@@ -387,7 +388,7 @@ void eng_sync(struct eng *e, struct eng_done *d)
 {
     struct jrn *j = &e->jrn;
 
-    d->pos = j->pos;
+    d->pos = j->end;
     if (e->poisoned || d->pos <= j->durable) {
         eng_done_post(e, d, e->poisoned ? -CFS_E_POISONED : 0);
         return;
@@ -436,7 +437,7 @@ bool jrn_idle(const struct eng *e)
     const struct jrn *j = &e->jrn;
 
     return !j->writing && !j->flushing &&
-           (e->poisoned || (j->pos == j->written &&
+           (e->poisoned || (j->end <= j->written &&
                             cfs_list_empty(&j->syncs) &&
                             cfs_list_empty(&j->want)));
 }

@@ -8,9 +8,13 @@
  *   start       replay would begin here: the newest durable checkpoint's
  *   durable     all below is safe from a power cut
  *   written     all below is in the page cache: safe from our own death
- *   pos         the next record
+ *   end         of the newest record
+ *   pos         where the next one goes: there, or at the next block
  *
- * (1) start <= durable <= written <= pos <= start + size.
+ * durable and written are ends of records (or a start), so that a record that
+ * states the first says exactly how far the chain must reach.
+ *
+ * (1) start, written <= end (but start may be pos) <= pos <= start + size.
  * (2) One write and one flush at a time. A block that a flush covers is not
  *     written again: after it the next record begins at a new block.
  * (3) done() of a commit runs after its write, of a sync after its flush, and
@@ -42,6 +46,7 @@ struct jrn {
     uint64_t start;
     uint64_t durable;
     uint64_t written;
+    uint64_t end;
     uint64_t pos;
     uint64_t chain; /* sum of the newest record */
     uint64_t records; /* committed in this life */
