@@ -64,8 +64,7 @@ extern const struct eng_config eng_config_default;
 struct eng_rec {
     uint64_t              pos;
     uint16_t              type; /* the committer's */
-    const struct eng_ext *ext;  /* data blocks that it brought; may hold some
-                                   that an earlier record brought unwritten */
+    const struct eng_ext *ext;  /* data blocks that it brought */
     unsigned              n_ext;
     const uint64_t       *sums; /* XXH3-64 of the first blocks, in order; the
                                    rest was not written */

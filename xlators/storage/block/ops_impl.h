@@ -348,6 +348,7 @@ struct stage {
     uint64_t         cut;      /* as in struct jrec_change */
     /* While it is being made. */
     struct op       *op;
+    unsigned         flags; /* ENG_RESERVE: it may have it */
     struct eng_ext  *fresh; /* ours until the record names them */
     unsigned         n_fresh;
     struct stage_patch patch[STAGE_PATCHES];

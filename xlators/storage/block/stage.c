@@ -2,11 +2,13 @@
 /* stage.c - the data that a change brings, on its way to the device.
  *
  * What happens, in order: the blocks that the bytes touch are found
- * (stage_blocks); those that the file owns unwritten are used in place, for
- * the others free ones are taken; blocks of which a part stays are read and
- * verified; the whole is laid together, with a checksum for each block, and
- * written; then the operation runs again, and finds the stage ready. No block
- * that holds data of the file is overwritten.
+ * (stage_blocks), and free ones taken in their place; those of which a part
+ * stays are read and verified; the whole is laid together, with a checksum for
+ * each block, and written; then the operation runs again, and finds the stage
+ * ready. No block of a file is ever overwritten. One that was allocated and
+ * not written yet is exchanged for another, too: for that the reserve may be
+ * used, since as much comes back; so what fallocate promised holds on a full
+ * device.
  *
  * In a replay the stage is what the record says, and ready from the start.
  */
@@ -18,7 +20,6 @@
 /* One block of the staged ones, while it is being worked out. */
 struct stage_block {
     uint64_t block;   /* of the file */
-    uint64_t lba;     /* to be written; 0: not known yet */
     uint64_t old_lba; /* to be read first; 0: nothing to keep */
     uint64_t old_sum;
 };
@@ -103,15 +104,17 @@ static bool covered(const struct stage *st, uint64_t block, uint64_t size)
     return at >= end;
 }
 
-/* Find what is there of each staged block. */
+/* Find what is there of each staged block; how many are allocated and not
+ * written. */
 static int find_blocks(struct op *op, const struct plan_ino *ino,
-                       struct stage_block *b)
+                       struct stage_block *b, uint32_t *ret_owned)
 {
     struct stage *st = op->stage;
     struct rec_chunk chunk = {0};
     uint64_t have = UINT64_MAX;
     int rc;
 
+    *ret_owned = 0;
     for (unsigned s = 0; s < st->n_seg; s++) {
         for (uint32_t i = 0; i < st->seg[s].n; i++, b++) {
             unsigned at;
@@ -129,7 +132,7 @@ static int find_blocks(struct op *op, const struct plan_ino *ino,
             if (!(chunk.mapped >> at & 1))
                 continue;
             if (chunk.unwritten >> at & 1) {
-                b->lba = chunk.lba[at];
+                ++*ret_owned;
             } else if (!covered(st, b->block, ino->rec.size)) {
                 b->old_lba = chunk.lba[at];
                 b->old_sum = chunk.sum[at];
@@ -182,37 +185,22 @@ static void add_ext(struct stage *st, uint64_t lba, uint32_t n)
     st->ext[st->n_ext++] = (struct eng_ext){lba, n};
 }
 
-/* Give an address to each of @n blocks that has none. */
-static int take_blocks(struct op *op, struct stage_block *b, uint32_t n,
-                       uint64_t goal, unsigned flags)
+/* Free blocks for all @n staged ones. */
+static int take_blocks(struct op *op, uint32_t n, uint64_t goal,
+                       unsigned flags)
 {
     struct stage *st = op->stage;
-    uint32_t want = 0, used = 0;
-    unsigned e = 0;
+    unsigned got;
     int rc;
 
-    for (uint32_t i = 0; i < n; i++)
-        want += b[i].lba == 0;
-    if (want > 0) {
-        st->fresh = cfs_arena_alloc(op->arena, want * sizeof *st->fresh);
-        rc = eng_alloc(op->o->e, want, goal, flags, st->fresh, want,
-                       &st->n_fresh);
-        if (rc < 0) {
-            st->n_fresh = 0;
-            return rc;
-        }
-    }
+    st->fresh = cfs_arena_alloc(op->arena, n * sizeof *st->fresh);
+    rc = eng_alloc(op->o->e, n, goal, flags, st->fresh, n, &got);
+    if (rc < 0)
+        return rc;
+    st->n_fresh = got;
     st->n_ext = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        if (b[i].lba == 0) {
-            b[i].lba = st->fresh[e].lba + used;
-            if (++used == st->fresh[e].n) {
-                used = 0;
-                e++;
-            }
-        }
-        add_ext(st, b[i].lba, 1);
-    }
+    for (unsigned i = 0; i < got; i++)
+        add_ext(st, st->fresh[i].lba, st->fresh[i].n);
     return 0;
 }
 
@@ -409,8 +397,8 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
 {
     struct stage *st = stage_get(op);
     struct stage_block *b;
+    uint32_t n_blocks, owned;
     uint64_t goal;
-    uint32_t n_blocks;
     int rc;
 
     assert(!st->ready && n > 0 && n <= STAGE_PATCHES);
@@ -419,11 +407,13 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
     find_segs(st);
     n_blocks = staged_blocks(st);
     b = cfs_arena_alloc(op->arena, n_blocks * sizeof *b);
-    rc = find_blocks(op, ino, b);
+    rc = find_blocks(op, ino, b, &owned);
     if (rc == 0)
         rc = find_goal(op, ino, b[0].block, &goal);
-    if (rc == 0)
-        rc = take_blocks(op, b, n_blocks, goal, flags);
+    if (rc == 0) {
+        st->flags = owned == n_blocks ? ENG_RESERVE : flags;
+        rc = take_blocks(op, n_blocks, goal, st->flags);
+    }
     if (rc < 0) {
         st->n_seg = 0;
         return rc;
@@ -542,6 +532,7 @@ int stage_store(struct plan *p, struct plan_ino *ino)
 
     if (st->how & JREC_INLINE)
         return store_bytes(p, ino);
+    p->flags |= st->flags;
     if (st->n_seg > 0 && (ino->rec.flags & REC_INLINE))
         leave_line(p, ino);
     for (unsigned i = 0; i < st->n_seg; i++) {

@@ -1,0 +1,1010 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_ops.c - what each operation does to a brick, and what it refuses. */
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "core/dirent.h"
+#include "tests/unit/store_fix.h"
+
+#define ROOT cfs_gfid_root
+
+static int setup(void **state)
+{
+    struct fix *f = calloc(1, sizeof *f);
+
+    fix_open(f, NULL);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fix_close(*state);
+    free(*state);
+    cfs_buf_pool_drain();
+    return 0;
+}
+
+static struct cfs_gfid make_file(struct fix *f, const char *name)
+{
+    struct cfs_gfid g;
+
+    assert_int_equal(fix_create(f, ROOT, name, S_IFREG | 0644, &g), 0);
+    return g;
+}
+
+static struct cfs_gfid make_dir(struct fix *f, struct cfs_gfid in,
+                                const char *name)
+{
+    struct cfs_gfid g;
+
+    assert_int_equal(fix_create(f, in, name, S_IFDIR | 0755, &g), 0);
+    return g;
+}
+
+static uint8_t *pattern(uint32_t len, unsigned seed)
+{
+    uint8_t *p = malloc(len);
+
+    for (uint32_t i = 0; i < len; i++)
+        p[i] = (uint8_t)(seed + i * 7 + i / 251);
+    return p;
+}
+
+/* @g holds @want, and nothing more. */
+static void expect_file(struct fix *f, struct cfs_gfid g, const uint8_t *want,
+                        uint64_t size)
+{
+    uint8_t *got = malloc(CFS_IO_MAX);
+    struct cfs_attr a;
+
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.size, size);
+    for (uint64_t at = 0; at < size;) {
+        int n = fix_read(f, g, at, got, CFS_IO_MAX);
+
+        assert_true(n > 0);
+        assert_memory_equal(got, want + at, (size_t)n);
+        at += (uint64_t)n;
+    }
+    assert_int_equal(fix_read(f, g, size, got, 1), 0);
+    free(got);
+}
+
+/* -- names ------------------------------------------------------------------ */
+
+static void a_new_brick_has_an_empty_root(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_attr a;
+
+    assert_int_equal(fix_getattr(f, ROOT, &a), 0);
+    assert_int_equal(a.mode, S_IFDIR | 0755);
+    assert_int_equal(a.nlink, 2);
+    assert_int_equal(a.version.epoch, 1);
+    assert_int_equal(a.version.seq, 1);
+    assert_int_equal(a.mtime.sec, 1);
+    assert_int_equal(a.mtime.nsec, 2);
+    assert_int_equal(fix_lookup(f, ROOT, "x", &a), -ENOENT);
+}
+
+static void create_makes_every_type(void **state)
+{
+    static const uint32_t types[] = {S_IFREG, S_IFDIR, S_IFIFO, S_IFSOCK};
+    struct fix *f = *state;
+    struct cfs_attr a, dir;
+    struct cfs_gfid g;
+    char name[16];
+
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(types); i++) {
+        snprintf(name, sizeof name, "n%u", i);
+        assert_int_equal(fix_create(f, ROOT, name, types[i] | 0640, &g), 0);
+        assert_int_equal(fix_lookup(f, ROOT, name, &a), 0);
+        assert_gfid_equal(a.gfid, g);
+        assert_int_equal(a.mode, types[i] | 0640);
+        assert_int_equal(a.nlink, types[i] == S_IFDIR ? 2 : 1);
+        assert_int_equal(a.uid, 1000);
+        assert_int_equal(a.gid, 1001);
+        assert_int_equal(a.version.seq, 1);
+        assert_int_equal(cfs_time_cmp(a.mtime, f->now), 0);
+        assert_int_equal(cfs_time_cmp(a.btime, f->now), 0);
+    }
+    assert_int_equal(fix_getattr(f, ROOT, &dir), 0);
+    assert_int_equal(dir.nlink, 3);
+    assert_int_equal(dir.version.seq, 5);
+    assert_int_equal(cfs_time_cmp(dir.mtime, f->now), 0);
+}
+
+static void create_refuses(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid file = make_file(f, "file"), dir = make_dir(f, ROOT, "d");
+
+    assert_int_equal(fix_create(f, ROOT, "file", S_IFREG, NULL), -EEXIST);
+    assert_int_equal(fix_create(f, file, "x", S_IFREG, NULL), -ENOTDIR);
+    assert_int_equal(fix_create(f, ROOT, "a/b", S_IFREG, NULL), -EINVAL);
+    assert_int_equal(fix_create(f, ROOT, "..", S_IFREG, NULL), -EINVAL);
+    assert_int_equal(fix_create(f, ROOT, "", S_IFREG, NULL), -EINVAL);
+    assert_int_equal(fix_create(f, ROOT, "x", S_IFREG | 0x100000, NULL),
+                     -EINVAL);
+    assert_int_equal(fix_create(f, ROOT, "x", 0644, NULL), -EINVAL);
+    assert_int_equal(fix_unlink(f, ROOT, "d", true), 0);
+    assert_int_equal(fix_create(f, dir, "x", S_IFREG, NULL), -ENOENT);
+}
+
+static void set_group_id_directories_pass_their_group_on(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_setattr op = {.gid = 77, .mode = 02775};
+    struct cfs_gfid dir = make_dir(f, ROOT, "d"), sub;
+    struct cfs_attr a;
+
+    op.gfid = dir;
+    op.mask = CFS_SET_GID | CFS_SET_MODE;
+    assert_int_equal(fix_setattr(f, &op), 0);
+    assert_int_equal(fix_create(f, dir, "sub", S_IFDIR | 0755, &sub), 0);
+    assert_int_equal(fix_getattr(f, sub, &a), 0);
+    assert_int_equal(a.gid, 77);
+    assert_int_equal(a.mode, S_IFDIR | 02755);
+    assert_int_equal(fix_create(f, dir, "file", S_IFREG | 0644, &sub), 0);
+    assert_int_equal(fix_getattr(f, sub, &a), 0);
+    assert_int_equal(a.gid, 77);
+    assert_int_equal(a.mode, S_IFREG | 0644);
+}
+
+static void a_symbolic_link_keeps_its_target(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_readlink op = {.req.fop = CFS_FOP_READLINK};
+    char longest[CFS_SYMLINK_MAX + 2];
+    struct cfs_attr a;
+
+    memset(longest, 'x', sizeof longest);
+    longest[CFS_SYMLINK_MAX] = 0;
+    assert_int_equal(fix_symlink(f, ROOT, "l", longest, &op.gfid), 0);
+    assert_int_equal(fix_getattr(f, op.gfid, &a), 0);
+    assert_int_equal(a.size, CFS_SYMLINK_MAX);
+    fix_begin(f);
+    op.req.epoch = f->view.epoch;
+    assert_int_equal(fix_do(f, &op.req), 0);
+    assert_int_equal(op.target.len, CFS_SYMLINK_MAX);
+    assert_memory_equal(op.target.p, longest, CFS_SYMLINK_MAX);
+    longest[CFS_SYMLINK_MAX] = 'x';
+    longest[CFS_SYMLINK_MAX + 1] = 0;
+    assert_int_equal(fix_symlink(f, ROOT, "m", longest, NULL), -ENAMETOOLONG);
+}
+
+static void unlink_leaves_an_orphan_until_it_is_purged(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file");
+    uint8_t buf[8];
+    struct cfs_attr a;
+
+    assert_int_equal(fix_write(f, g, 0, "content", 7), 0);
+    assert_int_equal(fix_purge(f, g), -EBUSY);
+    assert_int_equal(fix_unlink(f, ROOT, "file", false), 0);
+    assert_int_equal(fix_lookup(f, ROOT, "file", &a), -ENOENT);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.nlink, 0);
+    assert_int_equal(fix_read(f, g, 0, buf, 8), 7);
+    assert_int_equal(fix_purge(f, g), 0);
+    assert_int_equal(fix_getattr(f, g, &a), -ENOENT);
+}
+
+static void unlink_and_rmdir_refuse(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid dir = make_dir(f, ROOT, "d");
+    struct cfs_attr a;
+
+    make_file(f, "file");
+    make_dir(f, dir, "sub");
+    assert_int_equal(fix_unlink(f, ROOT, "file", true), -ENOTDIR);
+    assert_int_equal(fix_unlink(f, ROOT, "d", false), -EISDIR);
+    assert_int_equal(fix_unlink(f, ROOT, "d", true), -ENOTEMPTY);
+    assert_int_equal(fix_unlink(f, ROOT, "none", false), -ENOENT);
+    assert_int_equal(fix_unlink(f, dir, "sub", true), 0);
+    assert_int_equal(fix_unlink(f, ROOT, "d", true), 0);
+    assert_int_equal(fix_getattr(f, ROOT, &a), 0);
+    assert_int_equal(a.nlink, 2);
+}
+
+static void a_link_is_another_name(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "a"), dir = make_dir(f, ROOT, "d");
+    struct cfs_attr a;
+
+    assert_int_equal(fix_link(f, g, dir, "b"), 0);
+    assert_int_equal(fix_lookup(f, dir, "b", &a), 0);
+    assert_gfid_equal(a.gfid, g);
+    assert_int_equal(a.nlink, 2);
+    assert_int_equal(fix_link(f, g, dir, "b"), -EEXIST);
+    assert_int_equal(fix_link(f, dir, ROOT, "c"), -EPERM);
+    assert_int_equal(fix_unlink(f, ROOT, "a", false), 0);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.nlink, 1);
+    assert_int_equal(fix_purge(f, g), -EBUSY);
+    assert_int_equal(fix_unlink(f, dir, "b", false), 0);
+    assert_int_equal(fix_link(f, g, dir, "b"), -ENOENT);
+}
+
+static void rename_moves_and_replaces(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid a = make_file(f, "a"), b = make_file(f, "b");
+    struct cfs_gfid d = make_dir(f, ROOT, "d"), e = make_dir(f, d, "e");
+    struct cfs_attr at;
+
+    assert_int_equal(fix_rename(f, ROOT, "a", d, "a2", 0), 0);
+    assert_int_equal(fix_lookup(f, ROOT, "a", &at), -ENOENT);
+    assert_int_equal(fix_lookup(f, d, "a2", &at), 0);
+    assert_gfid_equal(at.gfid, a);
+    assert_int_equal(fix_rename(f, d, "a2", ROOT, "b", RENAME_NOREPLACE),
+                     -EEXIST);
+    assert_int_equal(fix_rename(f, d, "a2", ROOT, "b", 0), 0);
+    assert_int_equal(fix_getattr(f, b, &at), 0);
+    assert_int_equal(at.nlink, 0);
+    assert_int_equal(fix_rename(f, ROOT, "b", d, "e", 0), -EISDIR);
+    assert_int_equal(fix_rename(f, d, "e", ROOT, "b", 0), -ENOTDIR);
+    assert_int_equal(fix_rename(f, d, "e", ROOT, "e", 0), 0);
+    assert_int_equal(fix_getattr(f, d, &at), 0);
+    assert_int_equal(at.nlink, 2);
+    assert_int_equal(fix_getattr(f, ROOT, &at), 0);
+    assert_int_equal(at.nlink, 4);
+    assert_int_equal(fix_rename(f, ROOT, "e", ROOT, "d", 0), 0);
+    assert_int_equal(fix_lookup(f, ROOT, "d", &at), 0);
+    assert_gfid_equal(at.gfid, e);
+    assert_int_equal(fix_getattr(f, ROOT, &at), 0);
+    assert_int_equal(at.nlink, 3);
+}
+
+static void rename_of_two_names_of_one_file_does_nothing(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "a");
+    struct cfs_attr a;
+
+    assert_int_equal(fix_link(f, g, ROOT, "b"), 0);
+    assert_int_equal(fix_rename(f, ROOT, "a", ROOT, "b", 0), 0);
+    assert_int_equal(fix_lookup(f, ROOT, "a", &a), 0);
+    assert_int_equal(fix_lookup(f, ROOT, "b", &a), 0);
+    assert_int_equal(a.nlink, 2);
+    assert_int_equal(cfs_version_cmp(a.version, fix_version(f, g)), 0);
+}
+
+static void no_directory_is_moved_below_itself(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid a = make_dir(f, ROOT, "a"), b = make_dir(f, a, "b");
+    struct cfs_gfid c = make_dir(f, b, "c");
+
+    make_file(f, "file");
+    assert_int_equal(fix_rename(f, ROOT, "a", a, "x", 0), -EINVAL);
+    assert_int_equal(fix_rename(f, ROOT, "a", c, "x", 0), -EINVAL);
+    assert_int_equal(fix_rename(f, b, "c", ROOT, "a", 0), -ENOTEMPTY);
+    assert_int_equal(fix_rename(f, ROOT, "file", b, "c", RENAME_EXCHANGE), 0);
+    assert_int_equal(fix_rename(f, b, "c", ROOT, "a", RENAME_EXCHANGE),
+                     -EINVAL);
+    assert_int_equal(fix_rename(f, ROOT, "file", c, "x", 0), -EINVAL);
+}
+
+static void exchange_swaps_files_and_directories(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid d = make_dir(f, ROOT, "d"), e = make_dir(f, d, "e");
+    struct cfs_gfid g = make_file(f, "file");
+    struct cfs_attr a;
+
+    assert_int_equal(fix_rename(f, ROOT, "file", d, "e", RENAME_EXCHANGE), 0);
+    assert_int_equal(fix_lookup(f, ROOT, "file", &a), 0);
+    assert_gfid_equal(a.gfid, e);
+    assert_int_equal(fix_lookup(f, d, "e", &a), 0);
+    assert_gfid_equal(a.gfid, g);
+    assert_int_equal(fix_getattr(f, d, &a), 0);
+    assert_int_equal(a.nlink, 2);
+    assert_int_equal(fix_getattr(f, ROOT, &a), 0);
+    assert_int_equal(a.nlink, 4);
+    assert_int_equal(fix_rename(f, ROOT, "file", d, "no", RENAME_EXCHANGE),
+                     -ENOENT);
+    assert_int_equal(fix_rename(f, ROOT, "file", ROOT, "d", RENAME_EXCHANGE),
+                     0);
+    assert_int_equal(fix_lookup(f, ROOT, "d", &a), 0);
+    assert_gfid_equal(a.gfid, e);
+}
+
+/* -- readdir ---------------------------------------------------------------------- */
+
+/* Lists @dir in pieces of @size bytes; names in @ret, how many. */
+static unsigned list(struct fix *f, struct cfs_gfid dir, uint32_t size,
+                     bool plus, char (*ret)[32], unsigned max)
+{
+    struct cfs_readdir op = {.req.fop = CFS_FOP_READDIR};
+    struct cfs_dirent e;
+    unsigned n = 0;
+
+    op.gfid = dir;
+    op.size = size;
+    op.plus = plus;
+    do {
+        const uint8_t *at, *end;
+
+        fix_begin(f);
+        op.req = (struct cfs_req){.fop = CFS_FOP_READDIR,
+                                  .epoch = f->view.epoch};
+        assert_int_equal(fix_do(f, &op.req), 0);
+        at = op.entries.data;
+        end = at + op.entries.len;
+        while (cfs_dirent_next(&at, end, &e) == 1) {
+            assert_true(n < max);
+            assert_true(e.cookie > op.cookie);
+            assert_int_equal(e.has_attr, plus);
+            if (plus)
+                assert_gfid_equal(e.attr.gfid, e.gfid);
+            op.cookie = e.cookie;
+            snprintf(ret[n++], 32, "%.*s", (int)e.name.len, e.name.s);
+        }
+    } while (!op.eof);
+    return n;
+}
+
+static void readdir_lists_each_entry_once_in_order_of_creation(void **state)
+{
+    struct fix *f = *state;
+    char want[300][32], got[300][32];
+
+    for (unsigned i = 0; i < 300; i++) {
+        snprintf(want[i], 32, "file-%u", i * 7919 % 300);
+        make_file(f, want[i]);
+    }
+    for (unsigned plus = 0; plus < 2; plus++) {
+        assert_int_equal(list(f, ROOT, 500, plus, got, 300), 300);
+        for (unsigned i = 0; i < 300; i++)
+            assert_string_equal(got[i], want[i]);
+        assert_int_equal(list(f, ROOT, CFS_IO_MAX, plus, got, 300), 300);
+    }
+}
+
+static void readdir_neither_skips_nor_repeats_while_entries_go(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_readdir op = {.req.fop = CFS_FOP_READDIR};
+    struct cfs_dirent e;
+    const uint8_t *at;
+    char name[32];
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "%02u", i);
+        make_file(f, name);
+    }
+    op.gfid = ROOT;
+    op.size = 40; /* one entry */
+    for (;; n++) {
+        fix_begin(f);
+        op.req = (struct cfs_req){.fop = CFS_FOP_READDIR,
+                                  .epoch = f->view.epoch};
+        assert_int_equal(fix_do(f, &op.req), 0);
+        at = op.entries.data;
+        if (cfs_dirent_next(&at, at + op.entries.len, &e) != 1)
+            break;
+        op.cookie = e.cookie;
+        snprintf(name, sizeof name, "%.*s", (int)e.name.len, e.name.s);
+        assert_int_equal(atoi(name), n);
+        assert_int_equal(fix_unlink(f, ROOT, name, false), 0);
+    }
+    assert_int_equal(n, 20);
+    assert_true(op.eof);
+}
+
+/* -- attributes ----------------------------------------------------------------------- */
+
+static void setattr_sets_what_the_mask_says(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_setattr op = {.mode = 04711, .uid = 5, .gid = 6,
+                             .atime = {-5, 1}, .mtime = {1 << 20, 999999999}};
+    struct cfs_attr a;
+
+    op.gfid = make_file(f, "file");
+    op.mask = CFS_SET_MODE | CFS_SET_UID | CFS_SET_GID | CFS_SET_ATIME |
+              CFS_SET_MTIME;
+    assert_int_equal(fix_setattr(f, &op), 0);
+    assert_int_equal(fix_getattr(f, op.gfid, &a), 0);
+    assert_int_equal(a.mode, S_IFREG | 04711);
+    assert_int_equal(a.uid, 5);
+    assert_int_equal(a.gid, 6);
+    assert_int_equal(cfs_time_cmp(a.atime, op.atime), 0);
+    assert_int_equal(cfs_time_cmp(a.mtime, op.mtime), 0);
+    assert_int_equal(cfs_time_cmp(a.ctime, f->now), 0);
+    op.mask = CFS_SET_KILL_SUID | CFS_SET_MTIME_NOW;
+    assert_int_equal(fix_setattr(f, &op), 0);
+    assert_int_equal(fix_getattr(f, op.gfid, &a), 0);
+    assert_int_equal(a.mode, S_IFREG | 0711);
+    assert_int_equal(cfs_time_cmp(a.mtime, f->now), 0);
+}
+
+static void automatic_times_grow_when_the_clock_does_not(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file");
+    struct cfs_attr a, b;
+
+    assert_int_equal(fix_write(f, g, 0, "1", 1), 0);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    f->now = (struct cfs_time){1, 0};
+    assert_int_equal(fix_write(f, g, 0, "2", 1), 0);
+    assert_int_equal(fix_getattr(f, g, &b), 0);
+    assert_true(cfs_time_cmp(b.mtime, a.mtime) > 0);
+    assert_true(cfs_time_cmp(b.ctime, a.ctime) > 0);
+    assert_int_equal(b.mtime.sec, a.mtime.sec);
+}
+
+static void xattrs_are_kept_and_listed(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_listxattr op = {.req.fop = CFS_FOP_LISTXATTR};
+    uint8_t *big = pattern(CFS_XATTR_MAX, 3), *got = malloc(CFS_XATTR_MAX);
+    struct cfs_gfid g = make_file(f, "file");
+
+    assert_int_equal(fix_getxattr(f, g, "user.a", got, CFS_XATTR_MAX),
+                     -ENODATA);
+    assert_int_equal(fix_setxattr(f, g, "user.b", big, CFS_XATTR_MAX, 0), 0);
+    assert_int_equal(fix_setxattr(f, g, "user.a", "", 0, XATTR_CREATE), 0);
+    assert_int_equal(fix_setxattr(f, g, "user.a", "1", 1, XATTR_CREATE),
+                     -EEXIST);
+    assert_int_equal(fix_setxattr(f, g, "user.c", "1", 1, XATTR_REPLACE),
+                     -ENODATA);
+    assert_int_equal(fix_getxattr(f, g, "user.b", got, CFS_XATTR_MAX),
+                     CFS_XATTR_MAX);
+    assert_memory_equal(got, big, CFS_XATTR_MAX);
+    assert_int_equal(fix_getxattr(f, g, "user.a", got, 1), 0);
+    op.gfid = g;
+    op.req.epoch = f->view.epoch;
+    fix_begin(f);
+    assert_int_equal(fix_do(f, &op.req), 0);
+    assert_int_equal(op.names.len, 14);
+    assert_memory_equal(op.names.p, "user.a\0user.b\0", 14);
+    assert_int_equal(fix_removexattr(f, g, "user.b"), 0);
+    assert_int_equal(fix_removexattr(f, g, "user.b"), -ENODATA);
+    assert_int_equal(fix_getxattr(f, g, "user.b", got, CFS_XATTR_MAX),
+                     -ENODATA);
+    free(big);
+    free(got);
+}
+
+static void xattrs_of_one_inode_are_bounded(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file");
+    struct cfs_attr a;
+    char name[32];
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0; i++) {
+        assert_true(i <= 256);
+        snprintf(name, sizeof name, "user.%u", i);
+        rc = fix_setxattr(f, g, name, "v", 1, 0);
+    }
+    assert_int_equal(rc, -ENOSPC);
+    /* They go with it, step by step. */
+    assert_int_equal(fix_unlink(f, ROOT, "file", false), 0);
+    assert_int_equal(fix_purge(f, g), 0);
+    assert_int_equal(fix_getattr(f, g, &a), -ENOENT);
+}
+
+/* -- data ------------------------------------------------------------------------------- */
+
+static void small_files_and_large_ones_read_back(void **state)
+{
+    static const uint32_t sizes[] = {1, 100, 2047, 2048, 2049, 4095, 4096,
+                                     4097, 131071, 131072, 131073, 1 << 20};
+    struct fix *f = *state;
+    char name[32];
+
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(sizes); i++) {
+        uint8_t *p = pattern(sizes[i], i);
+        struct cfs_attr a;
+        struct cfs_gfid g;
+
+        snprintf(name, sizeof name, "f%u", sizes[i]);
+        g = make_file(f, name);
+        assert_int_equal(fix_write(f, g, 0, p, sizes[i]), 0);
+        expect_file(f, g, p, sizes[i]);
+        assert_int_equal(fix_getattr(f, g, &a), 0);
+        assert_int_equal(a.blocks, (sizes[i] + 4095) / 4096 * 8);
+        free(p);
+    }
+}
+
+static void a_small_file_grows_out_of_the_tree(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file");
+    uint8_t *want = calloc(1, 300000);
+    uint8_t *p = pattern(20000, 9);
+
+    memcpy(want, p, 1000);
+    assert_int_equal(fix_write(f, g, 0, p, 1000), 0);
+    expect_file(f, g, want, 1000);
+    memcpy(want + 1500, p, 300);
+    assert_int_equal(fix_write(f, g, 1500, p, 300), 0);
+    expect_file(f, g, want, 1800);
+    memcpy(want + 200001, p, 20000);
+    assert_int_equal(fix_write(f, g, 200001, p, 20000), 0);
+    expect_file(f, g, want, 220001);
+    free(want);
+    free(p);
+}
+
+static void a_write_with_a_wrong_checksum_is_refused(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_write op = {.req.fop = CFS_FOP_WRITE};
+    struct cfs_attr a;
+
+    op.gfid = make_file(f, "file");
+    op.req.change = fix_change(f, 1, &op.gfid);
+    fix_begin(f);
+    op.req.epoch = f->view.epoch;
+    op.data = cfs_buf_new(5000);
+    cfs_arena_keep(&f->call.arena, op.data);
+    memset(op.data.data, 1, 5000);
+    op.sums = fix_sums(f, 0, op.data.data, 5000);
+    op.data.data[4500] ^= 4;
+    assert_int_equal(fix_do(f, &op.req), -CFS_E_CHECKSUM);
+    assert_int_equal(fix_getattr(f, op.gfid, &a), 0);
+    assert_int_equal(a.size, 0);
+}
+
+static void append_wants_the_size(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_write op = {.req.fop = CFS_FOP_WRITE};
+
+    op.gfid = make_file(f, "file");
+    assert_int_equal(fix_write(f, op.gfid, 0, "12345", 5), 0);
+    for (uint64_t offset = 4; offset < 6; offset++) {
+        struct cfs_change *c = fix_change(f, 1, &op.gfid);
+
+        fix_begin(f);
+        op.req = (struct cfs_req){.fop = CFS_FOP_WRITE,
+                                  .epoch = f->view.epoch, .change = c};
+        op.offset = offset;
+        op.flags = CFS_WRITE_APPEND;
+        op.data = cfs_buf_new(1);
+        cfs_arena_keep(&f->call.arena, op.data);
+        op.data.data[0] = '6';
+        op.sums = fix_sums(f, offset, op.data.data, 1);
+        assert_int_equal(fix_do(f, &op.req), offset == 5 ? 0 : -EINVAL);
+        if (offset == 5)
+            fix_learn(f, c);
+    }
+    expect_file(f, op.gfid, (const uint8_t *)"123456", 6);
+}
+
+static void truncate_cuts_and_what_grows_again_is_zeros(void **state)
+{
+    static const uint64_t sizes[] = {300001, 300001, 131072, 5000, 4096, 1,
+                                     0};
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file");
+    uint8_t *p = pattern(400000, 1), *want = calloc(1, 500000);
+    struct cfs_attr a;
+
+    memcpy(want, p, 400000);
+    assert_int_equal(fix_write(f, g, 0, p, 400000), 0);
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(sizes); i++) {
+        memset(want + sizes[i], 0, 500000 - sizes[i]);
+        assert_int_equal(fix_truncate(f, g, sizes[i]), 0);
+        expect_file(f, g, want, sizes[i]);
+        assert_int_equal(fix_truncate(f, g, 450000), 0);
+        expect_file(f, g, want, 450000);
+        assert_int_equal(fix_getattr(f, g, &a), 0);
+        assert_int_equal(a.blocks, (sizes[i] + 4095) / 4096 * 8);
+    }
+    free(p);
+    free(want);
+}
+
+static void truncate_works_in_line(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file");
+    uint8_t want[4096] = "0123456789";
+    struct cfs_attr a;
+
+    assert_int_equal(fix_write(f, g, 0, want, 10), 0);
+    assert_int_equal(fix_truncate(f, g, 4), 0);
+    memset(want + 4, 0, 6);
+    expect_file(f, g, want, 4);
+    assert_int_equal(fix_truncate(f, g, 3000), 0);
+    expect_file(f, g, want, 3000);
+    assert_int_equal(fix_truncate(f, g, 0), 0);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.blocks, 0);
+}
+
+static void a_large_truncate_is_a_hole_at_once(void **state)
+{
+    struct fix *f = *state;
+    const uint64_t chunk = 128 << 10;
+    struct cfs_gfid g = make_file(f, "file");
+    uint8_t byte = 7, got[2];
+    struct cfs_attr a;
+    struct ops_stat st;
+
+    /* One block in each of 400 chunks. */
+    for (unsigned i = 0; i < 400; i++)
+        assert_int_equal(fix_write(f, g, i * chunk, &byte, 1), 0);
+    assert_int_equal(fix_truncate(f, g, 100 * chunk), 0);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.blocks, 100 * 8);
+    /* Written again in the middle of what is being freed. */
+    byte = 9;
+    assert_int_equal(fix_write(f, g, 200 * chunk, &byte, 1), 0);
+    assert_int_equal(fix_truncate(f, g, 400 * chunk), 0);
+    assert_int_equal(fix_read(f, g, 199 * chunk, got, 1), 1);
+    assert_int_equal(got[0], 0);
+    assert_int_equal(fix_read(f, g, 200 * chunk, got, 2), 2);
+    assert_int_equal(got[0], 9);
+    assert_int_equal(got[1], 0);
+    assert_int_equal(fix_read(f, g, 300 * chunk, got, 1), 1);
+    assert_int_equal(got[0], 0);
+    assert_int_equal(fix_read(f, g, 99 * chunk, got, 1), 1);
+    assert_int_equal(got[0], 7);
+    assert_int_equal(fix_truncate(f, g, 0), 0);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.blocks, 0);
+    ops_stat(f->ops, &st);
+    assert_true(st.removals > 0);
+}
+
+static void punch_makes_holes_of_whole_blocks(void **state)
+{
+    const uint32_t mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file");
+    uint8_t *want = pattern(300000, 5);
+    struct cfs_attr a;
+    uint64_t at;
+
+    assert_int_equal(fix_write(f, g, 0, want, 300000), 0);
+    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_PUNCH_HOLE, 0, 1),
+                     -EOPNOTSUPP);
+    assert_int_equal(fix_fallocate(f, g, mode, 5000, 10000), 0);
+    memset(want + 5000, 0, 10000);
+    expect_file(f, g, want, 300000);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.blocks, (74 - 1) * 8);
+    assert_int_equal(fix_lseek(f, g, 0, SEEK_HOLE, &at), 0);
+    assert_int_equal(at, 8192);
+    assert_int_equal(fix_lseek(f, g, 8192, SEEK_DATA, &at), 0);
+    assert_int_equal(at, 12288);
+    assert_int_equal(fix_fallocate(f, g, mode, 100, 200), 0);
+    memset(want + 100, 0, 200);
+    assert_int_equal(fix_fallocate(f, g, mode, 290000, 1000000), 0);
+    memset(want + 290000, 0, 10000);
+    expect_file(f, g, want, 300000);
+    assert_int_equal(fix_lseek(f, g, 294912, SEEK_DATA, &at), -ENXIO);
+    free(want);
+}
+
+static void punch_works_in_line(void **state)
+{
+    const uint32_t mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file");
+    uint8_t want[] = "0123456789";
+    struct cfs_attr a;
+
+    assert_int_equal(fix_write(f, g, 0, want, 10), 0);
+    assert_int_equal(fix_fallocate(f, g, mode, 2, 3), 0);
+    memset(want + 2, 0, 3);
+    expect_file(f, g, want, 10);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.blocks, 8);
+    assert_int_equal(fix_fallocate(f, g, mode, 0, 10), 0);
+    memset(want, 0, 10);
+    expect_file(f, g, want, 10);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.blocks, 0);
+}
+
+static void fallocate_takes_space_that_reads_as_zeros(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file");
+    uint8_t *want = calloc(1, 1 << 20), *p = pattern(6000, 2);
+    struct cfs_attr a;
+    uint64_t at;
+
+    memcpy(want, "small", 5);
+    assert_int_equal(fix_write(f, g, 0, "small", 5), 0);
+    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_KEEP_SIZE, 0, 1 << 20), 0);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.size, 5);
+    assert_int_equal(a.blocks, 256 * 8);
+    assert_int_equal(fix_fallocate(f, g, 0, 0, 1 << 20), 0);
+    expect_file(f, g, want, 1 << 20);
+    assert_int_equal(fix_lseek(f, g, 0, SEEK_HOLE, &at), 0);
+    assert_int_equal(at, 4096);
+    assert_int_equal(fix_write(f, g, 50000, p, 6000), 0);
+    memcpy(want + 50000, p, 6000);
+    expect_file(f, g, want, 1 << 20);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.blocks, 256 * 8);
+    assert_int_equal(fix_lseek(f, g, 4096, SEEK_DATA, &at), 0);
+    assert_int_equal(at, 49152);
+    free(want);
+    free(p);
+}
+
+static void zero_range_leaves_zeros_and_space(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file");
+    uint8_t *want = calloc(1, 400000), *p = pattern(300000, 2);
+    struct cfs_attr a;
+
+    memcpy(want, p, 300000);
+    assert_int_equal(fix_write(f, g, 0, p, 300000), 0);
+    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_ZERO_RANGE, 1000, 200000),
+                     0);
+    memset(want + 1000, 0, 200000);
+    expect_file(f, g, want, 300000);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.blocks, 74 * 8);
+    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_ZERO_RANGE, 290000,
+                                   110000), 0);
+    memset(want + 290000, 0, 110000);
+    expect_file(f, g, want, 400000);
+    free(want);
+    free(p);
+}
+
+static void copy_copies_within_the_brick(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid a = make_file(f, "a"), b = make_file(f, "b");
+    uint8_t *p = pattern(300000, 4), *want = calloc(1, 400000);
+    uint32_t copied;
+
+    assert_int_equal(fix_write(f, a, 0, p, 300000), 0);
+    assert_int_equal(fix_copy(f, a, 1000, b, 3, 200000, &copied), 0);
+    assert_int_equal(copied, 200000);
+    memcpy(want + 3, p + 1000, 200000);
+    expect_file(f, b, want, 200003);
+    assert_int_equal(fix_copy(f, a, 299000, b, 300000, 5000, &copied), 0);
+    assert_int_equal(copied, 1000);
+    memcpy(want + 300000, p + 299000, 1000);
+    expect_file(f, b, want, 301000);
+    assert_int_equal(fix_copy(f, a, 300000, b, 0, 10, &copied), 0);
+    assert_int_equal(copied, 0);
+    assert_int_equal(fix_copy(f, b, 0, b, 350000, 10, &copied), 0);
+    memcpy(want + 350000, want, 10);
+    expect_file(f, b, want, 350010);
+    free(p);
+    free(want);
+}
+
+static void a_file_may_be_larger_than_the_brick(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file");
+    const uint64_t far = CFS_FILE_MAX - 10;
+    uint8_t got[20];
+    struct cfs_attr a;
+
+    assert_int_equal(fix_write(f, g, far, "0123456789", 10), 0);
+    assert_int_equal(fix_write(f, g, far + 1, "0123456789", 10), -EFBIG);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.size, CFS_FILE_MAX);
+    assert_int_equal(a.blocks, 8);
+    assert_int_equal(fix_read(f, g, far - 5, got, 20), 15);
+    assert_memory_equal(got, "\0\0\0\0\0" "0123456789", 15);
+    assert_int_equal(fix_truncate(f, g, CFS_FILE_MAX + 1), -EFBIG);
+    assert_int_equal(fix_truncate(f, g, 0), 0);
+}
+
+/* -- space ------------------------------------------------------------------------------- */
+
+static void a_full_brick_refuses_writes_and_still_deletes(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file"), h;
+    uint8_t *p = pattern(1 << 20, 6), *got = malloc(1 << 20);
+    struct cfs_brick *info = calloc(1, sizeof *info);
+    uint64_t at = 0, free_before;
+    int rc;
+
+    fix_info(f, info);
+    free_before = info->free;
+    while ((rc = fix_write(f, g, at, p, 1 << 20)) == 0) {
+        at += 1 << 20;
+        assert_true(at < FIX_SIZE);
+    }
+    assert_int_equal(rc, -ENOSPC);
+    for (uint64_t i = 0; i < at; i += 1 << 20) {
+        assert_int_equal(fix_read(f, g, i, got, 1 << 20), 1 << 20);
+        assert_memory_equal(got, p, 1 << 20);
+    }
+    assert_int_equal(fix_truncate(f, g, 1 << 20), 0);
+    h = make_file(f, "other");
+    assert_int_equal(fix_write(f, h, 0, p, 1 << 20), 0);
+    assert_int_equal(fix_unlink(f, ROOT, "file", false), 0);
+    assert_int_equal(fix_purge(f, g), 0);
+    assert_int_equal(fix_unlink(f, ROOT, "other", false), 0);
+    assert_int_equal(fix_purge(f, h), 0);
+    fix_settle(f);
+    fix_info(f, info);
+    assert_true(info->free + (1 << 20) > free_before);
+    free(info);
+    free(p);
+    free(got);
+}
+
+/* -- against a model --------------------------------------------------------------------- */
+
+#define M_FILES 12
+#define M_SIZE  (700u << 10)
+
+struct model_file {
+    struct cfs_gfid gfid;
+    bool            there;
+    uint64_t        size;
+    uint8_t        *data; /* M_SIZE bytes; zeros behind the size */
+};
+
+static uint64_t rnd(uint64_t *seed, uint64_t below)
+{
+    *seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (*seed >> 33) % below;
+}
+
+static void model_data_op(struct fix *f, struct model_file *m, uint64_t *seed)
+{
+    static uint8_t buf[M_SIZE];
+    uint64_t at = rnd(seed, M_SIZE / 2) >> rnd(seed, 16);
+    uint32_t len = 1 + (uint32_t)(rnd(seed, M_SIZE / 3) >> rnd(seed, 16));
+    uint64_t end = at + len;
+
+    switch (rnd(seed, 6)) {
+    case 0:
+    case 1:
+        for (uint32_t i = 0; i < len; i++)
+            buf[i] = (uint8_t)rnd(seed, 256);
+        assert_int_equal(fix_write(f, m->gfid, at, buf, len), 0);
+        memcpy(m->data + at, buf, len);
+        break;
+    case 2:
+        assert_int_equal(fix_truncate(f, m->gfid, at), 0);
+        memset(m->data + at, 0, M_SIZE - at);
+        m->size = end = at;
+        break;
+    case 3:
+        assert_int_equal(fix_fallocate(f, m->gfid,
+                                       FALLOC_FL_PUNCH_HOLE |
+                                           FALLOC_FL_KEEP_SIZE,
+                                       at, len), 0);
+        memset(m->data + at, 0, len);
+        end = 0;
+        break;
+    case 4:
+        assert_int_equal(fix_fallocate(f, m->gfid, FALLOC_FL_ZERO_RANGE, at,
+                                       len), 0);
+        memset(m->data + at, 0, len);
+        break;
+    default:
+        assert_int_equal(fix_fallocate(f, m->gfid, 0, at, len), 0);
+        break;
+    }
+    if (end > m->size)
+        m->size = end;
+}
+
+static void model_step(struct fix *f, struct model_file *m, unsigned i,
+                       uint64_t *seed)
+{
+    char name[16];
+
+    snprintf(name, sizeof name, "m%u", i);
+    if (!m->there) {
+        m->gfid = make_file(f, name);
+        m->there = true;
+        m->size = 0;
+        memset(m->data, 0, M_SIZE);
+    } else if (rnd(seed, 12) == 0) {
+        assert_int_equal(fix_unlink(f, ROOT, name, false), 0);
+        assert_int_equal(fix_purge(f, m->gfid), 0);
+        m->there = false;
+    } else {
+        model_data_op(f, m, seed);
+    }
+}
+
+static void model_compare(struct fix *f, struct model_file *m)
+{
+    char name[16];
+    struct cfs_attr a;
+
+    for (unsigned i = 0; i < M_FILES; i++) {
+        snprintf(name, sizeof name, "m%u", i);
+        if (!m[i].there) {
+            assert_int_equal(fix_lookup(f, ROOT, name, &a), -ENOENT);
+            continue;
+        }
+        assert_int_equal(fix_lookup(f, ROOT, name, &a), 0);
+        assert_gfid_equal(a.gfid, m[i].gfid);
+        expect_file(f, m[i].gfid, m[i].data, m[i].size);
+    }
+}
+
+static void random_changes_agree_with_a_model_across_restarts(void **state)
+{
+    struct fix *f = *state;
+    struct model_file m[M_FILES] = {0};
+    uint64_t seed = 20261121;
+
+    for (unsigned i = 0; i < M_FILES; i++)
+        m[i].data = calloc(1, M_SIZE);
+    for (unsigned round = 0; round < 12; round++) {
+        for (unsigned n = 0; n < 60; n++) {
+            unsigned i = (unsigned)rnd(&seed, M_FILES);
+
+            model_step(f, &m[i], i, &seed);
+        }
+        model_compare(f, m);
+        fix_reopen(f, (enum fix_how)(round % 3));
+        model_compare(f, m);
+    }
+    for (unsigned i = 0; i < M_FILES; i++)
+        free(m[i].data);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_new_brick_has_an_empty_root),
+        T(create_makes_every_type),
+        T(create_refuses),
+        T(set_group_id_directories_pass_their_group_on),
+        T(a_symbolic_link_keeps_its_target),
+        T(unlink_leaves_an_orphan_until_it_is_purged),
+        T(unlink_and_rmdir_refuse),
+        T(a_link_is_another_name),
+        T(rename_moves_and_replaces),
+        T(rename_of_two_names_of_one_file_does_nothing),
+        T(no_directory_is_moved_below_itself),
+        T(exchange_swaps_files_and_directories),
+        T(readdir_lists_each_entry_once_in_order_of_creation),
+        T(readdir_neither_skips_nor_repeats_while_entries_go),
+        T(setattr_sets_what_the_mask_says),
+        T(automatic_times_grow_when_the_clock_does_not),
+        T(xattrs_are_kept_and_listed),
+        T(xattrs_of_one_inode_are_bounded),
+        T(small_files_and_large_ones_read_back),
+        T(a_small_file_grows_out_of_the_tree),
+        T(a_write_with_a_wrong_checksum_is_refused),
+        T(append_wants_the_size),
+        T(truncate_cuts_and_what_grows_again_is_zeros),
+        T(truncate_works_in_line),
+        T(a_large_truncate_is_a_hole_at_once),
+        T(punch_makes_holes_of_whole_blocks),
+        T(punch_works_in_line),
+        T(fallocate_takes_space_that_reads_as_zeros),
+        T(zero_range_leaves_zeros_and_space),
+        T(copy_copies_within_the_brick),
+        T(a_file_may_be_larger_than_the_brick),
+        T(a_full_brick_refuses_writes_and_still_deletes),
+        T(random_changes_agree_with_a_model_across_restarts),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
