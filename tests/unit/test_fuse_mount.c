@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -70,6 +71,7 @@ static void launch(struct fs *fs, const char *const *opts)
     fs->pid = fork();
     assert_true(fs->pid >= 0);
     if (fs->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* should a test abort */
         dup2(fds[1], STDOUT_FILENO);
         execv(FUSEMEM, (char **)argv);
         _exit(127);
@@ -495,7 +497,7 @@ static void names_that_others_reused_can_be_removed_and_moved(void **state)
     put(fs, "a", "");
     put(fs, "b", "");
     put(fs, "c", "");
-    for (const char *name = "a\0b\0c"; *name != '\0'; name += 2) {
+    for (const char *name = "a\0b\0c\0"; *name != '\0'; name += 2) {
         order(fs, ".", "remove", name);
         order(fs, ".", "create", name);
     }
