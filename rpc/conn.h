@@ -54,7 +54,7 @@ extern const struct rpc_opts rpc_opts_default;
  * rpc_reply(), rpc_reply_error() for each. body and payload are valid until
  * then (payload: rpc_msg.payload may be kept with cfs_buf_ref). */
 struct rpc_msg {
-    struct cfs_list  link;
+    struct cfs_list  link; /* rpc's own */
     struct rpc_conn *conn; /* NULL once the connection ended: replies vanish */
     struct rpc_hdr   hdr;
     struct cfs_blob  body;

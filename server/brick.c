@@ -32,9 +32,12 @@ static void end(struct brickd *b)
     struct cfs_list *l;
 
     b->state = BRICKD_ENDED;
-    while ((l = cfs_list_pop(&b->enders)) != NULL)
-        rpc_reply(cfs_list_entry(l, struct rpc_msg, link),
-                  (struct cfs_blob){0}, (struct cfs_buf){0});
+    while ((l = cfs_list_pop(&b->enders)) != NULL) {
+        struct ender *e = cfs_list_entry(l, struct ender, link);
+
+        rpc_reply(e->msg, (struct cfs_blob){0}, (struct cfs_buf){0});
+        free(e);
+    }
     cfs_timer_start(&b->leave, 0);
 }
 

@@ -175,6 +175,7 @@ static void on_terminate(struct brickd *b, struct rpc_msg *msg)
 {
     struct mgmt_terminate req;
     struct cfs_arena a;
+    struct ender *e;
     int rc;
 
     cfs_arena_init(&a);
@@ -188,7 +189,13 @@ static void on_terminate(struct brickd *b, struct rpc_msg *msg)
         reply_empty(msg);
         return;
     }
-    cfs_list_add_tail(&b->enders, &msg->link);
+    e = calloc(1, sizeof *e);
+    if (e == NULL) {
+        rpc_reply_error(msg, -ENOMEM, "out of memory");
+        return;
+    }
+    e->msg = msg;
+    cfs_list_add_tail(&b->enders, &e->link);
     if (req.clean)
         brickd_stop(b);
     else

@@ -33,6 +33,12 @@ enum brickd_state {
     BRICKD_ENDED,
 };
 
+/* A call of TERMINATE, answered when the brick has ended. */
+struct ender {
+    struct cfs_list link;
+    struct rpc_msg *msg;
+};
+
 struct brickd {
     struct cfs_host host;
 
@@ -51,7 +57,7 @@ struct brickd {
     struct mgmt_brick_hello hello;
     struct cfs_err          failed; /* why the store failed; code 0: it works */
 
-    struct cfs_list  enders; /* rpc_msg.link: they wait for the end */
+    struct cfs_list  enders; /* struct ender: they wait for the end */
     struct cfs_timer leave;  /* when the last replies are on their way */
 };
 
