@@ -146,12 +146,33 @@ static void rule_3_the_first_view_waits_for_all(void **state)
     struct fix f = three();
 
     f.view = (struct cfs_view){.set = id('S')};
+    for (unsigned i = 0; i < 3; i++)
+        f.set.brick[i].view_epoch = 0;
     f.set.waited = true;
     gone(&f, 1);
-    f.set.brick[1].hopeless = true;
     DECIDES(&f, "wait");
     restarted(&f, 1, true);
     f.set.brick[1].poisoned = true;
+    DECIDES(&f, "wait");
+    unknown(&f, 1);
+    DECIDES(&f, "wait");
+}
+
+static void rule_3_who_cannot_be_started_is_not_in_it(void **state)
+{
+    struct fix f = three();
+
+    f.view = (struct cfs_view){.set = id('S')};
+    for (unsigned i = 0; i < 3; i++)
+        f.set.brick[i].view_epoch = 0;
+    gone(&f, 1);
+    f.set.brick[1].hopeless = true;
+    DECIDES(&f, "ac");
+    assert_int_equal(f.d.out[1], VC_OUT_MISSING);
+    for (unsigned i = 0; i < 3; i++) {
+        gone(&f, i);
+        f.set.brick[i].hopeless = true;
+    }
     DECIDES(&f, "wait");
 }
 
@@ -394,6 +415,7 @@ int main(void)
         cmocka_unit_test(rule_2_goes_before_a_first_view),
         cmocka_unit_test(rule_3_the_first_view_has_all_bricks_in_order),
         cmocka_unit_test(rule_3_the_first_view_waits_for_all),
+        cmocka_unit_test(rule_3_who_cannot_be_started_is_not_in_it),
         cmocka_unit_test(rule_4_each_kind_of_loss_leads_to_a_view_without_it),
         cmocka_unit_test(rule_4_several_may_be_lost_at_once),
         cmocka_unit_test(rule_5_the_unknown_stays),
