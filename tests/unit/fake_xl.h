@@ -98,6 +98,7 @@ static const char *fake_event_name(enum cfs_event_type type)
         [CFS_EV_NEW_VIEW] = "new-view",
         [CFS_EV_WANT_VIEW] = "want-view",
         [CFS_EV_SESSION] = "session",
+        [CFS_EV_LISTENING] = "listening",
     };
 
     return names[type];
