@@ -35,7 +35,7 @@ static int by_address(const void *a, const void *b)
 static bool tail_is_zero(const struct fsck_ino *i, uint64_t block,
                          const uint8_t *data)
 {
-    if (block != i->size / CFS_BLOCK)
+    if (block != i->size / CFS_BLOCK || i->size % CFS_BLOCK == 0)
         return true;
     for (uint64_t at = i->size % CFS_BLOCK; at < CFS_BLOCK; at++)
         if (data[at] != 0)

@@ -33,7 +33,8 @@ char *tool_format(const char *fmt, ...)
 
 /* -- a brick ---------------------------------------------------------------- */
 
-/* Loop, log and device. */
+/* Loop and device. There is no log: what there is to say is an error or a
+ * finding. */
 static int open_device(const char *path, unsigned flags, struct tool_brick *b,
                        struct cfs_dev **ret_dev, struct cfs_err *err)
 {
@@ -45,16 +46,8 @@ static int open_device(const char *path, unsigned flags, struct tool_brick *b,
     *b = (struct tool_brick){0};
     rc = cfs_loop_new(&b->loop, err);
     if (rc == 0)
-        rc = cfs_log_open(&b->log, NULL, CFS_LOG_ERROR, CFS_LOG_PLAIN, err);
-    if (rc == 0)
         rc = cfs_dev_open(path, dev, ret_dev, err);
     return rc;
-}
-
-static void drop(struct tool_brick *b)
-{
-    cfs_log_close(b->log);
-    cfs_loop_free(b->loop);
 }
 
 int tool_open(const char *path, unsigned flags, struct tool_brick *ret,
@@ -69,12 +62,12 @@ int tool_open(const char *path, unsigned flags, struct tool_brick *ret,
     config.eng.read_only = true;
     rc = open_device(path, flags, &b, &dev, err);
     if (rc == 0) {
-        rc = ops_open(b.loop, b.log, path, dev, &config, &b.ops, err);
+        rc = ops_open(b.loop, NULL, path, dev, &config, &b.ops, err);
         if (rc < 0)
             dev->ops->close(dev);
     }
     if (rc < 0) {
-        drop(&b);
+        cfs_loop_free(b.loop);
         return rc;
     }
     b.e = ops_engine(b.ops);
@@ -108,12 +101,12 @@ int tool_open_bare(const char *path, unsigned flags, eng_replay *each,
     config.read_only = true;
     rc = open_device(path, flags, &b, &dev, err);
     if (rc == 0) {
-        rc = eng_open(b.loop, b.log, dev, &config, pass_on, &p, &b.e, err);
+        rc = eng_open(b.loop, NULL, dev, &config, pass_on, &p, &b.e, err);
         if (rc < 0)
             dev->ops->close(dev);
     }
     if (rc < 0) {
-        drop(&b);
+        cfs_loop_free(b.loop);
         return rc;
     }
     *ret = b;
@@ -143,7 +136,7 @@ void tool_close(struct tool_brick *b)
     else
         eng_close(b->e, false, on_closed, &closed);
     cfs_loop_run_until(b->loop, is_set, &closed);
-    drop(b);
+    cfs_loop_free(b->loop);
 }
 
 /* -- reading it ---------------------------------------------------------------- */

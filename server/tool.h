@@ -22,7 +22,6 @@
 /* Open for reading. */
 struct tool_brick {
     struct cfs_loop *loop;
-    struct cfs_log  *log;
     struct ops      *ops; /* NULL: its journal was not applied */
     struct eng      *e;
 };
