@@ -281,12 +281,30 @@ struct eng_done *rig_done(struct rig *r)
 
 static bool is_settled(void *arg)
 {
-    return ((struct rig *)arg)->in_flight == 0;
+    const struct rig *r = arg;
+
+    return r->in_flight <= r->left;
+}
+
+void rig_settle_to(struct rig *r, unsigned left)
+{
+    r->left = left;
+    cfs_loop_run_until(r->loop, is_settled, r);
 }
 
 void rig_settle(struct rig *r)
 {
-    cfs_loop_run_until(r->loop, is_settled, r);
+    rig_settle_to(r, 0);
+}
+
+static bool flag_is_set(void *arg)
+{
+    return *(bool *)arg;
+}
+
+void rig_run(struct rig *r, bool *until)
+{
+    cfs_loop_run_until(r->loop, flag_is_set, until);
 }
 
 static struct rig *waiting; /* one at a time */

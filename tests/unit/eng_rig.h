@@ -41,6 +41,7 @@ struct rig {
     struct eng_config conf;
     struct model      model; /* of what was committed */
     unsigned          in_flight; /* dones not yet come */
+    unsigned          left;    /* of them, when settled */
     int               status;  /* of the last done */
     uint64_t          records; /* replayed at the last open */
     bool              closed;
@@ -84,6 +85,8 @@ struct eng_done *rig_done(struct rig *r);
 int rig_sync(struct rig *r);
 int rig_checkpoint(struct rig *r);
 void rig_settle(struct rig *r); /* until no done is outstanding */
+void rig_settle_to(struct rig *r, unsigned left); /* but @left */
+void rig_run(struct rig *r, bool *until);
 
 /* What the last call said was missing: wait for it. */
 void rig_wait(struct rig *r);

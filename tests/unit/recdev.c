@@ -36,7 +36,9 @@ struct recdev {
     size_t          n;
     size_t          cap;
     struct fault    fault[RECDEV_FAULTS];
+    bool            held[RECDEV_FAULTS];
     pthread_mutex_t lock;
+    pthread_cond_t  let_go;
 };
 
 struct recdev_handle {
@@ -64,6 +66,12 @@ static bool fails(struct recdev *r, enum recdev_fault kind)
     return true;
 }
 
+static void wait_while_held(struct recdev *r, enum recdev_fault kind)
+{
+    while (r->held[kind])
+        pthread_cond_wait(&r->let_go, &r->lock);
+}
+
 static struct event *add_event(struct recdev *r)
 {
     if (r->n == r->cap) {
@@ -85,6 +93,8 @@ static int rec_read(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
 
     assert(off <= r->size && len <= r->size - off);
     pthread_mutex_lock(&r->lock);
+    if (via != CFS_DEV_CACHED)
+        wait_while_held(r, RECDEV_READ);
     if (via == CFS_DEV_CACHED)
         rc = -EAGAIN;
     else if (fails(r, RECDEV_READ))
@@ -116,6 +126,7 @@ static int rec_write(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
     assert(off % CFS_BLOCK == 0 && len % CFS_BLOCK == 0);
     assert(off <= r->size && len <= r->size - off);
     pthread_mutex_lock(&r->lock);
+    wait_while_held(r, RECDEV_WRITE);
     if (fails(r, RECDEV_WRITE)) {
         rc = -EIO;
     } else if (!r->dead && !fails(r, RECDEV_LOSE)) {
@@ -136,6 +147,7 @@ static int rec_flush(struct cfs_dev *d)
     int rc = 0;
 
     pthread_mutex_lock(&r->lock);
+    wait_while_held(r, RECDEV_FLUSH);
     if (fails(r, RECDEV_FLUSH)) {
         rc = -EIO;
     } else if (r->recording && !r->dead && !fails(r, RECDEV_NO_FLUSH)) {
@@ -210,6 +222,7 @@ static struct recdev *make(uint64_t size)
     r->size = size;
     r->base_fd = -1;
     pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->let_go, NULL);
     return r;
 }
 
@@ -241,6 +254,7 @@ void recdev_free(struct recdev *r)
     free(r->ev);
     munmap(r->bytes, r->size);
     pthread_mutex_destroy(&r->lock);
+    pthread_cond_destroy(&r->let_go);
     free(r);
 }
 
@@ -298,6 +312,14 @@ void recdev_fail(struct recdev *r, enum recdev_fault kind, uint64_t after,
 {
     pthread_mutex_lock(&r->lock);
     r->fault[kind] = (struct fault){after, times};
+    pthread_mutex_unlock(&r->lock);
+}
+
+void recdev_hold(struct recdev *r, enum recdev_fault kind, bool on)
+{
+    pthread_mutex_lock(&r->lock);
+    r->held[kind] = on;
+    pthread_cond_broadcast(&r->let_go);
     pthread_mutex_unlock(&r->lock);
 }
 

@@ -60,6 +60,9 @@ enum recdev_fault {
 void recdev_fail(struct recdev *r, enum recdev_fault kind, uint64_t after,
                  uint64_t times);
 
+/* Operations of @kind (read, write, flush) do not return while held. */
+void recdev_hold(struct recdev *r, enum recdev_fault kind, bool on);
+
 /* The process that had the device is dead: its later writes do nothing. */
 void recdev_kill(struct recdev *r);
 
