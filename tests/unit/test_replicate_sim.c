@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_replicate_sim.c - the core of replication against three modelled
  * members, in virtual time: one seed decides every delay, lost connection,
- * killed or failed member, and view.
+ * killed, failed or hung member, and view.
  *
  * Model     a member keeps for each inode its version, and for each change
  *           number its first answer. A request that was under way when its
  *           connection broke may still arrive, until the session attaches
  *           anew. A killed or failed member leaves at the next view, which
- *           reaches each member and the client at its own time.
+ *           reaches each member and the client at its own time. A hung one
+ *           keeps its connection for a while longer.
  * Checked   I1: what was answered 0 is at every member of the newest view.
  *           I5: a member applies a change once, at the versions it expects; a
  *           number never comes with other content, nor below acked_below.
@@ -39,6 +40,7 @@ enum kind {
     EV_NEW_OP,
     EV_FAULT,
     EV_RECONNECT,
+    EV_CUT,
     EV_VIEW_TO_MEMBER,
     EV_VIEW_TO_CLIENT,
     EV_DECIDE,  /* mgmtd forms the next view */
@@ -81,6 +83,7 @@ struct answer {
 struct member {
     bool               killed;
     bool               failed;
+    bool               hung; /* answers nothing, for ever */
     uint32_t           conn; /* the attached connection's life; 0: none */
     struct cfs_view    view;
     struct cfs_version version[INODES];
@@ -316,6 +319,13 @@ static void request_arrives(struct event *e)
     struct event *r;
     int status;
 
+    if (m->hung && !m->killed) {
+        r = post(EV_REQUEST, e->m, 0);
+        e->at = sim->now + CFS_SEC; /* it stays where it is */
+        e->seq = r->seq;
+        *r = *e;
+        return;
+    }
     if (m->killed || (e->silent && m->conn != e->life))
         return; /* its connection was closed behind it */
     status = serve(m, e, &p);
@@ -603,12 +613,17 @@ static void cut(unsigned m)
                                            : CFS_MS * (5 + rnd(500)));
 }
 
+static bool is_well(const struct member *m)
+{
+    return !m->killed && !m->failed && !m->hung;
+}
+
 static unsigned members_alive(void)
 {
     unsigned n = 0;
 
     for (unsigned i = 0; i < MEMBERS; i++)
-        n += in_view(&sim->view, i) && !sim->m[i].killed && !sim->m[i].failed;
+        n += in_view(&sim->view, i) && is_well(&sim->m[i]);
     return n;
 }
 
@@ -636,13 +651,16 @@ static void fault(void)
     } else if (what == 7) {
         mgmtd_hears(); /* a new view, of the same members */
     } else if (in_view(&sim->view, m) && members_alive() > 1 &&
-               !sim->m[m].killed && !sim->m[m].failed && rnd(40) == 0) {
+               is_well(&sim->m[m]) && rnd(30) == 0) {
         if (what == 8) {
             sim->m[m].killed = true;
             if (sim->core.m[m].connected)
                 cut(m);
-        } else {
+        } else if (rnd(2)) {
             sim->m[m].failed = true;
+        } else {
+            sim->m[m].hung = true;
+            post(EV_CUT, m, CFS_SEC * (1 + rnd(30)));
         }
         mgmtd_hears();
     }
@@ -658,7 +676,7 @@ static void decide(void)
     for (unsigned i = 0; i < sim->view.n_sync; i++) {
         unsigned m = sim->view.m[i].brick.b[0] - 1u;
 
-        if (!sim->m[m].killed && !sim->m[m].failed)
+        if (is_well(&sim->m[m]))
             v.m[v.n_sync++] = sim->view.m[i];
     }
     v.epoch++;
@@ -746,6 +764,11 @@ static void run_event(struct event *e)
     case EV_RECONNECT:
         if (!m->killed)
             rep_connected(&sim->core, e->m, sim->now);
+        return;
+    case EV_CUT:
+        if (sim->core.m[e->m].connected)
+            cut(e->m);
+        m->killed = true;
         return;
     case EV_VIEW_TO_MEMBER:
         if (e->view.epoch > m->view.epoch)

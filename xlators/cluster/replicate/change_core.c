@@ -523,6 +523,16 @@ void rep_changes_drive(struct rep_core *c)
         advance(c, cfs_list_entry(it, struct rep_change, waiting));
 }
 
+void rep_changes_new_view(struct rep_core *c)
+{
+    cfs_list_for_each(it, &c->changes) {
+        struct rep_change *ch = cfs_list_entry(it, struct rep_change, link);
+
+        if (ch->state == REP_CH_SENT && cfs_list_empty(&ch->waiting))
+            cfs_list_add_tail(&c->waiting, &ch->waiting);
+    }
+}
+
 /* Since when @ch waits for the set, itself or behind another that does. */
 static uint64_t waits_since(struct rep_core *c, const struct rep_change *ch)
 {

@@ -323,7 +323,6 @@ static void rep_dump(struct cfs_xl *xl, struct cfs_dump *d)
     struct rep *rep = xl->priv;
     const struct rep_core *c = &rep->core;
 
-    cfs_dump_section(d, "%s", xl->name);
     cfs_dump_put(d, "view", "%llu", (unsigned long long)c->view.epoch);
     cfs_dump_put(d, "session", "%u", c->session.no);
     cfs_dump_put(d, "session_state", "%s", session_states[c->ss]);

@@ -46,6 +46,8 @@ bool rep_polling(const struct rep_core *c);
 /* Something of the set changed: go on where that helps. */
 void rep_changes_drive(struct rep_core *c);
 void rep_reads_drive(struct rep_core *c);
+/* What was sent must go out again, whatever it still waits for. */
+void rep_changes_new_view(struct rep_core *c);
 /* Fail what has waited for too long. */
 void rep_changes_expire(struct rep_core *c);
 void rep_reads_expire(struct rep_core *c);

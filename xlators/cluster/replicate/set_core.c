@@ -469,6 +469,7 @@ bool rep_view(struct rep_core *c, const struct cfs_view *v, uint64_t now)
              (unsigned long long)v->epoch, v->n_sync, v->n_syncing, c->n,
              c->foreign ? "; it names bricks that the volfile lacks" : "");
     c->open_at = now;
+    rep_changes_new_view(c);
     kick(c);
     return true;
 }

@@ -188,7 +188,6 @@ static void ios_dump(struct cfs_xl *xl, struct cfs_dump *d)
 {
     const struct ios *ios = xl->priv;
 
-    cfs_dump_section(d, "%s", xl->name);
     cfs_dump_put(d, "seconds", "%.3f",
                  (double)(cfs_now_fresh(xl->loop) - ios->since) / 1e9);
     cfs_dump_put(d, "in_flight", "%llu", (unsigned long long)ios->in_flight);

@@ -253,7 +253,6 @@ static void ls_dump(struct cfs_xl *xl, struct cfs_dump *d)
 {
     struct ls *ls = xl->priv;
 
-    cfs_dump_section(d, "%s", xl->name);
     cfs_dump_put(d, "sessions", "%u", ls->sessions.n);
     cfs_list_for_each(it, &ls->sessions.all) {
         const struct ls_session *e =
