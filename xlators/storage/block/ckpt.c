@@ -7,7 +7,7 @@
 
 #include "xlators/storage/block/engine_int.h"
 
-#define FINISH_STEP 256u /* nodes in one go */
+#define FINISH_STEP 512u /* nodes in one go */
 
 static void on_task(struct cfs_task *t);
 static void on_finish_step(struct cfs_task *t);
@@ -106,12 +106,13 @@ static void on_timer(struct cfs_timer *t)
     }
     if (news(e))
         ckpt_kick(e);
-    cfs_timer_start(t, e->conf.checkpoint_ms * CFS_MS);
+    ckpt_start_timer(e);
 }
 
 void ckpt_start_timer(struct eng *e)
 {
-    cfs_timer_start(&e->ckpt.timer, e->conf.checkpoint_ms * CFS_MS);
+    if (!e->closing)
+        cfs_timer_start(&e->ckpt.timer, e->conf.checkpoint_ms * CFS_MS);
 }
 
 void eng_checkpoint(struct eng *e, struct eng_done *d)

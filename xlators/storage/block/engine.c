@@ -83,7 +83,7 @@ void eng_done_post(struct eng *e, struct eng_done *d, int status)
 #define CREDIT_MAX  500u
 #define SLOW_TICK   CFS_MS
 /* Of dirty_max: a checkpoint is due. */
-#define DIRTY_DUE(max) ((max) * 3 / 8)
+#define DIRTY_DUE(max) ((max) / 4)
 
 int64_t eng_avail(const struct eng *e, unsigned flags)
 {
@@ -430,7 +430,6 @@ void eng_close(struct eng *e, bool clean, void (*done)(void *ctx, int status),
     e->close_clean = clean;
     e->closed = done;
     e->closed_ctx = ctx;
-    cfs_timer_stop(&e->ckpt.timer);
     eng_close_step(e);
 }
 

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_journal.c - what a start makes of a journal: a torn tail is the end, a
+ * gap in what was durable is damage, and nothing old is ever taken for new. */
+#include "tests/unit/cfs_test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "tests/unit/eng_rig.h"
+
+#define MIB ((uint64_t)1024 * 1024)
+
+static int put_no(struct rig *r, unsigned i, uint32_t len)
+{
+    static uint8_t val[8192];
+    char key[16];
+
+    memset(val, (int)(i & 255), sizeof val);
+    return rig_put(r, (struct cfs_blob){key, (uint32_t)snprintf(
+                                                 key, 16, "k%06u", i % 200)},
+                   (struct cfs_blob){val, len});
+}
+
+static void open_rig(struct rig *r)
+{
+    rig_init(r, 32 * MIB);
+    assert_int_equal(rig_open(r, NULL), 0);
+}
+
+/* The bytes of the journal at @pos. */
+static uint8_t *jrn_at(struct rig *r, uint64_t pos)
+{
+    const struct fmt_super *sb =
+        (const struct fmt_super *)(const void *)recdev_bytes(r->dev);
+
+    return recdev_bytes(r->dev) + sb->jrn_lba * CFS_BLOCK +
+           pos % (sb->jrn_blocks * CFS_BLOCK);
+}
+
+static void the_journal_goes_round(void **state)
+{
+    uint64_t before;
+    struct rig r;
+
+    open_rig(&r);
+    before = eng_pos(r.eng);
+    for (unsigned i = 0; i < 2500; i++) {
+        assert_int_equal(put_no(&r, i, 3000 + i % 1000), 0);
+        if (i % 500 == 499) {
+            rig_settle(&r);
+            rig_kill(&r);
+            assert_int_equal(rig_open(&r, NULL), 0);
+            assert_true(rig_matches(&r, &r.model));
+        }
+    }
+    assert_true(eng_pos(r.eng) - before > 3 * r.eng->jrn.size);
+    assert_true(rig_matches(&r, &r.model));
+    assert_true(rig_check(&r, 0));
+    rig_fini(&r);
+}
+
+/* Ten changes synced, ten not; then something happens to the image. */
+struct scene {
+    struct rig   rig;
+    struct model synced;
+    struct model all;
+    uint64_t     pos[21]; /* of each record, and the end */
+};
+
+static void make_scene(struct scene *s)
+{
+    *s = (struct scene){0};
+    open_rig(&s->rig);
+    for (unsigned i = 0; i < 20; i++) {
+        s->pos[i] = eng_pos(s->rig.eng);
+        assert_int_equal(put_no(&s->rig, i, 700), 0);
+        if (i == 9) {
+            assert_int_equal(rig_sync(&s->rig), 0);
+            model_copy(&s->synced, &s->rig.model);
+        }
+    }
+    s->pos[20] = eng_pos(s->rig.eng);
+    rig_settle(&s->rig);
+    model_copy(&s->all, &s->rig.model);
+    rig_kill(&s->rig);
+}
+
+static void end_scene(struct scene *s)
+{
+    rig_fini(&s->rig);
+    model_clear(&s->synced);
+    model_clear(&s->all);
+}
+
+static void a_torn_tail_is_the_end(void **state)
+{
+    for (unsigned i = 10; i < 20; i++) {
+        struct scene s;
+
+        make_scene(&s);
+        jrn_at(&s.rig, s.pos[i])[400] ^= 1;
+        assert_int_equal(rig_open(&s.rig, NULL), 0);
+        assert_int_equal(s.rig.records, i);
+        if (i == 10)
+            assert_true(rig_matches(&s.rig, &s.synced));
+        assert_true(rig_check(&s.rig, 0));
+        end_scene(&s);
+    }
+}
+
+static void a_gap_in_what_was_durable_is_damage(void **state)
+{
+    for (unsigned i = 0; i < 10; i++) {
+        struct scene s;
+        struct cfs_err err = {0};
+
+        make_scene(&s);
+        jrn_at(&s.rig, s.pos[i])[300] ^= 1;
+        assert_int_equal(rig_open(&s.rig, &err), -CFS_E_CORRUPT);
+        assert_non_null(strstr(err.text, "journal is damaged"));
+        jrn_at(&s.rig, s.pos[i])[300] ^= 1;
+        assert_int_equal(rig_open(&s.rig, NULL), 0);
+        assert_true(rig_matches(&s.rig, &s.all));
+        end_scene(&s);
+    }
+}
+
+/* A start that refused has changed nothing: repeated, it refuses again. */
+static void damage_is_not_papered_over_by_another_start(void **state)
+{
+    struct scene s;
+
+    make_scene(&s);
+    jrn_at(&s.rig, s.pos[4])[300] ^= 1;
+    for (unsigned i = 0; i < 3; i++) {
+        recdev_record(s.rig.dev);
+        assert_int_equal(rig_open(&s.rig, NULL), -CFS_E_CORRUPT);
+        for (size_t ev = 0; ev < recdev_events(s.rig.dev); ev++)
+            assert_true(recdev_is_flush(s.rig.dev, ev));
+    }
+    end_scene(&s);
+}
+
+/* A record whose turn never came again is not continued by a new chain. */
+static void an_old_tail_is_never_joined_to_a_new_one(void **state)
+{
+    struct scene s;
+    struct cfs_blob val;
+
+    make_scene(&s);
+    jrn_at(&s.rig, s.pos[12])[400] ^= 1;
+    assert_int_equal(rig_open(&s.rig, NULL), 0);
+    assert_int_equal(s.rig.records, 12);
+    rig_kill(&s.rig);
+    jrn_at(&s.rig, s.pos[12])[400] ^= 1; /* whole again, too late */
+    assert_int_equal(rig_open(&s.rig, NULL), 0);
+    assert_int_equal(s.rig.records, 0);
+    assert_int_equal(rig_get(&s.rig, (struct cfs_blob){"k000012", 7}, &val),
+                     -ENOENT);
+    end_scene(&s);
+}
+
+/* The newest checkpoint record is gone from both ends, but a record of the
+ * journal knows of it. */
+static void a_lost_checkpoint_is_noticed(void **state)
+{
+    struct cfs_err err = {0};
+    struct rig r;
+    uint64_t seq;
+
+    open_rig(&r);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(put_no(&r, i, 100), 0);
+    assert_int_equal(rig_checkpoint(&r), 0);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(put_no(&r, i, 100), 0);
+    rig_settle(&r);
+    seq = r.eng->last.seq;
+    for (unsigned end = 0; end < 2; end++)
+        memset(recdev_bytes(r.dev) +
+                   super_slot_lba(&r.eng->sb, seq, end) * CFS_BLOCK, 0, 512);
+    rig_kill(&r);
+    assert_int_equal(rig_open(&r, &err), -CFS_E_CORRUPT);
+    assert_non_null(strstr(err.text, "newer checkpoint"));
+    rig_fini(&r);
+}
+
+/* One data block in a record that was not synced. */
+static void commit_data(struct rig *r, struct eng_ext *ext)
+{
+    uint8_t *data = aligned_alloc(CFS_BLOCK, CFS_BLOCK);
+    struct rig_op op = {.key = {"data", 4}, .val = {"here", 4}};
+    uint64_t sum;
+    struct eng_rec rec = {.ext = ext, .n_ext = 1, .sums = &sum, .n_sums = 1};
+    unsigned n;
+
+    memset(data, 9, CFS_BLOCK);
+    sum = XXH3_64bits(data, CFS_BLOCK);
+    assert_int_equal(eng_alloc(r->eng, 1, 0, 0, ext, 1, &n), 0);
+    assert_int_equal(rig_write_data(r, *ext, data), 0);
+    assert_int_equal(rig_change(r, &op, 1, &rec, 0), 0);
+    rig_settle(r);
+    free(data);
+}
+
+static void a_record_counts_only_with_its_data(void **state)
+{
+    for (unsigned synced = 0; synced < 2; synced++) {
+        struct eng_ext ext;
+        struct cfs_blob val;
+        struct rig r;
+
+        open_rig(&r);
+        assert_int_equal(put_no(&r, 1, 10), 0);
+        assert_int_equal(rig_sync(&r), 0);
+        commit_data(&r, &ext);
+        if (synced) {
+            assert_int_equal(rig_sync(&r), 0);
+            assert_int_equal(put_no(&r, 2, 10), 0);
+        }
+        rig_settle(&r);
+        rig_kill(&r);
+        recdev_bytes(r.dev)[ext.lba * CFS_BLOCK + 7] ^= 4;
+        assert_int_equal(rig_open(&r, NULL), 0);
+        /* What was durable counts: its block is found to be bad when it is
+         * read. */
+        assert_int_equal(rig_get(&r, (struct cfs_blob){"data", 4}, &val),
+                         synced ? 0 : -ENOENT);
+        assert_int_equal(space_live(r.eng, ext.lba), synced);
+        rig_fini(&r);
+    }
+}
+
+/* No two lives have the same number, and no checkpoint two of one. */
+static void lives_and_generations_are_never_repeated(void **state)
+{
+    uint64_t last_gen = 0, last_life = 0;
+    struct rig r;
+
+    rig_init(&r, 32 * MIB);
+    for (unsigned i = 0; i < 12; i++) {
+        assert_int_equal(rig_open(&r, NULL), 0);
+        assert_true(eng_incarnation(r.eng) > last_life);
+        last_life = eng_incarnation(r.eng);
+        for (unsigned k = 0; k < 3; k++) {
+            assert_int_equal(put_no(&r, i, 10), 0);
+            assert_int_equal(rig_checkpoint(&r), 0);
+            assert_true(r.eng->last.gen > last_gen);
+            last_gen = r.eng->last.gen;
+        }
+        if (i % 3 == 0) {
+            rig_close(&r, true);
+        } else {
+            /* One that is written, and never gets its record. */
+            recdev_fail(r.dev, RECDEV_FLUSH, 0, 1);
+            assert_int_equal(put_no(&r, i, 10), 0);
+            assert_int_equal(rig_checkpoint(&r), -CFS_E_POISONED);
+            last_gen = r.eng->ckpt.rec.gen;
+            rig_kill(&r);
+        }
+    }
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_true(rig_check(&r, 0));
+    rig_fini(&r);
+}
+
+/* The largest record there may be, again and again. */
+static void the_largest_record_fits(void **state)
+{
+    uint8_t *val = malloc(ENG_VALUE_MAX);
+    struct rig_op ops[3] = {0};
+    struct rig r;
+
+    open_rig(&r);
+    for (unsigned i = 0; i < 40; i++) {
+        memset(val, (int)i, ENG_VALUE_MAX);
+        for (unsigned k = 0; k < 3; k++) {
+            ops[k].key = (struct cfs_blob){k == 0 ? "a" : k == 1 ? "b" : "c",
+                                           1};
+            ops[k].val = (struct cfs_blob){val, ENG_VALUE_MAX};
+        }
+        assert_int_equal(rig_change(&r, ops, 3, NULL, 0), 0);
+    }
+    rig_settle(&r);
+    rig_kill(&r);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_true(rig_matches(&r, &r.model));
+    rig_fini(&r);
+    free(val);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_journal_goes_round),
+        cmocka_unit_test(a_torn_tail_is_the_end),
+        cmocka_unit_test(a_gap_in_what_was_durable_is_damage),
+        cmocka_unit_test(damage_is_not_papered_over_by_another_start),
+        cmocka_unit_test(an_old_tail_is_never_joined_to_a_new_one),
+        cmocka_unit_test(a_lost_checkpoint_is_noticed),
+        cmocka_unit_test(a_record_counts_only_with_its_data),
+        cmocka_unit_test(lives_and_generations_are_never_repeated),
+        cmocka_unit_test(the_largest_record_fits),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
