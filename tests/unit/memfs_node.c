@@ -120,7 +120,7 @@ void memfs_entry_add(struct memfs *m, struct mnode *dir, struct cfs_name name,
     e->child = child;
     e->len = name.len;
     memcpy(e->name, name.s, name.len);
-    e->cookie = ++dir->attr.version.seq;
+    e->cookie = ++dir->last_cookie;
     cfs_list_init(&e->hash);
     cfs_list_init(&e->link);
     cfs_list_add_tail(name_bucket(m, dir, e->name, e->len), &e->hash);

@@ -26,6 +26,7 @@ struct mnode {
     struct cfs_list hash;
     struct cfs_attr attr;
     struct cfs_list entries; /* of a directory, by cookie */
+    uint64_t        last_cookie; /* dense: off by one would be seen */
     struct cfs_list xattrs;
     struct mpage   *page; /* sorted by no */
     size_t          n_page;

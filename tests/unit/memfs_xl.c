@@ -253,7 +253,7 @@ static void mem_write(struct cfs_xl *xl, struct cfs_write *op)
              memcmp(op->sums.p, sums.p, sums.len) != 0)
         rc = -CFS_E_CHECKSUM;
     else if ((op->flags & CFS_WRITE_APPEND) && op->offset != n->attr.size)
-        rc = -CFS_E_CONFLICT;
+        rc = -EINVAL;
     else if (m->n_blocks + op->data.len / CFS_BLOCK + 2 > TOTAL_BLOCKS)
         rc = -ENOSPC;
     if (rc < 0) {

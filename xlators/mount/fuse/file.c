@@ -154,6 +154,9 @@ static void append_end_known(struct cfs_getattr *w, int status)
 {
     struct write *wr = container_of(w, struct write, end);
 
+    /* If the end was right, the write was refused for something else. */
+    if (status == 0 && w->attr.size == wr->w.offset)
+        status = wr->w.req.status;
     if (status < 0) {
         fm_reply_err(&wr->op, status);
         return;
@@ -167,8 +170,8 @@ static void write_done(struct cfs_write *w, int status)
     struct write *wr = container_of(w, struct write, w);
     struct fm *fm = wr->op.fm;
 
-    /* The kernel's idea of the end was old: append at the present one. */
-    if (status == -CFS_E_CONFLICT && (w->flags & CFS_WRITE_APPEND) &&
+    /* The kernel's idea of the end may be old: append at the present one. */
+    if (status == -EINVAL && (w->flags & CFS_WRITE_APPEND) &&
         wr->tries++ < APPEND_TRIES) {
         memset(&wr->end, 0, sizeof wr->end);
         wr->end.req.call = wr->op.call;
