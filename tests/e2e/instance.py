@@ -46,7 +46,9 @@ def wait_for(what, condition, seconds=20.0):
 
 
 def free_port():
-    for port in range(FIRST_PORT, FIRST_PORT + 500):
+    # Runs beside each other begin at different places.
+    start = os.getpid() * 7 % 500
+    for port in range(FIRST_PORT + start, FIRST_PORT + start + 500):
         with socket.socket() as s:
             with contextlib.suppress(OSError):
                 s.bind(("127.0.0.1", port))
