@@ -522,10 +522,15 @@ void codec_put_change(struct cfs_arena *a, const struct cfs_change *v,
     m->n_touch = v->n;
     m->touch = cfs_arena_alloc(a, v->n * sizeof *m->touch);
     for (uint32_t i = 0; i < v->n; i++) {
-        m->touch[i] = NEW(a, Wire__Touch, wire__touch);
-        codec_put_gfid(a, &v->touch[i].gfid, &m->touch[i]->gfid);
-        codec_put_version(a, &v->touch[i].expect, &m->touch[i]->expect);
-        codec_put_version(a, &v->touch[i].make, &m->touch[i]->make);
+        const struct cfs_touch *t = &v->touch[i];
+        Wire__Touch *mt = NEW(a, Wire__Touch, wire__touch);
+
+        codec_put_gfid(a, &t->gfid, &mt->gfid);
+        mt->expect_epoch = t->expect.epoch;
+        mt->expect_seq = t->expect.seq;
+        mt->make_epoch = t->make.epoch;
+        mt->make_seq = t->make.seq;
+        m->touch[i] = mt;
     }
     *ret = m;
 }
@@ -537,8 +542,8 @@ static int get_touch(struct codec_in *in, const Wire__Touch *m,
     if (codec_get_gfid(in, &m->gfid, &ret->gfid) < 0 ||
         cfs_gfid_is_null(ret->gfid))
         return -EBADMSG;
-    codec_get_version(in, &m->expect, &ret->expect);
-    codec_get_version(in, &m->make, &ret->make);
+    ret->expect = (struct cfs_version){m->expect_epoch, m->expect_seq};
+    ret->make = (struct cfs_version){m->make_epoch, m->make_seq};
     return cfs_version_cmp(ret->make, ret->expect) < 0 ? -EBADMSG : 0;
 }
 
