@@ -58,7 +58,7 @@ static bool is_closed(void *arg)
     return ((struct fix *)arg)->closed;
 }
 
-static void stop(struct fix *f)
+void fix_halt(struct fix *f)
 {
     f->closed = 0;
     ops_close(f->ops, on_closed, f);
@@ -83,7 +83,7 @@ void fix_kill(struct fix *f)
     }
     free(buf);
     if (f->open)
-        stop(f); /* what it writes now, nobody will see */
+        fix_halt(f); /* what it writes now, nobody will see */
     free_dev(f);
     take_dev(f, left);
 }
@@ -93,8 +93,7 @@ static struct cfs_uuid uuid_of(uint8_t n)
     return (struct cfs_uuid){{[0] = 0xf1, [15] = n}};
 }
 
-/* The next view, with this start's incarnation in it. */
-static void join(struct fix *f)
+void fix_next_view(struct fix *f, bool member)
 {
     struct cfs_brick *info = calloc(1, sizeof *info);
 
@@ -105,12 +104,12 @@ static void join(struct fix *f)
     f->view.id = uuid_of((uint8_t)(100 + f->view.epoch));
     f->view.n_sync = 1;
     f->view.m[0].brick = info->brick;
-    f->view.m[0].incarnation = info->incarnation;
+    f->view.m[0].incarnation = info->incarnation + !member;
     free(info);
     assert_int_equal(fix_view(f, &f->view), 0);
 }
 
-static void attach(struct fix *f)
+void fix_attach(struct fix *f)
 {
     struct cfs_session_attach op = {.req.fop = CFS_FOP_SESSION_ATTACH};
 
@@ -133,7 +132,7 @@ static void open_session(struct fix *f)
     assert_int_equal(fix_do(f, &op.req), 0);
     f->session = op.session;
     f->change_no = 0;
-    attach(f);
+    fix_attach(f);
 }
 
 void fix_open(struct fix *f, const struct ops_config *config)
@@ -156,14 +155,14 @@ void fix_open(struct fix *f, const struct ops_config *config)
     cfs_arena_init(&f->call.arena);
     f->call.loop = f->loop;
     assert_int_equal(fix_start(f), 0);
-    join(f);
+    fix_next_view(f, true);
     open_session(f);
 }
 
 void fix_close(struct fix *f)
 {
     if (f->open)
-        stop(f);
+        fix_halt(f);
     free_dev(f);
     cfs_arena_fini(&f->call.arena);
     cfs_log_close(f->log);
@@ -178,13 +177,13 @@ void fix_reopen(struct fix *f, enum fix_how how)
     if (how == FIX_KILL)
         fix_kill(f);
     else
-        stop(f);
+        fix_halt(f);
     assert_int_equal(fix_start(f), 0);
-    join(f);
+    fix_next_view(f, true);
     if (how == FIX_CLEAN)
         open_session(f);
     else
-        attach(f);
+        fix_attach(f);
 }
 
 /* -- requests -------------------------------------------------------------------- */

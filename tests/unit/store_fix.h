@@ -15,7 +15,7 @@
 #include "tests/unit/cfs_test.h"
 #include "xlators/storage/block/ops.h"
 
-#define FIX_SIZE ((uint64_t)256 << 20)
+#define FIX_SIZE ((uint64_t)96 << 20)
 
 struct fix_known {
     struct cfs_gfid    gfid;
@@ -53,9 +53,14 @@ enum fix_how {
     FIX_KILL,   /* what is in the page cache stays */
 };
 void fix_reopen(struct fix *f, enum fix_how how);
-/* Open what fix_kill() left. 0 or an error of ops_open(). */
+/* One half of it each; fix_start(): 0 or an error of ops_open(). */
+void fix_halt(struct fix *f); /* the last checkpoint */
 void fix_kill(struct fix *f);
 int  fix_start(struct fix *f);
+
+/* The next view; this start's incarnation is in it iff @member. */
+void fix_next_view(struct fix *f, bool member);
+void fix_attach(struct fix *f);
 
 /* Start a fresh call; outputs of the last one are gone. */
 void fix_begin(struct fix *f);

@@ -9,14 +9,19 @@
 
 #include "core/dirent.h"
 #include "tests/unit/store_fix.h"
+#ifdef OPS_ON_FAKE_ENGINE
+#include "tests/unit/fake_eng.h"
+#endif
 
 #define ROOT cfs_gfid_root
+
+static struct ops_config config;
 
 static int setup(void **state)
 {
     struct fix *f = calloc(1, sizeof *f);
 
-    fix_open(f, NULL);
+    fix_open(f, &config);
     *state = f;
     return 0;
 }
@@ -1006,5 +1011,25 @@ int main(void)
         T(random_changes_agree_with_a_model_across_restarts),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed;
+
+    config = ops_config_default;
+#ifdef OPS_ON_FAKE_ENGINE
+    /* All the same, when anything that is looked at may be missing. */
+    fake_eng_chances(7, 5, 20, 1);
+    failed = cmocka_run_group_tests_name("missing nodes", tests, NULL, NULL);
+    fake_eng_chances(2, 2, 5, 2);
+    config.small_file = 0;
+    failed += cmocka_run_group_tests_name("nothing in line", tests, NULL,
+                                          NULL);
+    fake_eng_forget();
+#else
+    failed = cmocka_run_group_tests_name("ample memory", tests, NULL, NULL);
+    config.eng.cache_size = 1;
+    config.eng.checkpoint_ms = 20;
+    config.small_file = 0;
+    failed += cmocka_run_group_tests_name("little memory, nothing in line",
+                                          tests, NULL, NULL);
+#endif
+    return failed;
 }

@@ -177,6 +177,14 @@ void op_later_fire(struct cfs_timer *t)
         op_again(cfs_list_entry(it, struct op, later));
 }
 
+void op_space_again(struct ops *o)
+{
+    struct cfs_list *it;
+
+    while ((it = cfs_list_pop(&o->spaceless)) != NULL)
+        op_again(cfs_list_entry(it, struct op, later));
+}
+
 static void run_later(struct op *op)
 {
     struct ops *o = op->o;
@@ -343,6 +351,9 @@ static int change_run(struct op *op)
         change_apply(op, p);
         return OP_WAIT;
     }
+    /* What removals are about to free is waited for. */
+    if (rc == -ENOSPC && op->o->remover)
+        return OP_SPACE;
     if (rc < 0 && rc != -CFS_E_MISS)
         remember_failure(op, rc);
     return rc;
@@ -426,6 +437,8 @@ static void run(struct op *op)
         put_aside(op);
     else if (rc == OP_LATER)
         run_later(op);
+    else if (rc == OP_SPACE)
+        cfs_list_add_tail(&op->o->spaceless, &op->later);
     else
         op_end(op, rc);
 }

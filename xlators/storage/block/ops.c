@@ -100,6 +100,7 @@ static struct ops *ops_new(struct cfs_loop *loop, struct cfs_log *log,
     cfs_list_init(&o->ino_free);
     cfs_list_init(&o->running);
     cfs_list_init(&o->later);
+    cfs_list_init(&o->spaceless);
     for (unsigned i = 0; i < INO_BUCKETS; i++)
         cfs_list_init(&o->ino[i]);
     cfs_timer_init(loop, &o->later_timer, op_later_fire);
@@ -118,7 +119,6 @@ int ops_open(struct cfs_loop *loop, struct cfs_log *log, const char *who,
 
     if (!o)
         return cfs_err_set(err, -ENOMEM, "out of memory");
-    o->removals_idle = true;
     o->closing = true; /* no steps while it replays */
     rc = eng_open(loop, log, dev, &config->eng, replay, o, &e, err);
     if (rc < 0) {

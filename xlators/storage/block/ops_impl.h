@@ -17,6 +17,7 @@
 enum op_more {
     OP_WAIT = 1, /* somebody will call op_again() or op_end() */
     OP_LATER,    /* more to do, but others first: in the next turn */
+    OP_SPACE,    /* again when the removals have freed more */
 };
 
 struct op;
@@ -55,7 +56,7 @@ struct op {
     unsigned              n_holds;
     unsigned              blocked; /* holds not granted */
     struct cfs_list       waits;   /* struct op_wait: nodes that it pins */
-    struct cfs_list       later;   /* ops.later */
+    struct cfs_list       later;   /* ops.later or .spaceless */
     struct cfs_task       again;
     struct eng_done       done;    /* commit or sync */
     struct stage         *stage;   /* a change's data */
@@ -80,6 +81,7 @@ void op_again(struct op *op);            /* run it, from a task */
 void op_end(struct op *op, int status);  /* answer it; @op is gone */
 void op_release(struct op *op);          /* let the next ones go on */
 void op_later_fire(struct cfs_timer *t);
+void op_space_again(struct ops *o); /* those that found no space */
 void op_inos_free(struct ops *o);
 
 /* A change of the brick's own: @plan, then a record of @type. @done when it is
@@ -157,10 +159,10 @@ struct ops {
     struct cfs_list   ino_free;
     struct cfs_list   running;
     struct cfs_list   later;
+    struct cfs_list   spaceless; /* until a removal's step has ended */
     struct cfs_timer  later_timer;
 
-    struct op        *remover; /* the step in progress */
-    bool              removals_idle; /* no mark in the tree */
+    struct op        *remover; /* looks for a mark, or is a step */
     bool              closing;
     bool              clean_tried;
     struct cfs_task   close_task;

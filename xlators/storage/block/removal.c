@@ -326,6 +326,7 @@ static void step_done(struct op *op, int status)
                         cfs_err_str(status));
     if (status == 0 || status == -ENOENT)
         removal_kick(o);
+    op_space_again(o);
 }
 
 static int first_each(void *ctx, struct cfs_blob key, struct cfs_blob value)
@@ -369,12 +370,12 @@ static void found_step(struct op *op, int status)
         o->remover = step;
         op_hold(step, step->own->gfid, false);
         op_begin(step);
-    } else if (status == -ENODATA) {
-        o->removals_idle = true;
-    } else {
+        return;
+    }
+    if (status != -ENODATA)
         cfs_log_warning(o->log, o->who, "looking for what to free: %s",
                         cfs_err_str(status));
-    }
+    op_space_again(o);
 }
 
 void removal_kick(struct ops *o)
