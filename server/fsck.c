@@ -234,6 +234,8 @@ static int check(struct run *r)
     if (b.ops) {
         learn_counts(b.ops, &counts);
         config.counts = &counts;
+    } else {
+        config.journal = true;
     }
     fsck_run(b.loop, b.e, &config, &result);
     result.findings += r->early;

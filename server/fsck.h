@@ -24,7 +24,9 @@ struct fsck_finding {
 };
 
 struct fsck_config {
-    bool data; /* verify the checksums of file data, too */
+    bool data;    /* verify the checksums of file data, too */
+    bool journal; /* it is there and was not applied: blocks that it names
+                     are in use and nobody's yet */
     /* What the brick counts, its journal included; NULL: as the tree has it. */
     const struct rec_brick *counts;
     void (*found)(void *ctx, const struct fsck_finding *f);

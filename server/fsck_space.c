@@ -160,7 +160,7 @@ static void compare_maps(struct fsck *f)
         f->r->blocks++;
         owned = get_bit(f->owned, lba - f->first);
         used = eng_in_use(f->e, lba);
-        if (used && !owned)
+        if (used && !owned && !f->config->journal)
             add_to_run(f, &run, lba, "lost", lost);
         else if (owned && !used && !get_bit(f->tree, lba - f->first))
             doubt(f, lba, DOUBT_UNMARKED); /* nodes: eng_check() says it */

@@ -156,9 +156,14 @@ void world_close_bare(struct world *w, struct eng *e)
     cfs_loop_run_until(w->f.loop, is_true, &closed);
 }
 
-void found_check(struct world *w, bool data, struct found *ret)
+void found_check(struct world *w, bool data, bool journal, struct found *ret)
 {
-    struct fsck_config config = {.data = data, .found = on_found, .ctx = ret};
+    struct fsck_config config = {
+        .data = data,
+        .journal = journal,
+        .found = on_found,
+        .ctx = ret,
+    };
     struct eng *e = world_open_bare(w, true);
 
     ret->n = 0;
@@ -166,7 +171,7 @@ void found_check(struct world *w, bool data, struct found *ret)
     world_close_bare(w, e);
 }
 
-void found_check_journal(struct world *w, struct found *ret)
+void found_check_applied(struct world *w, struct found *ret)
 {
     struct fsck_config config = {.data = true, .found = on_found, .ctx = ret};
     struct rec_brick counts = {0};

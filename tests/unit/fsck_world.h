@@ -40,10 +40,10 @@ struct found {
     struct fsck_result r;
 };
 
-/* As the newest checkpoint has it. */
-void found_check(struct world *w, bool data, struct found *ret);
+/* As the newest checkpoint has it; @journal: one lies behind it. */
+void found_check(struct world *w, bool data, bool journal, struct found *ret);
 /* With its journal applied in memory. */
-void found_check_journal(struct world *w, struct found *ret);
+void found_check_applied(struct world *w, struct found *ret);
 void found_free(struct found *all);
 void found_print(const struct found *all);
 

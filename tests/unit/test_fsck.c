@@ -22,12 +22,12 @@ static void a_sound_brick_is_clean(void **state)
 
     world_open(&w);
     world_stop(&w);
-    found_check(&w, true, &all);
+    found_check(&w, true, false, &all);
     assert_clean(&all);
     assert_int_equal(all.r.directories, 5);
     assert_int_equal(all.r.orphans, 1);
     assert_true(all.r.verified >= 2 * CHUNK_BLOCKS + 1 + 2 + 3);
-    found_check(&w, false, &all);
+    found_check(&w, false, false, &all);
     assert_clean(&all);
     assert_int_equal(all.r.verified, 0);
     fix_close(&w.f);
@@ -40,12 +40,12 @@ static void a_killed_brick_is_clean_with_its_journal(void **state)
 
     world_open(&w);
     fix_kill(&w.f);
-    found_check_journal(&w, &all);
+    found_check_applied(&w, &all);
     assert_clean(&all);
     assert_int_equal(all.r.directories, 5);
-    found_check_journal(&w, &all); /* the first look changed nothing */
+    found_check_applied(&w, &all); /* the first look changed nothing */
     assert_clean(&all);
-    found_check(&w, true, &all); /* as before all of it */
+    found_check(&w, true, true, &all); /* as before all of it */
     assert_clean(&all);
     assert_int_equal(all.r.directories, 1);
     fix_close(&w.f);
@@ -133,7 +133,7 @@ static void every_damage_is_found_and_nothing_else(void **state)
         dev->ops = &lent;
         w.f.dev = dev;
         damage_plant(&w, &damages[i]);
-        found_check(&w, true, &all);
+        found_check(&w, true, false, &all);
         expect(&damages[i], &all);
         found_free(&all);
         dev->ops = real;
@@ -181,7 +181,7 @@ static void a_damaged_node_is_found_and_not_taken_for_missing_records(
         struct found all;
 
         damage_flip(&w, nodes.lba[i], 2000);
-        found_check(&w, true, &all);
+        found_check(&w, true, false, &all);
         assert_true(all.r.incomplete);
         assert_true(all.n >= 2); /* the node, and the records in it */
         for (unsigned j = 0; j < all.n; j++)
