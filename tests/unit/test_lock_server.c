@@ -34,7 +34,7 @@ static struct cfs_uuid id(uint8_t n)
     return (struct cfs_uuid){{n}};
 }
 
-/* -- the fake brick --------------------------------------------------------------- */
+/* -- the fake brick -------------------------------------------------------- */
 
 static void keep_session(const struct cfs_session *s)
 {
@@ -106,7 +106,7 @@ static void turn(void)
     }
 }
 
-/* -- what a client asks --------------------------------------------------------------- */
+/* -- what a client asks ---------------------------------------------------- */
 
 static struct cfs_session mount_by(uint32_t pid)
 {
@@ -209,7 +209,7 @@ static int close_graph(void **state)
     return 0;
 }
 
-/* -- tests -------------------------------------------------------------------------------- */
+/* -- tests ----------------------------------------------------------------- */
 
 static void the_master_gives_a_number(void **state)
 {

@@ -115,7 +115,7 @@ static const struct rep_io io = {
     .note = on_note,
 };
 
-/* -- driving -------------------------------------------------------------------- */
+/* -- driving --------------------------------------------------------------- */
 
 static struct cfs_uuid brick(unsigned i)
 {
@@ -212,7 +212,7 @@ static int close_core(void **state)
     return 0;
 }
 
-/* -- the set ----------------------------------------------------------------------- */
+/* -- the set --------------------------------------------------------------- */
 
 static void the_first_event_waits_ten_seconds_at_most(void **state)
 {
@@ -323,7 +323,7 @@ static void a_session_answer_of_an_older_view_is_not_used(void **state)
     assert_int_equal(fix->opens, 2);
 }
 
-/* -- changes ------------------------------------------------------------------------ */
+/* -- changes --------------------------------------------------------------- */
 
 static void who_queues_behind_a_stuck_change_fails_with_it(void **state)
 {
@@ -449,7 +449,7 @@ static void times_of_changes_increase_whatever_the_clock_does(void **state)
     }
 }
 
-/* -- versions ------------------------------------------------------------------------- */
+/* -- versions -------------------------------------------------------------- */
 
 static void versions_never_fall(void **state)
 {

@@ -140,7 +140,7 @@ struct sim {
 
 static struct sim *sim; /* one at a time; the core's owner too */
 
-/* -- chance and time ------------------------------------------------------------ */
+/* -- chance and time ------------------------------------------------------- */
 
 static uint64_t rnd(uint64_t below)
 {
@@ -191,7 +191,7 @@ static unsigned inode_of(struct cfs_gfid g)
     return 0;
 }
 
-/* -- a member ---------------------------------------------------------------------- */
+/* -- a member -------------------------------------------------------------- */
 
 static bool in_view(const struct cfs_view *v, unsigned m)
 {
@@ -348,7 +348,7 @@ static void request_arrives(struct event *e)
         r->want = m->version[inode_of(e->gfid)];
 }
 
-/* -- the client's side ----------------------------------------------------------------- */
+/* -- the client's side ----------------------------------------------------- */
 
 static struct event *request(enum what what, unsigned m)
 {
@@ -571,7 +571,7 @@ static void reply_arrives(struct event *e)
     }
 }
 
-/* -- what goes wrong ---------------------------------------------------------------------- */
+/* -- what goes wrong ------------------------------------------------------- */
 
 /* Requests that were sent on it are answered -ENOTCONN; half of those under way
  * still arrive. */
@@ -726,7 +726,7 @@ static void check_end(void)
             broken("an operation did not end");
 }
 
-/* -- a run ------------------------------------------------------------------------------------ */
+/* -- a run ----------------------------------------------------------------- */
 
 static void new_op(void)
 {

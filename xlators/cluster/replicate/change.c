@@ -68,7 +68,7 @@ static void leg_done(struct rep_op_leg *leg, int status)
     rep_arm(rep);
 }
 
-/* -- inputs become ours --------------------------------------------------------- */
+/* -- inputs become ours ---------------------------------------------------- */
 
 static void own_name(struct cfs_arena *a, struct cfs_name *n)
 {
@@ -102,7 +102,7 @@ static void own_buf(struct cfs_arena *a, struct cfs_buf *b)
 #define OWN_blob(f) own_blob(&op->base.req.call->arena, &f);
 #define OWN_buf(f) own_buf(&op->base.req.call->arena, &f);
 
-/* -- what is generated for each ----------------------------------------------------- */
+/* -- what is generated for each -------------------------------------------- */
 
 #define A(type, name) OWN_##type(base->name)
 #define CLASS_CHANGE(lower, UPPER, in)                                       \
@@ -153,7 +153,7 @@ static void own_buf(struct cfs_arena *a, struct cfs_buf *b)
 #undef A
 #undef CLASS_CHANGE
 
-/* -- what it touches, what it may take --------------------------------------------------- */
+/* -- what it touches, what it may take ------------------------------------- */
 
 static void touch_rename(struct rep_change *ch, const struct cfs_rename *r)
 {
@@ -235,7 +235,7 @@ static uint64_t space(const union rep_any *b)
     }
 }
 
-/* -- begin ----------------------------------------------------------------------------------- */
+/* -- begin ----------------------------------------------------------------- */
 
 static void start(struct rep_op *op)
 {
@@ -385,7 +385,7 @@ void rep_change_fsync(struct cfs_xl *xl, struct cfs_fsync *up)
     rep_arm(rep);
 }
 
-/* -- what the core asks for ---------------------------------------------------------------------- */
+/* -- what the core asks for ------------------------------------------------ */
 
 static void version_looked(struct cfs_getattr *g, int status)
 {
@@ -439,7 +439,7 @@ void rep_io_release(struct rep_core *c, struct rep_change *ch)
     cfs_call_end(op_of(ch)->base.req.call);
 }
 
-/* -- the operations ----------------------------------------------------------------------------------- */
+/* -- the operations -------------------------------------------------------- */
 
 #undef CLASS_SYNC
 #define CLASS_CHANGE(lower, UPPER, in)                                       \

@@ -34,7 +34,7 @@ uint64_t rep_acked_below(const struct rep_core *c)
         ->wire.no;
 }
 
-/* -- slots ------------------------------------------------------------------------ */
+/* -- slots ----------------------------------------------------------------- */
 
 /* A bucket holds places of several inodes, in order of arrival. The first of
  * an inode has it. */
@@ -109,7 +109,7 @@ static void slots_leave(struct rep_core *c, struct rep_change *ch)
     }
 }
 
-/* -- ends -------------------------------------------------------------------------- */
+/* -- ends ------------------------------------------------------------------ */
 
 /* Nothing more will happen to it but the return of legs that are out. */
 static void retire(struct rep_core *c, struct rep_change *ch)
@@ -185,7 +185,7 @@ static void wait_for_set(struct rep_core *c, struct rep_change *ch)
         rep_due(c, ch->since + c->wait);
 }
 
-/* -- settling ----------------------------------------------------------------------- */
+/* -- settling -------------------------------------------------------------- */
 
 /* Look again what there is, and send it as another change. A leg to a member
  * that left the view may still be out: it belongs to an older epoch. */
@@ -261,7 +261,7 @@ static void settle(struct rep_core *c, struct rep_change *ch)
     wait_for_set(c, ch);
 }
 
-/* -- sending ------------------------------------------------------------------------- */
+/* -- sending --------------------------------------------------------------- */
 
 /* Times of changes strictly increase, whatever the clock does. */
 static struct cfs_time next_time(struct rep_core *c)
@@ -330,7 +330,7 @@ static void drive_legs(struct rep_core *c, struct rep_change *ch)
         settle(c, ch);
 }
 
-/* -- getting ready ---------------------------------------------------------------------- */
+/* -- getting ready --------------------------------------------------------- */
 
 /* The touched inodes' versions; false: one is being asked for. */
 static bool versions_known(struct rep_core *c, struct rep_change *ch)
@@ -424,7 +424,7 @@ static void advance(struct rep_core *c, struct rep_change *ch)
     }
 }
 
-/* -- what the owner tells ------------------------------------------------------------------ */
+/* -- what the owner tells -------------------------------------------------- */
 
 void rep_change_add(struct rep_change *ch, struct cfs_gfid g,
                     enum rep_touch_kind kind)
@@ -510,7 +510,7 @@ void rep_change_answered(struct rep_core *c, struct rep_change *ch,
         advance(c, ch);
 }
 
-/* -- what the set tells ------------------------------------------------------------------------ */
+/* -- what the set tells ---------------------------------------------------- */
 
 void rep_changes_drive(struct rep_core *c)
 {
@@ -599,9 +599,8 @@ void rep_changes_abandon(struct rep_core *c)
     assert(c->flying_bytes == 0);
 }
 
-bool rep_drop_all(struct rep_core *c, uint64_t now)
+void rep_drop_all(struct rep_core *c, uint64_t now)
 {
     c->now = now;
     rep_changes_abandon(c);
-    return cfs_list_empty(&c->changes) && cfs_list_empty(&c->reads);
 }

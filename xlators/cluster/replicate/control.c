@@ -54,7 +54,7 @@ static struct cfs_xl *child(struct rep *rep, unsigned m)
     return rep->xl->child[m];
 }
 
-/* -- the session ------------------------------------------------------------------ */
+/* -- the session ----------------------------------------------------------- */
 
 static void opened(struct cfs_session_open *op, int status)
 {
@@ -116,7 +116,7 @@ void rep_io_session_attach(struct rep_core *c, unsigned m)
     cfs_wind_session_attach(child(rep, m), &t->op, attached);
 }
 
-/* -- figures and clearing ------------------------------------------------------------- */
+/* -- figures and clearing -------------------------------------------------- */
 
 static void informed(struct cfs_statfs *op, int status)
 {
@@ -189,7 +189,7 @@ void rep_io_flush(struct rep_core *c)
     cfs_wind_fsync(rep->xl, &t->op, flushed);
 }
 
-/* -- the stop --------------------------------------------------------------------------- */
+/* -- the stop -------------------------------------------------------------- */
 
 static void stopped(struct rep *rep)
 {

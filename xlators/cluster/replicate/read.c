@@ -28,7 +28,7 @@ struct rep_rop {
     struct cfs_req            *leg;
 };
 
-/* -- what replies teach --------------------------------------------------------- */
+/* -- what replies teach ---------------------------------------------------- */
 
 static void learn_attr(struct rep *rep, const struct cfs_attr *a)
 {
@@ -129,7 +129,7 @@ static void leg_done(struct rep_rop *op, int status)
     rep_arm(rep);
 }
 
-/* -- what is generated for each ----------------------------------------------------- */
+/* -- what is generated for each -------------------------------------------- */
 
 #define LEARN_attr(f) learn_attr(rep, &f);
 #define LEARN_blob(f)
@@ -198,7 +198,7 @@ static void leg_done(struct rep_rop *op, int status)
 #undef CLASS_LOCAL
 #undef CLASS_CTL
 
-/* -- begin, and what the core asks for ---------------------------------------------------- */
+/* -- begin, and what the core asks for ------------------------------------- */
 
 /* The inode that a read is about: the first input of each. */
 static struct cfs_gfid subject(struct cfs_req *req)
@@ -276,7 +276,7 @@ void rep_read_flush(struct cfs_xl *xl, struct cfs_flush *up)
     cfs_unwind_flush(up, 0);
 }
 
-/* -- the operations ------------------------------------------------------------------------- */
+/* -- the operations -------------------------------------------------------- */
 
 #define CLASS_READ(lower, UPPER)                                             \
     void rep_read_##lower(struct cfs_xl *xl, struct cfs_##lower *up)         \

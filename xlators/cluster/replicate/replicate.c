@@ -34,7 +34,7 @@ static const struct cfs_opt rep_opts[] = {
     {0},
 };
 
-/* -- what the core tells ------------------------------------------------------------ */
+/* -- what the core tells --------------------------------------------------- */
 
 static const char *member_name(void *owner, unsigned m)
 {
@@ -131,7 +131,7 @@ static const struct rep_io rep_io = {
     .note = rep_io_note,
 };
 
-/* -- time --------------------------------------------------------------------------------- */
+/* -- time ------------------------------------------------------------------ */
 
 static void timer_fired(struct cfs_timer *t)
 {
@@ -153,7 +153,7 @@ void rep_arm(struct rep *rep)
     cfs_timer_start(&rep->timer, due > now ? due - now : 0);
 }
 
-/* -- life ------------------------------------------------------------------------------------ */
+/* -- life ------------------------------------------------------------------ */
 
 /* "UUID UUID ...", one for each child. */
 static int parse_members(struct rep *rep, struct cfs_uuid *ret,
@@ -236,7 +236,7 @@ static int rep_reconfigure(struct cfs_xl *xl, struct cfs_err *err)
     return 0;
 }
 
-/* -- events -------------------------------------------------------------------------------------- */
+/* -- events ---------------------------------------------------------------- */
 
 static unsigned child_index(const struct cfs_xl *xl, const struct cfs_xl *from)
 {
@@ -293,7 +293,7 @@ static void rep_notify(struct cfs_xl *xl, const struct cfs_event *ev)
     rep_arm(rep);
 }
 
-/* -- statedump -------------------------------------------------------------------------------------- */
+/* -- statedump ------------------------------------------------------------- */
 
 static const char *const session_states[] = {
     [REP_SESSION_NONE] = "none",
@@ -343,7 +343,7 @@ static void rep_dump(struct cfs_xl *xl, struct cfs_dump *d)
                  (unsigned long long)c->clear.left_out);
 }
 
-/* -- the type ------------------------------------------------------------------------------------------ */
+/* -- the type -------------------------------------------------------------- */
 
 /* Operations of class CTL are between daemons and single bricks: nobody sends
  * them here. */

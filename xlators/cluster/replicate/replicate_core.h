@@ -97,7 +97,7 @@ struct rep_change {
     struct rep_leg        leg[CFS_SET_MAX];
 };
 
-/* -- a read ------------------------------------------------------------------ */
+/* -- a read ---------------------------------------------------------------- */
 
 struct rep_read {
     struct cfs_list    link;    /* in core.reads */
@@ -114,7 +114,7 @@ struct rep_read {
     uint64_t           since;
 };
 
-/* -- the set ----------------------------------------------------------------- */
+/* -- the set --------------------------------------------------------------- */
 
 struct rep_member {
     struct cfs_uuid brick;
@@ -276,9 +276,9 @@ void rep_info(struct rep_core *c, unsigned m, const struct cfs_post *post,
 /* Figures of any reply of member @m. */
 void rep_post(struct rep_core *c, unsigned m, const struct cfs_post *post);
 
-/* At the end, when no leg can be answered but by -ENOTCONN: what was sent is
- * over. True: nothing is left. */
-bool rep_drop_all(struct rep_core *c, uint64_t now);
+/* At the end, when legs can only be answered -ENOTCONN: what was sent is
+ * over. */
+void rep_drop_all(struct rep_core *c, uint64_t now);
 
 /* A change: the owner fills kind[], wire.n, wire.touch[].gfid (each once),
  * size, or sync; the rest is zero. Again after again(). */

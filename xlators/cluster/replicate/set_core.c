@@ -113,7 +113,7 @@ bool rep_not_an_answer(int status)
     }
 }
 
-/* -- what can be served -------------------------------------------------------- */
+/* -- what can be served ---------------------------------------------------- */
 
 static bool view_known(const struct rep_core *c)
 {
@@ -207,7 +207,7 @@ static void judge(struct rep_core *c)
     }
 }
 
-/* -- asking for session and attachment ------------------------------------------- */
+/* -- asking for session and attachment ------------------------------------- */
 
 static void ask_session(struct rep_core *c)
 {
@@ -359,7 +359,7 @@ void rep_attached(struct rep_core *c, unsigned i, int status,
     kick(c);
 }
 
-/* -- events ------------------------------------------------------------------------ */
+/* -- events ---------------------------------------------------------------- */
 
 void rep_start(struct rep_core *c, uint64_t now)
 {
@@ -474,7 +474,7 @@ bool rep_view(struct rep_core *c, const struct cfs_view *v, uint64_t now)
     return true;
 }
 
-/* -- figures ------------------------------------------------------------------------ */
+/* -- figures --------------------------------------------------------------- */
 
 void rep_post(struct rep_core *c, unsigned i, const struct cfs_post *post)
 {

@@ -39,7 +39,7 @@ static const struct cfs_opt ios_opts[] = {
     {0},
 };
 
-/* -- counting ------------------------------------------------------------------ */
+/* -- counting -------------------------------------------------------------- */
 
 static unsigned bucket_of(uint64_t ns)
 {
@@ -127,7 +127,7 @@ static const struct cfs_fops ios_fops = {
 #undef FOP
 };
 
-/* -- showing --------------------------------------------------------------------- */
+/* -- showing --------------------------------------------------------------- */
 
 /* The latency in us below which @part (of 1000) of the operations were: the
  * upper end of its bucket. */
@@ -196,7 +196,7 @@ static void ios_dump(struct cfs_xl *xl, struct cfs_dump *d)
             dump_fop(d, cfs_fop_name((enum cfs_fop)f), &ios->fop[f]);
 }
 
-/* -- life -------------------------------------------------------------------------- */
+/* -- life ------------------------------------------------------------------ */
 
 static void start_anew(struct cfs_xl *xl)
 {

@@ -53,7 +53,7 @@ static void end(struct ls_op *op, int status)
         cfs_unwind_session_attach(op->attach, status);
 }
 
-/* -- open: a number -------------------------------------------------------------- */
+/* -- open: a number -------------------------------------------------------- */
 
 static void open_done(struct cfs_session_open *down, int status)
 {
@@ -87,7 +87,7 @@ static void decide_open(struct ls_op *op)
     cfs_wind_session_open(op->xl->child[0], &op->down.open, open_done);
 }
 
-/* -- attach: it is used here --------------------------------------------------------- */
+/* -- attach: it is used here ----------------------------------------------- */
 
 static void attach_done(struct cfs_session_attach *down, int status)
 {
@@ -120,7 +120,7 @@ static void decide_attach(struct ls_op *op)
     cfs_wind_session_attach(op->xl->child[0], &op->down.attach, attach_done);
 }
 
-/* -- in turn ------------------------------------------------------------------------- */
+/* -- in turn --------------------------------------------------------------- */
 
 static void info_done(struct cfs_brick_info *info, int status)
 {
@@ -175,7 +175,7 @@ static void ls_session_attach(struct cfs_xl *xl, struct cfs_session_attach *up)
     enqueue(op);
 }
 
-/* -- ends of sessions ------------------------------------------------------------------ */
+/* -- ends of sessions ------------------------------------------------------ */
 
 struct ls_close {
     struct cfs_session_close  op;
@@ -231,7 +231,7 @@ static void ls_session_fence(struct cfs_xl *xl, struct cfs_session_fence *up)
     cfs_wind_session_fence(xl->child[0], &t->op, fence_done);
 }
 
-/* -- the translator ---------------------------------------------------------------------- */
+/* -- the translator -------------------------------------------------------- */
 
 static int ls_init(struct cfs_xl *xl, struct cfs_err *err)
 {
