@@ -130,7 +130,7 @@ int rpc_addr_literal(const struct rpc_addr *a, struct rpc_sockaddr *ret)
     return lookup(&parts, AI_NUMERICHOST, ret, 1, &n) == 0 ? 1 : 0;
 }
 
-/* -- names ------------------------------------------------------------------- */
+/* -- names ---------------------------------------------------------------- */
 
 struct rpc_resolve {
     struct cfs_job   job;

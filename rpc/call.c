@@ -18,7 +18,7 @@ static void unpaired(struct rpc_call *call, int status)
     call->status = status;
 }
 
-/* -- calling ------------------------------------------------------------------- */
+/* -- calling -------------------------------------------------------------- */
 
 static void on_call_task(struct cfs_task *t)
 {
@@ -149,7 +149,7 @@ static int reply_in(struct rpc_conn *c, const struct rpc_hdr *h,
     return 0;
 }
 
-/* -- being called ----------------------------------------------------------------- */
+/* -- being called --------------------------------------------------------- */
 
 static struct rpc_in *in_new(struct rpc_conn *c)
 {
@@ -261,7 +261,7 @@ int rpc_frame_in(struct rpc_conn *c, const struct rpc_hdr *h,
     return request_in(c, h, body, payload);
 }
 
-/* -- answering ---------------------------------------------------------------------- */
+/* -- answering ------------------------------------------------------------ */
 
 static void let_go(struct rpc_msg *msg)
 {
@@ -319,7 +319,7 @@ void rpc_reply(struct rpc_msg *msg, struct cfs_blob body,
     rpc_reply_status(msg, 0, body, payload);
 }
 
-/* -- the connection as a whole -------------------------------------------------------- */
+/* -- the connection as a whole -------------------------------------------- */
 
 static void on_pong(struct rpc_call *call, int status, struct rpc_msg *reply)
 {

@@ -46,7 +46,7 @@ static codec_bytes borrow(const void *p, size_t len)
         new_;                                                                \
     })
 
-/* -- numbers and bytes ------------------------------------------------- */
+/* -- numbers and bytes ---------------------------------------------------- */
 
 void codec_put_u32(struct cfs_arena *a, const uint32_t *v, uint32_t *ret)
 {
@@ -247,7 +247,7 @@ int codec_get_buf(struct codec_in *in, const uint32_t *f, struct cfs_buf *ret)
     return 0;
 }
 
-/* -- small records ------------------------------------------------------ */
+/* -- small records -------------------------------------------------------- */
 
 void codec_put_time(struct cfs_arena *a, const struct cfs_time *v,
                     Wire__Time **ret)
@@ -345,7 +345,7 @@ int codec_get_post(struct codec_in *in, Wire__Post *const *f,
     return 0;
 }
 
-/* -- session, view, brick ------------------------------------------------ */
+/* -- session, view, brick ------------------------------------------------- */
 
 void codec_put_session(struct cfs_arena *a, const struct cfs_session *v,
                        Wire__Session **ret)

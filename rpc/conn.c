@@ -36,7 +36,7 @@ const struct rpc_opts rpc_opts_default = {
 static void begin(struct rpc_conn *c);
 static void try_next(struct rpc_conn *c);
 
-/* -- memory ------------------------------------------------------------------ */
+/* -- memory --------------------------------------------------------------- */
 
 static void conn_free(struct rpc_conn *c)
 {
@@ -59,7 +59,7 @@ void rpc_conn_leave(struct rpc_conn *c)
         conn_free(c);
 }
 
-/* -- the socket ---------------------------------------------------------------- */
+/* -- the socket ----------------------------------------------------------- */
 
 static void on_handle_closed(uv_handle_t *h)
 {
@@ -168,7 +168,7 @@ static void tune(const struct rpc_conn *c)
         setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 }
 
-/* -- silence ------------------------------------------------------------------- */
+/* -- silence -------------------------------------------------------------- */
 
 static uint64_t tick_ms(const struct rpc_conn *c)
 {
@@ -216,7 +216,7 @@ static void tick(struct rpc_conn *c)
         rpc_ping(c);
 }
 
-/* -- up ------------------------------------------------------------------------ */
+/* -- up ------------------------------------------------------------------- */
 
 static void go_up(struct rpc_conn *c)
 {
@@ -237,7 +237,7 @@ static void connected(struct rpc_conn *c)
     go_up(c);
 }
 
-/* -- connecting ------------------------------------------------------------------ */
+/* -- connecting ----------------------------------------------------------- */
 
 /* 1: connected; 0: under way; -errno. */
 static int try_address(struct rpc_conn *c, const struct rpc_sockaddr *to)
@@ -318,7 +318,7 @@ static void begin(struct rpc_conn *c)
         rpc_conn_fail(c, -EINVAL, "%s: not an address", c->addr.text);
 }
 
-/* -- down ---------------------------------------------------------------------- */
+/* -- down ----------------------------------------------------------------- */
 
 /* Everything that belongs to the present attempt or connection. */
 static void drop_present(struct rpc_conn *c)
@@ -433,7 +433,7 @@ static void on_timer(struct cfs_timer *t)
     rpc_conn_leave(c);
 }
 
-/* -- from outside ----------------------------------------------------------------- */
+/* -- from outside --------------------------------------------------------- */
 
 static struct rpc_conn *conn_new(struct cfs_loop *loop, struct cfs_log *log,
                                  const char *who)

@@ -140,7 +140,7 @@ struct rpc_conn {
     struct cfs_list spare; /* struct rpc_in */
 };
 
-/* -- addr.c ---------------------------------------------------------------- */
+/* -- addr.c --------------------------------------------------------------- */
 
 /* The address if it can be had without asking anybody: Unix, numeric.
  * 1: *ret is it; 0: a name; -EINVAL. */
@@ -157,7 +157,7 @@ void rpc_resolve_cancel(struct rpc_resolve *r); /* NULL is fine */
 /* "1.2.3.4:5", for people. */
 void rpc_sockaddr_print(const struct rpc_sockaddr *s, char *ret, size_t size);
 
-/* -- conn.c ---------------------------------------------------------------- */
+/* -- conn.c --------------------------------------------------------------- */
 
 /* An accepted socket becomes a connection of @l. NULL: no memory, closed. */
 struct rpc_conn *rpc_conn_accept(struct rpc_listener *l, int fd);
@@ -171,13 +171,13 @@ void rpc_conn_leave(struct rpc_conn *c);
 /* Wait for what the present state of rx and tx needs. */
 void rpc_conn_poll(struct rpc_conn *c);
 
-/* -- conn_rx.c --------------------------------------------------------------- */
+/* -- conn_rx.c ------------------------------------------------------------ */
 
 void rpc_rx_readable(struct rpc_conn *c);
 void rpc_rx_drop(struct rpc_conn *c);
 void rpc_rx_parse(struct rpc_conn *c);
 
-/* -- conn_tx.c --------------------------------------------------------------- */
+/* -- conn_tx.c ------------------------------------------------------------ */
 
 /* @h: lengths are filled in. @body is copied, @payload referenced. */
 void rpc_tx_frame(struct rpc_conn *c, struct rpc_hdr *h, struct cfs_blob body,
@@ -185,7 +185,7 @@ void rpc_tx_frame(struct rpc_conn *c, struct rpc_hdr *h, struct cfs_blob body,
 void rpc_tx_flush(struct rpc_conn *c);
 void rpc_tx_drop(struct rpc_conn *c);
 
-/* -- call.c ------------------------------------------------------------------ */
+/* -- call.c --------------------------------------------------------------- */
 
 /* A whole frame; @body is in rx.chunk, @payload's reference is handed over.
  * -EBADMSG with the reason: it cannot be from a sane peer. */
@@ -200,7 +200,7 @@ bool rpc_pressed(const struct rpc_conn *c);
 /* Go on reading, if it was stopped and half of the pressure is gone. */
 void rpc_relieve(struct rpc_conn *c);
 
-/* -- listen.c ----------------------------------------------------------------- */
+/* -- listen.c ------------------------------------------------------------- */
 
 struct rpc_listener {
     struct cfs_loop          *loop;

@@ -19,7 +19,7 @@
 #define LZ4_MIN      4096u /* below, the round trip is all that counts */
 #define LZ4_SKIP_MAX 64u
 
-/* -- the queue ------------------------------------------------------------------ */
+/* -- the queue ------------------------------------------------------------ */
 
 static struct rpc_seg *seg_add(struct rpc_tx *tx)
 {
@@ -59,7 +59,8 @@ static uint8_t *chunk_add(struct rpc_tx *tx, uint32_t len, bool reply)
     at = tx->chunk.data + tx->used;
     tx->used += len;
     if (last != NULL && last->reply == reply &&
-        last->buf.mem == tx->chunk.mem && last->buf.data + last->buf.len == at) {
+        last->buf.mem == tx->chunk.mem &&
+        last->buf.data + last->buf.len == at) {
         last->buf.len += len;
         return at;
     }
@@ -84,7 +85,7 @@ static void payload_add(struct rpc_tx *tx, struct cfs_buf payload, bool reply)
     }
 }
 
-/* -- compression ------------------------------------------------------------------ */
+/* -- compression ---------------------------------------------------------- */
 
 /* @payload compressed, in *ret with a reference, if that pays: an eighth less.
  * Data that does not compress is tried less and less often. */
@@ -150,7 +151,7 @@ void rpc_tx_frame(struct rpc_conn *c, struct rpc_hdr *h, struct cfs_blob body,
         cfs_hook_ask(c->loop, &c->flush);
 }
 
-/* -- to the socket ---------------------------------------------------------------- */
+/* -- to the socket -------------------------------------------------------- */
 
 /* @n bytes are out. */
 static void sent(struct rpc_tx *tx, size_t n)

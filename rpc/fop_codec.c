@@ -73,7 +73,7 @@ static int get_head(struct codec_in *in, const Wire__Head *pb,
     return 0;
 }
 
-/* -- requests --------------------------------------------------------------- */
+/* -- requests ------------------------------------------------------------- */
 
 #define A(type, name) codec_put_##type(a, &op->name, &pb.name);
 #define FOP(lower, UPPER, class, inputs, outputs)                            \
@@ -114,7 +114,7 @@ static int get_head(struct codec_in *in, const Wire__Head *pb,
 #undef FOP
 #undef A
 
-/* -- replies ---------------------------------------------------------------- */
+/* -- replies -------------------------------------------------------------- */
 
 #define A(type, name) codec_put_##type(a, &op->name, &pb.name);
 #define FOP(lower, UPPER, class, inputs, outputs)                            \
@@ -155,7 +155,7 @@ static int get_head(struct codec_in *in, const Wire__Head *pb,
 #undef FOP
 #undef A
 
-/* -- the buf of each operation ------------------------------------------------ */
+/* -- the buf of each operation -------------------------------------------- */
 
 #define BUF_gfid(name)
 #define BUF_name(name)
@@ -191,7 +191,7 @@ static int get_head(struct codec_in *in, const Wire__Head *pb,
 #undef FOP
 #undef A
 
-/* -- by number ---------------------------------------------------------------- */
+/* -- by number ------------------------------------------------------------ */
 
 struct fop_codec {
     struct cfs_blob (*pack)(struct cfs_arena *, const struct cfs_req *);

@@ -12,7 +12,7 @@
 #define BACKLOG  256
 #define PAUSE_MS 100u /* when there are no descriptors left */
 
-/* -- accepting -------------------------------------------------------------------- */
+/* -- accepting ------------------------------------------------------------ */
 
 static void on_accept(uv_poll_t *poll, int status, int events);
 
@@ -48,7 +48,7 @@ static void on_accept(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* -- binding ------------------------------------------------------------------------ */
+/* -- binding -------------------------------------------------------------- */
 
 static int new_socket(int family)
 {
@@ -170,7 +170,7 @@ static int open_socket(struct rpc_listener *l, uint16_t lo, uint16_t hi,
     return 0;
 }
 
-/* -- life -------------------------------------------------------------------------------- */
+/* -- life ----------------------------------------------------------------- */
 
 static void on_handle_closed(uv_handle_t *h)
 {

@@ -69,7 +69,7 @@ struct mgmt {
     struct rpc_program programs[3];
 };
 
-/* -- asking -------------------------------------------------------------------- */
+/* -- asking --------------------------------------------------------------- */
 
 static void mgmt_free(struct mgmt *m)
 {
@@ -132,7 +132,7 @@ static void refuse(struct mgmt *m, int status, const char *text,
         m->events.refused(m, &err, m->ctx);
 }
 
-/* -- what mgmtd tells ------------------------------------------------------------ */
+/* -- what mgmtd tells ----------------------------------------------------- */
 
 /* Whether to believe what comes from @lineage. */
 static bool lineage_ok(struct mgmt *m, uint64_t lineage)
@@ -262,7 +262,7 @@ static void send_view(struct mgmt *m)
     cfs_arena_fini(&a);
 }
 
-/* -- signing in -------------------------------------------------------------------- */
+/* -- signing in ----------------------------------------------------------- */
 
 static void sign_in_answer(struct mgmt *m, int status, struct rpc_msg *reply)
 {
@@ -311,7 +311,7 @@ static void send_client(struct mgmt *m)
     cfs_arena_fini(&a);
 }
 
-/* -- what mgmtd calls --------------------------------------------------------------- */
+/* -- what mgmtd calls ----------------------------------------------------- */
 
 static void on_volfile_changed(struct rpc_msg *msg, void *ctx)
 {
@@ -372,7 +372,7 @@ static void set_programs(struct mgmt *m)
         m->programs[i].ctx = m;
 }
 
-/* -- the line ----------------------------------------------------------------------- */
+/* -- the line ------------------------------------------------------------- */
 
 static void on_up(struct rpc_conn *c, void *ctx)
 {

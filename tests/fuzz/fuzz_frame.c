@@ -114,7 +114,7 @@ static void put_right(uint8_t *b, size_t size)
     }
 }
 
-/* -- running it ------------------------------------------------------------- */
+/* -- running it ----------------------------------------------------------- */
 
 /* Until the connection has ended, or waits for the answers that are held. */
 static void run(void)

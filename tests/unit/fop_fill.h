@@ -190,7 +190,7 @@ static void fill_sums(struct cfs_arena *a, uint64_t offset, uint32_t len,
     ret->p = p;
 }
 
-/* -- what single operations ask for ---------------------------------------------- */
+/* -- what single operations ask for --------------------------------------- */
 
 static void fix_inputs(struct cfs_arena *a, struct cfs_req *req)
 {
@@ -299,7 +299,7 @@ static void fix_outputs(struct cfs_arena *a, struct cfs_req *req)
     }
 }
 
-/* -- generated ---------------------------------------------------------------------- */
+/* -- generated ------------------------------------------------------------ */
 
 #define A(type, name) fill_##type(&call->arena, &op->name);
 #define FOP(lower, UPPER, class, in, out)                                    \
@@ -369,7 +369,7 @@ __attribute__((unused)) static void fill_reply(struct cfs_req *req)
     fix_outputs(&call->arena, req);
 }
 
-/* -- equality ------------------------------------------------------------------------ */
+/* -- equality ------------------------------------------------------------- */
 
 static bool same_bytes(const void *a, size_t alen, const void *b, size_t blen)
 {

@@ -223,7 +223,7 @@ static void random_bytes_never_crash(void **state)
     }
 }
 
-/* -- single rules ------------------------------------------------------------------ */
+/* -- single rules --------------------------------------------------------- */
 
 /* What becomes of @op's request. */
 static int verdict(struct cfs_req *req)

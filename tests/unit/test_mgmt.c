@@ -47,7 +47,7 @@ struct world {
     bool             close_in_volfile;
 };
 
-/* -- the server's side ----------------------------------------------------------- */
+/* -- the server's side ---------------------------------------------------- */
 
 static struct cfs_view view_of(const struct server *s)
 {
@@ -169,7 +169,7 @@ static void stop_server(struct server *s)
     s->line = NULL;
 }
 
-/* -- the daemon's side -------------------------------------------------------------- */
+/* -- the daemon's side ---------------------------------------------------- */
 
 static void on_volfile(struct mgmt *m, const char *text, size_t len,
                        const struct cfs_view *view, void *ctx)
@@ -218,7 +218,7 @@ static const struct mgmt_events events = {
     .brick_call = on_brick_call,
 };
 
-/* -- waiting, as in test_conn.c -------------------------------------------------------- */
+/* -- waiting, as in test_conn.c ------------------------------------------- */
 
 static uint64_t wait_end;
 static bool (*wait_cond)(struct world *w);
@@ -289,7 +289,7 @@ static bool has_brick_call(struct world *w)
     return w->brick_calls > 0;
 }
 
-/* -- set-up ------------------------------------------------------------------------------ */
+/* -- set-up --------------------------------------------------------------- */
 
 static void begin(struct world *w)
 {
@@ -377,7 +377,7 @@ static int push_view(struct world *w, uint64_t lineage, uint64_t epoch)
     return rc;
 }
 
-/* -- tests ---------------------------------------------------------------------------------- */
+/* -- tests ---------------------------------------------------------------- */
 
 static void the_volfile_comes_with_the_view(void **state)
 {

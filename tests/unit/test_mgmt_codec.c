@@ -59,7 +59,7 @@ static bool same_programs(const struct mgmt_programs *a,
 #define same_uuid       same_id
 #define same_text       same_str
 
-/* -- generated ------------------------------------------------------------------ */
+/* -- generated ------------------------------------------------------------ */
 
 struct any {
     const char *name;
@@ -141,7 +141,7 @@ static int unpack(const struct any *m, struct cfs_arena *a,
     return rc;
 }
 
-/* -- tests -------------------------------------------------------------------------- */
+/* -- tests ---------------------------------------------------------------- */
 
 static void every_message_comes_back_as_it_went(void **state)
 {

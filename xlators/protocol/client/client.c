@@ -4,7 +4,7 @@
  */
 #include "xlators/protocol/client/client.h"
 
-/* -- what goes up ------------------------------------------------------------- */
+/* -- what goes up --------------------------------------------------------- */
 
 static void on_up_task(struct cfs_task *t)
 {
@@ -52,7 +52,7 @@ void cl_heard_view(struct cl *cl, const struct cfs_view *view)
                                              .view = view});
 }
 
-/* -- what comes down ---------------------------------------------------------- */
+/* -- what comes down ------------------------------------------------------ */
 
 static void on_stop_task(struct cfs_task *t)
 {
@@ -102,7 +102,7 @@ static void cl_notify(struct cfs_xl *xl, const struct cfs_event *ev)
     }
 }
 
-/* -- the translator ------------------------------------------------------------- */
+/* -- the translator ------------------------------------------------------- */
 
 static int cl_init(struct cfs_xl *xl, struct cfs_err *err)
 {

@@ -62,7 +62,7 @@ struct cl {
 
 enum cl_compression { CL_COMPRESSION_OFF, CL_COMPRESSION_LZ4 };
 
-/* -- line.c ---------------------------------------------------------------- */
+/* -- line.c --------------------------------------------------------------- */
 
 void cl_line_init(struct cl *cl);
 void cl_line_open(struct cl *cl);
@@ -70,11 +70,11 @@ void cl_line_close(struct cl *cl);
 /* The brick will not have us: say so, and try again later. */
 void cl_refused(struct cl *cl, int code, const char *why);
 
-/* -- forward.c --------------------------------------------------------------- */
+/* -- forward.c ------------------------------------------------------------ */
 
 extern const struct cfs_fops cl_fops;
 
-/* -- client.c ---------------------------------------------------------------- */
+/* -- client.c ------------------------------------------------------------- */
 
 void cl_attached(struct cl *cl); /* session_attach was answered with 0 */
 void cl_down(struct cl *cl, const struct cfs_err *why);

@@ -22,7 +22,7 @@
 
 static void ask_port(struct cl *cl);
 
-/* -- refusals ------------------------------------------------------------------ */
+/* -- refusals ------------------------------------------------------------- */
 
 void cl_refused(struct cl *cl, int code, const char *why)
 {
@@ -38,7 +38,7 @@ void cl_refused(struct cl *cl, int code, const char *why)
     rpc_conn_reset(cl->conn, why);
 }
 
-/* -- the greeting --------------------------------------------------------------- */
+/* -- the greeting --------------------------------------------------------- */
 
 static void greeted(struct cl *cl)
 {
@@ -150,7 +150,7 @@ static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
         ask_port(cl);
 }
 
-/* -- the brick's port ------------------------------------------------------------ */
+/* -- the brick's port ----------------------------------------------------- */
 
 static void connect_brick(struct cl *cl, const struct rpc_addr *addr)
 {
@@ -266,7 +266,7 @@ static void on_port_timer(struct cfs_timer *t)
     ask_port(container_of(t, struct cl, port_timer));
 }
 
-/* -- open and close ---------------------------------------------------------------- */
+/* -- open and close ------------------------------------------------------- */
 
 void cl_line_init(struct cl *cl)
 {

@@ -46,7 +46,7 @@ static void finish(struct cfs_req *req, int status)
     srv_op_ended(srv);
 }
 
-/* -- by operation ---------------------------------------------------------------- */
+/* -- by operation --------------------------------------------------------- */
 
 #define FOP(lower, UPPER, class, in, out)                                    \
     static void done_##lower(struct cfs_##lower *op, int status)             \
@@ -68,7 +68,7 @@ static void (*const wind[CFS_FOP_N])(struct cfs_xl *, struct cfs_req *) = {
 #undef FOP
 };
 
-/* -- a call ------------------------------------------------------------------------ */
+/* -- a call --------------------------------------------------------------- */
 
 /* It is not an operation (-EBADMSG: the peer is not sane), or one that cannot
  * be asked for. */

@@ -10,7 +10,7 @@
 #define PORT_LOW  49152u
 #define PORT_HIGH 60999u
 
-/* -- connections ------------------------------------------------------------------- */
+/* -- connections ---------------------------------------------------------- */
 
 static void conn_free(struct srv_conn *sc)
 {
@@ -70,7 +70,7 @@ void srv_attached(struct srv_conn *sc, uint32_t session)
                  rpc_conn_name(sc->c), session);
 }
 
-/* -- the greeting --------------------------------------------------------------------- */
+/* -- the greeting --------------------------------------------------------- */
 
 static void on_hello(struct rpc_msg *msg, void *ctx)
 {
@@ -122,7 +122,7 @@ static void set_programs(struct srv *srv)
     srv->programs[1].ctx = srv;
 }
 
-/* -- listening -------------------------------------------------------------------------- */
+/* -- listening ------------------------------------------------------------ */
 
 static int listen_at(struct srv *srv, const char *text,
                      struct rpc_listener **ret, struct cfs_err *err)
@@ -180,7 +180,7 @@ static void close_all(struct srv *srv)
     srv->on_path = srv->on_tcp = NULL;
 }
 
-/* -- events ------------------------------------------------------------------------------- */
+/* -- events --------------------------------------------------------------- */
 
 static void open_up(struct srv *srv)
 {
@@ -240,7 +240,7 @@ static void srv_notify(struct cfs_xl *xl, const struct cfs_event *ev)
     }
 }
 
-/* -- the translator ---------------------------------------------------------------------- */
+/* -- the translator ------------------------------------------------------- */
 
 static int srv_init(struct cfs_xl *xl, struct cfs_err *err)
 {

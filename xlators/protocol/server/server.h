@@ -46,17 +46,17 @@ struct srv_conn {
     uint32_t         session; /* 0: none is attached */
 };
 
-/* -- admission.c --------------------------------------------------------------- */
+/* -- admission.c ---------------------------------------------------------- */
 
 /* 0, or a status with the reason in words. */
 int srv_admit(const struct srv_conn *sc, const struct cfs_req *req,
               const char **ret_why);
 
-/* -- serve.c ------------------------------------------------------------------- */
+/* -- serve.c -------------------------------------------------------------- */
 
 rpc_handler srv_on_fop;
 
-/* -- server.c ------------------------------------------------------------------ */
+/* -- server.c ------------------------------------------------------------- */
 
 /* @sc has attached @session: an older connection of it is closed. */
 void srv_attached(struct srv_conn *sc, uint32_t session);
