@@ -707,13 +707,18 @@ static bool is_idle(void *arg)
     return st.in_flight == 0;
 }
 
+void fix_idle(struct fix *f)
+{
+    cfs_loop_run_until(f->loop, is_idle, f);
+}
+
 void fix_settle(struct fix *f)
 {
     /* What was freed before one checkpoint's freeze is free after the next. */
     for (unsigned i = 0; i < 2; i++) {
         struct settling s = {.done.done = on_checkpoint};
 
-        cfs_loop_run_until(f->loop, is_idle, f);
+        fix_idle(f);
         eng_checkpoint(ops_engine(f->ops), &s.done);
         cfs_loop_run_until(f->loop, has_fired, &s);
     }

@@ -122,7 +122,8 @@ int fix_lseek(struct fix *f, struct cfs_gfid g, uint64_t offset, int whence,
 int fix_fsync(struct fix *f, struct cfs_gfid g);
 int fix_view(struct fix *f, const struct cfs_view *v);
 int fix_session_close(struct fix *f, uint32_t no);
-/* Nothing is left to do in the background, and a checkpoint was made. */
+/* Nothing is left to do in the background; and a checkpoint was made. */
+void fix_idle(struct fix *f);
 void fix_settle(struct fix *f);
 void fix_info(struct fix *f, struct cfs_brick *ret);
 
