@@ -193,11 +193,15 @@ class Instance:
                 if mounted(where):
                     subprocess.run(["umount", "-l", str(where)],
                                    stderr=subprocess.DEVNULL)
-        for pid in self.pids():
+        wait_for("all processes end", self.kill_all)
+
+    def kill_all(self):
+        """Again and again: a mgmtd that still lives starts what is killed."""
+        pids = [p for p in self.pids() if alive(p)]
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_for("all processes end",
-                 lambda: not any(alive(p) for p in self.pids()))
+        return not pids
 
     def logs(self):
         """The end of every log, for a test that failed."""
