@@ -40,7 +40,7 @@ static void on_dump(struct cfs_host *h, struct cfs_dump *d)
         cfs_dump_put(d, "state", "%s", vol_state_str(vol->state));
         cfs_dump_put(d, "epoch", "%llu",
                      (unsigned long long)vol->view.epoch);
-        cfs_dump_put(d, "settled", "%llu", (unsigned long long)vol->settled);
+        cfs_dump_put(d, "told", "%llu", (unsigned long long)vol->told);
         cfs_dump_put(d, "held", "%s", vol->held);
         for (unsigned i = 0; i < vol->n; i++) {
             const struct brick *b = &vol->brick[i];

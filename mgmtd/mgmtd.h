@@ -182,7 +182,7 @@ struct volume {
     struct cfs_view  view; /* epoch 0: none */
     json_t          *view_rec;
     uint64_t         view_token;
-    uint64_t         settled;  /* epoch durable at its members */
+    uint64_t         told;     /* epoch that clients were told */
     bool             deciding; /* a transaction is on its way */
     bool             waited;   /* the grace period is over */
     bool             retry;    /* the timer is for a commit that failed */
@@ -230,7 +230,7 @@ void view_look(struct volume *vol); /* decide */
 /* @b signed in: tell it the view. */
 void view_tell(struct brick *b);
 bool view_has(const struct volume *vol, const struct brick *b);
-/* Every member of the view that is here has it. */
+/* Every member of the view that is here serves in it. */
 bool view_settled(const struct volume *vol);
 /* The brick that answers for the set: the first member that is here. */
 struct brick *view_master(struct volume *vol);

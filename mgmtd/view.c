@@ -4,7 +4,7 @@
  *
  *     something happened -> view_look() -> VC_NEW -> commit -> record changed
  *       -> view_load(): VIEW_SET to every brick that is here, out or not
- *       -> each member answered: durable there: "settled" -> clients
+ *       -> each member answered: durable there: "told" -> clients
  *
  * A transaction succeeds only if view and volume are still as they were read.
  * Whoever loses reads the winner's, and judges anew.
@@ -44,18 +44,25 @@ struct brick *view_master(struct volume *vol)
     return NULL;
 }
 
+/* A member that is back in another incarnation serves nothing in this view:
+ * the next one is due. */
 bool view_settled(const struct volume *vol)
 {
     unsigned n = 0;
 
-    for (unsigned i = 0; i < vol->n; i++) {
-        const struct brick *b = &vol->brick[i];
+    for (uint32_t k = 0; k < vol->view.n_sync; k++) {
+        const struct cfs_member *m = &vol->view.m[k];
 
-        if (!b->here || !view_has(vol, b))
-            continue;
-        if (b->known < vol->view.epoch)
-            return false;
-        n++;
+        for (unsigned i = 0; i < vol->n; i++) {
+            const struct brick *b = &vol->brick[i];
+
+            if (!b->here || !cfs_uuid_eq(b->id, m->brick))
+                continue;
+            if (b->info.incarnation != m->incarnation ||
+                b->known < vol->view.epoch)
+                return false;
+            n++;
+        }
     }
     return n > 0;
 }
@@ -64,7 +71,7 @@ struct cfs_view view_for_clients(const struct volume *vol)
 {
     struct cfs_view none = {.set = vol->set, .lineage = vol->view.lineage};
 
-    return vol->settled == vol->view.epoch ? vol->view : none;
+    return view_settled(vol) ? vol->view : none;
 }
 
 const char *view_out_reason(const struct volume *vol, const struct brick *b)
@@ -334,8 +341,8 @@ void view_look(struct volume *vol)
     struct vc_decision d;
     struct vc_set set;
 
-    if (vol->view.epoch > vol->settled && view_settled(vol)) {
-        vol->settled = vol->view.epoch;
+    if (vol->view.epoch > vol->told && view_settled(vol)) {
+        vol->told = vol->view.epoch;
         tell_clients(vol);
     }
     if (vol->deciding || vol->retry)

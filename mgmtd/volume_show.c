@@ -190,7 +190,7 @@ static json_t *view_status(const struct volume *vol)
     set_text(o, "master", master);
     json_object_set(o, "why", json_object_get(vol->view_rec, "why"));
     json_object_set(o, "since", json_object_get(vol->view_rec, "time"));
-    set(o, "settled", json_boolean(vol->settled == vol->view.epoch));
+    set(o, "settled", json_boolean(view_settled(vol)));
     return o;
 }
 

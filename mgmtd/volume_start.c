@@ -69,7 +69,7 @@ static bool is_over(struct vol_wait *w)
 
     return vol->gone || vol->state != VOL_STARTED || *vol->held ||
            none_can(vol) ||
-           (view_settled(vol) && vol->settled == vol->view.epoch);
+           view_settled(vol);
 }
 
 /* -- a start that failed ------------------------------------------------------- */
