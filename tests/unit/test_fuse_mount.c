@@ -80,6 +80,21 @@ static void launch(struct fs *fs, const char *const *opts)
     fs->out = fds[0];
 }
 
+/* Wait for its end; its exit status. */
+static int ended(struct fs *fs)
+{
+    uint64_t end = now_ms() + WAIT_MS;
+    int status = -1;
+
+    while (waitpid(fs->pid, &status, WNOHANG) == 0) {
+        if (now_ms() > end)
+            return -1;
+        usleep(5000);
+    }
+    fs->pid = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
 static int setup(void **state)
 {
     struct fs *fs = calloc(1, sizeof *fs);
@@ -96,10 +111,10 @@ static int teardown(void **state)
 {
     struct fs *fs = *state;
 
-    if (fs->pid > 0) {
+    umount2(fs->dir, MNT_DETACH);
+    if (fs->pid > 0 && ended(fs) < 0) {
         kill(fs->pid, SIGKILL);
         waitpid(fs->pid, NULL, 0);
-        umount2(fs->dir, MNT_DETACH);
     }
     if (fs->out >= 0)
         close(fs->out);
@@ -113,21 +128,6 @@ static void mount_it(struct fs *fs, const char *const *opts)
     launch(fs, opts);
     assert_true(next_line(fs));
     assert_string_equal(fs->line, "serves");
-}
-
-/* Wait for its end; its exit status. */
-static int ended(struct fs *fs)
-{
-    uint64_t end = now_ms() + WAIT_MS;
-    int status = -1;
-
-    while (waitpid(fs->pid, &status, WNOHANG) == 0) {
-        if (now_ms() > end)
-            return -1;
-        usleep(5000);
-    }
-    fs->pid = 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
 static const char *at(const struct fs *fs, const char *name)
@@ -281,6 +281,12 @@ static void umount_knows_of_our_helper(void **state)
     mount_it(fs, NULL);
     assert_true(in_file("/run/mount/utab", fs->dir));
     kill(fs->pid, SIGTERM);
+    assert_int_equal(ended(fs), 0);
+    assert_false(in_file("/run/mount/utab", fs->dir));
+
+    close(fs->out);
+    mount_it(fs, NULL);
+    assert_int_equal(umount2(fs->dir, 0), 0); /* which knows of no table */
     assert_int_equal(ended(fs), 0);
     assert_false(in_file("/run/mount/utab", fs->dir));
 }

@@ -81,6 +81,7 @@ struct fm {
     bool                 inited;   /* INIT has been answered */
     bool                 init_failed;
     bool                 ready;    /* CHILD_UP was sent up */
+    bool                 in_utab;
     uint64_t             init_unique;
     struct fuse_init_in  init_in;
 
@@ -131,6 +132,7 @@ int  fm_mount(struct fm *fm, struct cfs_err *err);
 /* Blocking; for the pool, or before the loop runs. */
 int  fm_umount_now(struct fm *fm, bool lazy, bool *ret_busy);
 void fm_utab_add(const struct fm *fm);
+void fm_utab_remove(const struct fm *fm); /* also what umount(2) left */
 int  fm_read_ahead_set(const struct fm *fm);
 
 /* -- op.c: requests and their answers ------------------------------------------ */

@@ -78,8 +78,10 @@ static void settle_work(struct cfs_job *j)
     struct fm *fm = container_of(j, struct fm, settle);
 
     fm_read_ahead_set(fm);
-    if (fm->utab)
+    if (fm->utab) {
+        fm->in_utab = true; /* read by fini, behind settle_done */
         fm_utab_add(fm);
+    }
 }
 
 static void settle_done(struct cfs_job *j)
@@ -279,6 +281,8 @@ static void fm_xl_fini(struct cfs_xl *xl)
     fm_dev_close(fm);
     if (fm->mounted && fm->state != FM_GONE)
         fm_umount_now(fm, true, &busy);
+    if (fm->in_utab)
+        fm_utab_remove(fm);
     cfs_itable_free(fm->inodes);
 }
 

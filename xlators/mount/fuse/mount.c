@@ -214,17 +214,6 @@ int fm_mount(struct fm *fm, struct cfs_err *err)
     return 0;
 }
 
-static void utab_remove(const struct fm *fm)
-{
-    struct libmnt_update *upd = mnt_new_update();
-
-    if (upd == NULL)
-        return;
-    if (mnt_update_set_fs(upd, 0, fm->mountpoint, NULL) == 0)
-        mnt_update_table(upd, NULL);
-    mnt_free_update(upd);
-}
-
 int fm_umount_now(struct fm *fm, bool lazy, bool *ret_busy)
 {
     bool ours;
@@ -242,16 +231,13 @@ int fm_umount_now(struct fm *fm, bool lazy, bool *ret_busy)
 
     if (!lazy) {
         if (umount2(fm->mountpoint, UMOUNT_NOFOLLOW) == 0)
-            goto done;
+            return 0;
         if (errno != EBUSY)
             return -errno;
         *ret_busy = true;
     }
     if (umount2(fm->mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
         return -errno;
-done:
-    if (fm->utab)
-        utab_remove(fm);
     return 0;
 }
 
@@ -274,6 +260,23 @@ void fm_utab_add(const struct fm *fm)
         mnt_context_set_options(cxt, "_netdev") == 0)
         mnt_context_mount(cxt);
     mnt_free_context(cxt);
+}
+
+void fm_utab_remove(const struct fm *fm)
+{
+    struct libmnt_update *upd;
+    bool ours;
+    dev_t dev;
+
+    /* An entry of the next mount there is not ours to remove. */
+    if (top_mount(fm->mountpoint, &dev, &ours) == 0 && ours)
+        return;
+    upd = mnt_new_update();
+    if (upd == NULL)
+        return;
+    if (mnt_update_set_fs(upd, 0, fm->mountpoint, NULL) == 0)
+        mnt_update_table(upd, NULL);
+    mnt_free_update(upd);
 }
 
 int fm_read_ahead_set(const struct fm *fm)
