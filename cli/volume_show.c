@@ -165,6 +165,11 @@ void cli_info_show(FILE *out, const json_t *answer)
 
 /* -- status ------------------------------------------------------------------------------ */
 
+static bool is_started(const json_t *vol)
+{
+    return strcmp(str(vol, "state"), "started") == 0;
+}
+
 /* "Volume v: started, replica 3; epoch 4, 3 in sync" */
 static void print_heading(FILE *out, const json_t *vol)
 {
@@ -173,7 +178,7 @@ static void print_heading(FILE *out, const json_t *vol)
     print_text(out, "Volume ", str(vol, "name"));
     print_text(out, ": ", str(vol, "state"));
     fprintf(out, ", replica %" PRIu64, num(vol, "replica"));
-    if (json_is_object(view)) {
+    if (is_started(vol) && json_is_object(view)) {
         fprintf(out, "; epoch %" PRIu64 ", %" PRIu64 " in sync",
                 num(view, "epoch"), num(view, "in_sync"));
         if (json_is_false(json_object_get(view, "settled")))
@@ -253,7 +258,7 @@ static void status_one(FILE *out, const json_t *vol)
 {
     print_heading(out, vol);
     print_bricks(out, json_object_get(vol, "bricks"));
-    if (strcmp(str(vol, "state"), "started") != 0)
+    if (!is_started(vol))
         return;
     print_clients(out, json_object_get(vol, "clients"));
     print_space(out, json_object_get(vol, "space"));

@@ -68,9 +68,10 @@ static void view_done(struct cfs_view_set *op, int status)
 {
     struct ctl *c = container_of(op, struct ctl, view);
 
-    cfs_log_info(c->b->host.log, who, "view epoch=%llu in-sync=%u: %s",
-                 (unsigned long long)op->view.epoch, op->view.n_sync,
-                 status == 0 ? "durable here" : cfs_err_str(status));
+    if (status < 0)
+        cfs_log_warning(c->b->host.log, who, "view epoch=%llu: %s",
+                        (unsigned long long)op->view.epoch,
+                        cfs_err_str(status));
     ctl_end(c, status, (struct cfs_blob){0});
 }
 
