@@ -186,6 +186,8 @@ static void start_tick(struct rpc_conn *c)
     c->ticked = cfs_now(c->loop);
     if (tick_ms(c) > 0)
         cfs_timer_start(&c->timer, tick_ms(c) * CFS_MS);
+    else
+        cfs_timer_stop(&c->timer);
 }
 
 static void tick(struct rpc_conn *c)

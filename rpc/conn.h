@@ -12,9 +12,9 @@
  * Payload    received straight into a cfs_buf; sent from one, referenced until
  *            it is out.
  * Limits     body CFS_RPC_BODY_MAX, payload CFS_RPC_PAYLOAD_MAX, both checked
- *            before anything is allocated. A connection whose peer does not
- *            read stops being read itself at send_high bytes, and goes on at
- *            half of that.
+ *            before anything is allocated. A connection is not read
+ *            while max_calls of its calls are unanswered, or its peer leaves
+ *            send_high bytes of replies unread; it goes on at half of that.
  * Time       keepalive pings (program DUMP, procedure PING) after
  *            keepalive_ms of silence; idle_ms without a byte closes with
  *            -ETIMEDOUT. A reconnect is tried after reconnect_ms, doubling to
@@ -43,9 +43,8 @@ struct rpc_opts {
     uint32_t idle_ms;      /* 30000; 0: never */
     uint32_t reconnect_ms; /* 200 */
     uint32_t connect_ms;   /* 10000 */
-    uint32_t send_high;    /* bytes, 64 MiB */
-    uint32_t max_calls;    /* of the peer, unanswered: 1024; then it is not
-                              read until half of them are answered */
+    uint32_t send_high;    /* bytes of replies, 64 MiB */
+    uint32_t max_calls;    /* of the peer, unanswered: 1024 */
     bool     lz4;          /* compress payloads when it pays */
 };
 extern const struct rpc_opts rpc_opts_default;
