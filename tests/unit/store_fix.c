@@ -163,6 +163,8 @@ void fix_close(struct fix *f)
 {
     if (f->open)
         fix_halt(f);
+    if (f->check)
+        f->check(f);
     free_dev(f);
     cfs_arena_fini(&f->call.arena);
     cfs_log_close(f->log);
@@ -178,6 +180,8 @@ void fix_reopen(struct fix *f, enum fix_how how)
         fix_kill(f);
     else
         fix_halt(f);
+    if (f->check)
+        f->check(f);
     assert_int_equal(fix_start(f), 0);
     fix_next_view(f, true);
     if (how == FIX_CLEAN)

@@ -42,6 +42,8 @@ struct fix {
     struct cfs_change change; /* the last one */
     bool              open;
     int               closed;
+    /* Looks at the brick whenever it is at rest; NULL: nobody does. */
+    void (*check)(struct fix *f);
 };
 
 void fix_open(struct fix *f, const struct ops_config *config);
@@ -57,6 +59,9 @@ void fix_reopen(struct fix *f, enum fix_how how);
 void fix_halt(struct fix *f); /* the last checkpoint */
 void fix_kill(struct fix *f);
 int  fix_start(struct fix *f);
+
+/* For .check: as fsck.clusterfs (store_fsck.c). Not on the fake engine. */
+void fix_fsck(struct fix *f);
 
 /* The next view; this start's incarnation is in it iff @member. */
 void fix_next_view(struct fix *f, bool member);

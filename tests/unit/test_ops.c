@@ -22,6 +22,9 @@ static int setup(void **state)
     struct fix *f = calloc(1, sizeof *f);
 
     fix_open(f, &config);
+#ifndef OPS_ON_FAKE_ENGINE
+    f->check = fix_fsck;
+#endif
     *state = f;
     return 0;
 }

@@ -15,6 +15,7 @@ static int setup(void **state)
     struct fix *f = calloc(1, sizeof *f);
 
     fix_open(f, NULL);
+    f->check = fix_fsck;
     *state = f;
     return 0;
 }

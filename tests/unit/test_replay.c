@@ -180,6 +180,7 @@ static void die_after(unsigned n)
     struct cfs_attr a;
 
     fix_open(f, NULL);
+    f->check = fix_fsck;
     make_all(f, l);
     fix_begin(f);
     for (unsigned i = 0; i < N; i++)
@@ -223,6 +224,7 @@ static void a_journal_may_be_replayed_many_times(void **state)
     bool answered[N];
 
     fix_open(f, NULL);
+    f->check = fix_fsck;
     make_all(f, l);
     fix_begin(f);
     for (unsigned i = 0; i < N; i++)

@@ -34,36 +34,63 @@ struct history {
     uint64_t        seed;
 };
 
+/* Blocks in more chunks than a truncation frees at once. */
+static void step_sparse(struct history *h, struct cfs_gfid g)
+{
+    for (uint64_t i = 0; i < 150; i++)
+        assert_int_equal(fix_write(h->f, g, i * 131072 + 4097 * (i % 5), &i,
+                                   sizeof i), 0);
+}
+
 static void step_data(struct history *h, struct cfs_gfid g)
 {
     static uint8_t buf[200000];
     struct fix *f = h->f;
-    uint64_t at = rnd(&h->seed, UINT64_C(1) << rnd(&h->seed, 28));
+    uint64_t at = rnd(&h->seed, UINT64_C(1) << rnd(&h->seed, 26));
     uint32_t len = 1 + (uint32_t)(rnd(&h->seed, sizeof buf - 1) >>
                                   rnd(&h->seed, 18));
+    int rc;
 
     memset(buf, (int)rnd(&h->seed, 256), len);
-    switch (rnd(&h->seed, 7)) {
+    switch (rnd(&h->seed, 8)) {
     case 0:
-        fix_truncate(f, g, at);
+        rc = fix_truncate(f, g, at);
         break;
     case 1:
-        fix_fallocate(f, g, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
-                      len);
+        rc = fix_fallocate(f, g, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                           at, len);
         break;
     case 2:
-        fix_fallocate(f, g, FALLOC_FL_ZERO_RANGE, at, len);
+        rc = fix_fallocate(f, g, FALLOC_FL_ZERO_RANGE, at, len);
         break;
     case 3:
-        fix_fallocate(f, g, FALLOC_FL_KEEP_SIZE, at, len);
+        rc = fix_fallocate(f, g, FALLOC_FL_KEEP_SIZE, at, len);
         break;
     case 4:
-        fix_copy(f, g, at / 2, g, at, len, NULL);
+        rc = fix_copy(f, g, at / 2, g, at, len, NULL);
+        break;
+    case 5:
+        if (rnd(&h->seed, 4) == 0)
+            step_sparse(h, g);
+        rc = fix_truncate(f, g, at % (20 * 131072));
         break;
     default:
-        fix_write(f, g, at, buf, len);
+        rc = fix_write(f, g, at, buf, len);
         break;
     }
+    assert_int_equal(rc, 0);
+}
+
+/* What a name may be refused for; everything else is a fault. */
+static void expect_sane(int rc)
+{
+    static const int sane[] = {0, -EEXIST, -ENOENT, -EISDIR, -ENOTDIR, -EBUSY,
+                               -ENOTEMPTY, -EPERM, -ENODATA, -EINVAL};
+
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(sane); i++)
+        if (rc == sane[i])
+            return;
+    fail_msg("%s", cfs_err_str(rc));
 }
 
 static void step_names(struct history *h, struct cfs_gfid dir,
@@ -73,35 +100,36 @@ static void step_names(struct history *h, struct cfs_gfid dir,
     struct fix *f = h->f;
     struct cfs_attr a = {0};
     bool there = fix_lookup(f, dir, name, &a) == 0;
+    int rc;
 
     switch (rnd(&h->seed, 7)) {
     case 0:
-        if (fix_unlink(f, dir, name, S_ISDIR(a.mode)) == 0)
-            fix_purge(f, a.gfid); /* -EBUSY: another name is left */
+        rc = fix_unlink(f, dir, name, S_ISDIR(a.mode));
+        if (rc == 0)
+            expect_sane(fix_purge(f, a.gfid)); /* another name is left */
         break;
     case 1:
-        fix_rename(f, dir, name, dir2, name2,
-                   (uint32_t)rnd(&h->seed, 3)); /* flags 0, 1, 2 */
+        rc = fix_rename(f, dir, name, dir2, name2,
+                        (uint32_t)rnd(&h->seed, 3)); /* flags 0, 1, 2 */
         break;
     case 2:
-        if (there)
-            fix_link(f, a.gfid, dir2, name2);
+        rc = there ? fix_link(f, a.gfid, dir2, name2) : 0;
         break;
     case 3:
-        fix_symlink(f, dir, name, "to/somewhere", NULL);
+        rc = fix_symlink(f, dir, name, "to/somewhere", NULL);
         break;
     case 4:
-        if (there)
-            fix_setxattr(f, a.gfid, name2, name, (uint32_t)strlen(name), 0);
+        rc = there ? fix_setxattr(f, a.gfid, name2, name,
+                                  (uint32_t)strlen(name), 0) : 0;
         break;
     case 5:
-        if (there)
-            fix_removexattr(f, a.gfid, name2);
+        rc = there ? fix_removexattr(f, a.gfid, name2) : 0;
         break;
     default:
-        fix_create(f, dir, name, S_IFREG | 0644, NULL);
+        rc = fix_create(f, dir, name, S_IFREG | 0644, NULL);
         break;
     }
+    expect_sane(rc);
 }
 
 static void step(struct history *h)
