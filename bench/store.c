@@ -127,6 +127,31 @@ static double close_store(struct bench *b)
     return (double)(now_ns(b) - began) / 1e6;
 }
 
+/* An image whose blocks have all been written. */
+static void make_image(struct bench *b)
+{
+    size_t run = 4u << 20;
+    uint8_t *zero = aligned_alloc(4096, run);
+    int fd = open(b->path, O_CREAT | O_RDWR | O_TRUNC | O_CLOEXEC, 0600);
+    int direct;
+
+    if (!zero || fd < 0)
+        die(b->path, -errno, NULL);
+    memset(zero, 0, run);
+    direct = open(b->path, O_WRONLY | O_DIRECT | O_CLOEXEC);
+    for (uint64_t at = 0; at < b->size; at += run) {
+        if (pwrite(direct >= 0 ? direct : fd, zero, run, (off_t)at) !=
+            (ssize_t)run)
+            die(b->path, -errno, NULL);
+    }
+    if (fsync(fd) < 0)
+        die(b->path, -errno, NULL);
+    if (direct >= 0)
+        close(direct);
+    close(fd);
+    free(zero);
+}
+
 static void make_store(struct bench *b)
 {
     struct eng_format f = {.label = "bench"};
@@ -135,14 +160,8 @@ static void make_store(struct bench *b)
     struct stat st;
     int rc;
 
-    if (stat(b->path, &st) < 0 || S_ISREG(st.st_mode)) {
-        int fd = open(b->path, O_CREAT | O_RDWR | O_TRUNC | O_CLOEXEC, 0600);
-
-        /* Allocated, as a brick is unless it was made sparse. */
-        if (fd < 0 || posix_fallocate(fd, 0, (off_t)b->size) != 0)
-            die(b->path, -errno, NULL);
-        close(fd);
-    }
+    if (stat(b->path, &st) < 0 || S_ISREG(st.st_mode))
+        make_image(b);
     cfs_random(b->loop, &f.brick, sizeof f.brick);
     rc = cfs_dev_open(b->path, 0, &dev, &err);
     if (rc == 0) {
@@ -651,7 +670,7 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-    struct bench b = {.size = (uint64_t)8 << 30, .creates = 1000000,
+    struct bench b = {.size = (uint64_t)4 << 30, .creates = 1000000,
                       .cache = (uint64_t)256 << 20};
     struct cfs_err err = {0};
     struct stat st;

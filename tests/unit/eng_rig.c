@@ -117,6 +117,38 @@ void model_copy(struct model *to, const struct model *from)
 
 /* Records: per operation u16 key length (0: a free), u32 value length
  * (UINT32_MAX: a delete), key, value. */
+static size_t apply_one(struct eng *e, const uint8_t *p, size_t len)
+{
+    uint16_t klen;
+    uint32_t vlen;
+    struct cfs_blob key, val;
+    struct eng_ext ext;
+
+    if (len < 6)
+        return 0;
+    memcpy(&klen, p, sizeof klen);
+    memcpy(&vlen, p + 2, sizeof vlen);
+    if (klen == 0) {
+        if (len < 6 + sizeof ext)
+            return 0;
+        memcpy(&ext, p + 6, sizeof ext);
+        eng_free(e, ext);
+        return 6 + sizeof ext;
+    }
+    key = (struct cfs_blob){p + 6, klen};
+    if (klen > ENG_KEY_MAX || len < 6u + klen)
+        return 0;
+    if (vlen == UINT32_MAX) {
+        eng_del(e, key);
+        return 6u + klen;
+    }
+    val = (struct cfs_blob){p + 6 + klen, vlen};
+    if (vlen > ENG_VALUE_MAX || len < (size_t)6 + klen + vlen)
+        return 0;
+    eng_put(e, key, val);
+    return (size_t)6 + klen + vlen;
+}
+
 static int apply(void *ctx, struct eng *e, const struct eng_rec *rec)
 {
     struct rig *r = ctx;
@@ -129,29 +161,11 @@ static int apply(void *ctx, struct eng *e, const struct eng_rec *rec)
         return -CFS_E_CORRUPT;
     p = rec->body.p;
     for (end = p + rec->body.len; p < end;) {
-        uint16_t klen;
-        uint32_t vlen;
-        struct cfs_blob key, val;
+        size_t used = apply_one(e, p, (size_t)(end - p));
 
-        memcpy(&klen, p, sizeof klen);
-        memcpy(&vlen, p + 2, sizeof vlen);
-        key = (struct cfs_blob){p + 6, klen};
-        p += 6 + klen;
-        if (klen == 0) {
-            struct eng_ext ext;
-
-            memcpy(&ext, p, sizeof ext);
-            eng_free(e, ext);
-            p += sizeof ext;
-            continue;
-        }
-        if (vlen == UINT32_MAX) {
-            eng_del(e, key);
-            continue;
-        }
-        val = (struct cfs_blob){p, vlen};
-        eng_put(e, key, val);
-        p += vlen;
+        if (used == 0)
+            return -CFS_E_CORRUPT;
+        p += used;
     }
     return 0;
 }

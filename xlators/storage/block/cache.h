@@ -31,8 +31,6 @@
 #define LEVEL_VALUE 255u /* a large value: bytes in blocks of its own */
 #define VALUE_PARTS (ENG_VALUE_MAX / CFS_BLOCK)
 
-#define PTR_TEMP ((uint64_t)1 << 63)
-
 enum node_state { NODE_READY, NODE_READING, NODE_FAILED };
 
 struct node {

@@ -2,6 +2,9 @@
 /* check.c - for fsck: every node and large value verified against its parent,
  * every key within its parent's bounds, every block counted.
  *
+ * No block is visited twice: in a forged tree the ways to one could be more
+ * than anybody can walk.
+ *
  * What is in memory (a journal that was applied read-only) is walked there;
  * all else is read once, beside the cache. A part that cannot be read is
  * reported, and the walk goes on with the next. */
@@ -20,8 +23,22 @@ struct visit {
 struct checker {
     struct eng             *eng;
     const struct eng_check *c;
+    uint64_t               *seen; /* a bit for each block of the groups */
     int                     rc;
 };
+
+/* Whether the walk comes to @lba for the first time. */
+static bool first_visit(struct checker *k, uint64_t lba)
+{
+    uint64_t i = lba - k->eng->space.lba;
+    uint64_t bit = (uint64_t)1 << (i % 64);
+
+    if (lba < k->eng->space.lba || lba >= k->eng->space.end ||
+        k->seen[i / 64] & bit)
+        return false;
+    k->seen[i / 64] |= bit;
+    return true;
+}
 
 static void used(struct checker *k, uint64_t lba, uint32_t n, const char *what)
 {
@@ -113,7 +130,11 @@ static void check_kid(struct checker *k, const struct visit *v, unsigned slot,
     buf = eng_alloc_aligned(NODE_SIZE);
     down = (struct visit){NULL, buf, page_ptr(v->page, slot, 0)};
     rc = cache_read_parts(k->eng, &down.at, 1, level, buf);
-    if (rc == 0) {
+    if (rc == 0 && !first_visit(k, down.at.lba)) {
+        k->c->bad(k->c->ctx, "block %" PRIu64 " is in the tree twice",
+                  down.at.lba);
+        broken(k, -CFS_E_CORRUPT);
+    } else if (rc == 0) {
         check_node(k, &down, lo, hi);
     } else {
         k->c->bad(k->c->ctx, "the node of level %u at block %" PRIu64 ": %s",
@@ -156,7 +177,9 @@ int eng_check(struct eng *e, const struct eng_check *c)
     struct visit v = {root, root->page, root->at[0]};
     struct cfs_blob none = {NULL, 0};
 
+    k.seen = eng_calloc((e->space.end - e->space.lba) / 8 + 8);
     count_heads(&k);
     check_node(&k, &v, none, none);
+    free(k.seen);
     return k.rc;
 }

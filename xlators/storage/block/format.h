@@ -58,7 +58,11 @@
 #define NODE_SIZE  CFS_BLOCK
 #define NODE_LEVELS 20u /* more than any tree can have */
 
-/* Where a block of the tree lies and what it must be. Zero: nowhere. */
+/* Where a block of the tree lies and what it must be. Zero: nowhere. In
+ * memory an lba with PTR_TEMP is the number of a node that has no place yet;
+ * on the device there is none. */
+#define PTR_TEMP ((uint64_t)1 << 63)
+
 struct fmt_ptr {
     uint64_t lba;
     uint64_t lba2; /* room for a second copy: 0 */

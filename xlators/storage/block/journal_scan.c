@@ -345,7 +345,7 @@ int jrn_apply(struct jscan *sc, eng_replay *replay, void *ctx,
         for (unsigned i = 0; i < rec.n_ext; i++)
             space_commit(e, rec.ext[i]);
         j->records++;
-        rc = replay(ctx, e, &rec);
+        rc = replay ? replay(ctx, e, &rec) : -EINVAL;
         if (rc == 0 && e->poisoned)
             rc = e->poisoned;
         if (rc < 0)

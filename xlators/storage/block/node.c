@@ -148,6 +148,15 @@ void page_set_ptr(uint8_t *pg, unsigned i, unsigned part,
     memcpy(ptr_at(pg, i, part), p, sizeof *p);
 }
 
+static bool ptrs_ok(const uint8_t *pg, unsigned i)
+{
+    for (unsigned k = 0; k < page_ptrs(pg, i); k++) {
+        if (page_ptr(pg, i, k).lba & PTR_TEMP)
+            return false;
+    }
+    return true;
+}
+
 /* Slot @i of @pg as a whole within the page, of the kind that @level has. */
 static bool cell_ok(const uint8_t *pg, unsigned i, unsigned level)
 {
@@ -162,7 +171,8 @@ static bool cell_ok(const uint8_t *pg, unsigned i, unsigned level)
     if (klen > ENG_KEY_MAX || off + CELL_HEAD + klen + vlen > NODE_SIZE)
         return false;
     if (level > 0)
-        return vlen == sizeof(struct fmt_ptr) && !page_large(pg, i);
+        return vlen == sizeof(struct fmt_ptr) && !page_large(pg, i) &&
+               ptrs_ok(pg, i);
     if (klen == 0)
         return false;
     if (page_large(pg, i)) {
@@ -172,7 +182,8 @@ static bool cell_ok(const uint8_t *pg, unsigned i, unsigned level)
             return false;
         len = ref_len(page_val(pg, i));
         return len > 0 && len <= ENG_VALUE_MAX &&
-               vlen == sizeof len + len_blocks(len) * sizeof(struct fmt_ptr);
+               vlen == sizeof len + len_blocks(len) * sizeof(struct fmt_ptr) &&
+               ptrs_ok(pg, i);
     }
     return cell_bytes(klen, vlen) <= CELL_MAX;
 }

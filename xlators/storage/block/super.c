@@ -224,21 +224,34 @@ static uint64_t make_nonce(const struct fmt_super *old,
     return XXH3_64bits_withSeed(sb, sizeof *sb, seed) | 1;
 }
 
-/* Zeros over what an earlier store may have left and we would read before we
- * write it: heartbeats, both ends. */
-static int wipe(struct cfs_dev *dev, const struct fmt_super *sb)
+static int write_zeros(struct cfs_dev *dev, uint64_t lba, uint64_t blocks)
 {
-    size_t run = AREA_BLOCKS;
+    uint64_t run = MIB_BLOCKS;
     uint8_t *zero = eng_alloc_aligned(run * CFS_BLOCK);
-    int rc;
+    int rc = 0;
 
     memset(zero, 0, run * CFS_BLOCK);
-    rc = write_at(dev, 0, zero, AREA_BLOCKS);
-    if (rc == 0)
-        rc = write_at(dev, sb->size - AREA_BLOCKS, zero, AREA_BLOCKS);
-    for (uint64_t at = 0; rc == 0 && at < sb->hb_blocks; at += run)
-        rc = write_at(dev, sb->hb_lba + at, zero, run);
+    for (uint64_t at = 0; at < blocks && rc == 0; at += run)
+        rc = write_at(dev, lba + at, zero,
+                      blocks - at < run ? blocks - at : run);
     free(zero);
+    return rc;
+}
+
+/* Zeros over what an earlier store may have left and we would read before we
+ * write it: heartbeats, both ends. The journal of an image file that has its
+ * blocks is written too, for the first write to each of them would have a
+ * flush wait for the image's file system. */
+static int wipe(struct cfs_dev *dev, const struct fmt_super *sb)
+{
+    int rc = write_zeros(dev, 0, AREA_BLOCKS);
+
+    if (rc == 0)
+        rc = write_zeros(dev, sb->size - AREA_BLOCKS, AREA_BLOCKS);
+    if (rc == 0)
+        rc = write_zeros(dev, sb->hb_lba, sb->hb_blocks);
+    if (rc == 0 && dev->is_file && !dev->sparse)
+        rc = write_zeros(dev, sb->jrn_lba, sb->jrn_blocks);
     return rc;
 }
 
