@@ -204,21 +204,6 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-
-    brickd_fini(&f->b);
-    if (f->m.listener != NULL)
-        mgmtd_end(f);
-    cfs_arena_fini(&f->arena);
-    cfs_host_fini(&f->b.host);
-    cfs_buf_pool_drain();
-    nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-    free(f);
-    return 0;
-}
-
 /* -- waiting ------------------------------------------------------------------------- */
 
 static bool (*wait_cond)(struct fixture *f);
@@ -247,6 +232,28 @@ static void wait_until(struct fixture *f, bool (*cond)(struct fixture *f))
     assert_true(cond(f));
 }
 
+static bool has_ended(struct fixture *f)
+{
+    return f->b.state == BRICKD_ENDED;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    brickd_stop(&f->b);
+    wait_until(f, has_ended);
+    brickd_fini(&f->b);
+    if (f->m.listener != NULL)
+        mgmtd_end(f);
+    cfs_arena_fini(&f->arena);
+    cfs_host_fini(&f->b.host);
+    cfs_buf_pool_drain();
+    nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    free(f);
+    return 0;
+}
+
 static struct cfs_xl *leaf(struct fixture *f)
 {
     return cfs_graph_find(f->b.graph, "leaf");
@@ -256,11 +263,6 @@ static bool op_came(struct fixture *f)
 {
     return f->b.graph != NULL &&
            ((struct fake_xl *)leaf(f)->priv)->n > 0;
-}
-
-static bool has_ended(struct fixture *f)
-{
-    return f->b.state == BRICKD_ENDED;
 }
 
 static bool volfile_asked(struct fixture *f)
