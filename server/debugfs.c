@@ -45,7 +45,8 @@ static void print_help(void)
 {
     fputs("usage: " PROGRAM " [--live] [--checkpoint] VERB DEVICE "
           "[ARGUMENT]\n"
-          "Print what is in a brick. Nothing is ever written to it.\n\n", stdout);
+          "Print what is in a brick. Nothing is ever written to it.\n"
+          "\n", stdout);
     for (size_t i = 0; i < CFS_ARRAY_SIZE(verbs); i++)
         printf("  %-9s %s\n", verbs[i].name, verbs[i].help);
     fputs("\n"

@@ -75,7 +75,7 @@ int debugfs_dirty(struct debugfs *d, struct cfs_err *err)
     return rc < 0 ? rc : print_table(d, REC_OPLOG, err);
 }
 
-/* -- one inode ----------------------------------------------------------------- */
+/* -- one inode ------------------------------------------------------------ */
 
 static int hex_digit(char c)
 {

@@ -118,7 +118,7 @@ int debugfs_super(struct debugfs *d, struct cfs_err *err)
     return rc;
 }
 
-/* -- the journal -------------------------------------------------------------- */
+/* -- the journal ---------------------------------------------------------- */
 
 static int journal_each(void *ctx, struct eng *e, const struct eng_rec *rec)
 {

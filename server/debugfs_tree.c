@@ -16,7 +16,7 @@
 #define ENTRIES   512u  /* of a directory, at a time */
 #define CHUNKS    64u   /* of a file, at a time */
 
-/* -- contents ------------------------------------------------------------------- */
+/* -- contents ------------------------------------------------------------- */
 
 struct chunk_at {
     uint64_t         index;
@@ -199,7 +199,7 @@ int debugfs_digest(struct tool_brick *b, struct cfs_gfid g,
     return rc;
 }
 
-/* -- lines ------------------------------------------------------------------------ */
+/* -- lines ---------------------------------------------------------------- */
 
 struct tree {
     struct debugfs *d;
@@ -275,8 +275,8 @@ static void attr_line(struct cfs_gfid g, const struct rec_inode *i)
     cfs_gfid_print(g, gfid);
     printf(" %s mode=%04o uid=%" PRIu32 " gid=%" PRIu32 " nlink=%" PRIu32
            " size=%" PRIu64 " mtime=%s ctime=%s version=%" PRIu64 ".%" PRIu64
-           " gfid=%s", type_word(i->mode), i->mode & 07777, i->uid, i->gid, i->nlink,
-           a.size, tool_time(i->mtime, mtime), tool_time(i->ctime, ctime),
+           " gfid=%s", type_word(i->mode), i->mode & 07777, i->uid, i->gid,
+           i->nlink, a.size, tool_time(i->mtime, mtime), tool_time(i->ctime, ctime),
            i->version.epoch, i->version.seq, gfid);
     if (S_ISCHR(i->mode) || S_ISBLK(i->mode))
         printf(" rdev=%u:%u", major((dev_t)i->rdev), minor((dev_t)i->rdev));
@@ -326,7 +326,7 @@ static uint32_t put_object(struct tree *t, const char *path,
     return type;
 }
 
-/* -- directories -------------------------------------------------------------------- */
+/* -- directories ---------------------------------------------------------- */
 
 struct entry {
     struct cfs_gfid child;

@@ -26,7 +26,7 @@ struct run {
     unsigned    early; /* findings before the check proper */
 };
 
-/* -- progress and findings --------------------------------------------------------- */
+/* -- progress and findings ------------------------------------------------ */
 
 static void clear_line(const struct run *r)
 {
@@ -85,7 +85,7 @@ static void on_found(void *ctx, const struct fsck_finding *f)
         printf("inode %s: %s\n", gfid, f->text);
 }
 
-/* -- what came of it ------------------------------------------------------------------ */
+/* -- what came of it ------------------------------------------------------ */
 
 static void sum_words(const struct run *r, const struct eng_info *info,
                       const struct fsck_result *x)
@@ -248,7 +248,7 @@ static int check(struct run *r)
     return result.findings > 0 ? EXIT_ERRORS : EXIT_CLEAN;
 }
 
-/* -- the command line --------------------------------------------------------------------- */
+/* -- the command line ----------------------------------------------------- */
 
 static const char help[] =
     "usage: " PROGRAM " [OPTION...] DEVICE\n"

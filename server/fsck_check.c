@@ -7,7 +7,7 @@
 
 #include "server/fsck_int.h"
 
-/* -- findings ---------------------------------------------------------------- */
+/* -- findings ------------------------------------------------------------- */
 
 void fsck_find(struct fsck *f, const char *kind, struct cfs_gfid gfid,
                const char *fmt, ...)
@@ -52,7 +52,7 @@ bool fsck_whole(struct fsck *f, int rc, struct cfs_gfid g, const char *what)
     return rc == 0;
 }
 
-/* -- inodes ------------------------------------------------------------------ */
+/* -- inodes --------------------------------------------------------------- */
 
 uint32_t fsck_ino(struct fsck *f, struct cfs_gfid g)
 {
@@ -76,7 +76,7 @@ uint32_t fsck_ino(struct fsck *f, struct cfs_gfid g)
     return FSCK_NONE;
 }
 
-/* -- passes -------------------------------------------------------------------- */
+/* -- passes --------------------------------------------------------------- */
 
 #define PROGRESS_EVERY 4096u
 
@@ -144,7 +144,7 @@ void fsck_pass(struct fsck *f, const struct fsck_pass *p)
     }
 }
 
-/* -- keys of no table ------------------------------------------------------------ */
+/* -- keys of no table ----------------------------------------------------- */
 
 static int strange_each(void *ctx, struct cfs_blob key, struct cfs_blob value)
 {
@@ -189,7 +189,7 @@ static void strange_keys(struct fsck *f)
     }
 }
 
-/* -- all of it ---------------------------------------------------------------------- */
+/* -- all of it ------------------------------------------------------------ */
 
 static void check_count(struct fsck *f, const char *what, uint64_t says,
                         uint64_t are)

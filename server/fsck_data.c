@@ -19,7 +19,7 @@ static bool may_have(struct fsck *f, uint32_t at, struct cfs_gfid g,
     return !(f->ino[at].flags & INO_BROKEN);
 }
 
-/* -- removal marks ------------------------------------------------------------- */
+/* -- removal marks -------------------------------------------------------- */
 
 static void mark_each(struct fsck *f, const struct rec_id *id,
                       struct cfs_blob value)
@@ -91,7 +91,7 @@ bool fsck_marked(const struct fsck *f, struct cfs_gfid g, uint64_t index)
     return m && m->start <= index;
 }
 
-/* -- bytes in line ----------------------------------------------------------------- */
+/* -- bytes in line -------------------------------------------------------- */
 
 static void small_each(struct fsck *f, const struct rec_id *id,
                        struct cfs_blob value)
@@ -133,7 +133,7 @@ void fsck_small(struct fsck *f)
     fsck_pass(f, &pass);
 }
 
-/* -- chunks ------------------------------------------------------------------------- */
+/* -- chunks --------------------------------------------------------------- */
 
 static bool claim(struct fsck *f, struct cfs_gfid g, uint64_t block,
                   uint64_t lba)
@@ -226,7 +226,7 @@ void fsck_chunks(struct fsck *f)
     fsck_pass(f, &pass);
 }
 
-/* -- extended attributes -------------------------------------------------------------- */
+/* -- extended attributes -------------------------------------------------- */
 
 static void xattr_each(struct fsck *f, const struct rec_id *id,
                        struct cfs_blob value)
@@ -252,7 +252,7 @@ void fsck_xattrs(struct fsck *f)
     fsck_pass(f, &pass);
 }
 
-/* -- what each says against what it has -------------------------------------------------- */
+/* -- what each says against what it has ----------------------------------- */
 
 /* @left: what it counts, less what there is. */
 static void check_left(struct fsck *f, const struct fsck_ino *i, int64_t left,

@@ -104,14 +104,14 @@ struct fsck {
         }                                                                    \
     } while (0)
 
-/* -- findings (fsck_check.c) -------------------------------------------------- */
+/* -- findings (fsck_check.c) ---------------------------------------------- */
 
 /* @gfid null: of no inode. */
 void fsck_find(struct fsck *f, const char *kind, struct cfs_gfid gfid,
                const char *fmt, ...) CFS_PRINTF(4, 5);
 void fsck_tell(struct fsck *f); /* those that wait, once paths are known */
 
-/* -- passes (fsck_check.c) ------------------------------------------------------ */
+/* -- passes (fsck_check.c) ------------------------------------------------ */
 
 /* All records of one table. */
 struct fsck_pass {
@@ -138,14 +138,14 @@ static inline uint32_t fsck_mode(const struct fsck_ino *i)
 /* Whether the record of @g whose value was unpacked with @rc is whole. */
 bool fsck_whole(struct fsck *f, int rc, struct cfs_gfid g, const char *what);
 
-/* -- names (fsck_names.c) ---------------------------------------------------------- */
+/* -- names (fsck_names.c) ------------------------------------------------- */
 
 void  fsck_inodes(struct fsck *f);
 void  fsck_names(struct fsck *f);
 void  fsck_shape(struct fsck *f); /* the tree of directories */
 char *fsck_path(struct fsck *f, struct cfs_gfid g); /* NULL: none is known */
 
-/* -- what belongs to inodes (fsck_data.c) --------------------------------------------- */
+/* -- what belongs to inodes (fsck_data.c) --------------------------------- */
 
 void fsck_marks(struct fsck *f);
 void fsck_small(struct fsck *f);
@@ -155,7 +155,7 @@ void fsck_counts(struct fsck *f); /* what each inode says against what it has */
 /* Whether chunk @index of @g is below a mark. */
 bool fsck_marked(const struct fsck *f, struct cfs_gfid g, uint64_t index);
 
-/* -- blocks (fsck_space.c, fsck_verify.c) ------------------------------------------------ */
+/* -- blocks (fsck_space.c, fsck_verify.c) --------------------------------- */
 
 void fsck_tree(struct fsck *f);
 /* @lba is a block of file data: whether it can be, and is nobody else's. */
@@ -163,7 +163,7 @@ bool fsck_claim(struct fsck *f, uint64_t lba);
 void fsck_space(struct fsck *f);
 void fsck_verify(struct fsck *f); /* the batch, which is then empty */
 
-/* -- the rest (fsck_repl.c) ----------------------------------------------------------------- */
+/* -- the rest (fsck_repl.c) ----------------------------------------------- */
 
 void fsck_repl(struct fsck *f);
 

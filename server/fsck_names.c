@@ -21,7 +21,7 @@ static const char *gfid_text(struct cfs_gfid g, char buf[static CFS_UUID_STR])
     return buf;
 }
 
-/* -- inodes ------------------------------------------------------------------ */
+/* -- inodes --------------------------------------------------------------- */
 
 static struct fsck_ino *add_ino(struct fsck *f, struct cfs_gfid g)
 {
@@ -105,7 +105,7 @@ void fsck_inodes(struct fsck *f)
     fsck_pass(f, &parents);
 }
 
-/* -- entries ------------------------------------------------------------------- */
+/* -- entries -------------------------------------------------------------- */
 
 /* A hash of what an entry says. */
 static uint64_t entry_hash(uint64_t cookie, struct cfs_gfid child,
@@ -234,7 +234,7 @@ static void cookie_each(struct fsck *f, const struct rec_id *id,
         f->ino[at].size -= entry_hash(id->n, c.child, c.type, c.name);
 }
 
-/* -- entries against cookies, one by one ------------------------------------------- */
+/* -- entries against cookies, one by one ---------------------------------- */
 
 struct compare {
     struct fsck    *f;
@@ -339,7 +339,7 @@ void fsck_names(struct fsck *f)
     fsck_pass(f, &cookies);
 }
 
-/* -- the tree of directories --------------------------------------------------------- */
+/* -- the tree of directories ---------------------------------------------- */
 
 static void check_dir(struct fsck *f, const struct fsck_ino *i)
 {
@@ -405,7 +405,7 @@ void fsck_shape(struct fsck *f)
         }
 }
 
-/* -- paths --------------------------------------------------------------------------- */
+/* -- paths ---------------------------------------------------------------- */
 
 struct search {
     struct cfs_gfid child;

@@ -96,7 +96,7 @@ static void oplog_each(struct fsck *f, const struct rec_id *id,
                   ", change %" PRIu64 " is damaged", id->session, id->n);
 }
 
-/* -- sessions, answers, views ---------------------------------------------------- */
+/* -- sessions, answers, views --------------------------------------------- */
 
 static void brick_each(struct fsck *f, const struct rec_id *id,
                        struct cfs_blob value)

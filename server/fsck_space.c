@@ -42,7 +42,7 @@ static void doubt(struct fsck *f, uint64_t lba, enum fsck_doubt why)
     f->doubted[f->n_doubted++] = (struct fsck_doubted){lba, why};
 }
 
-/* -- the tree ----------------------------------------------------------------- */
+/* -- the tree ------------------------------------------------------------- */
 
 static void on_bad(void *ctx, const char *fmt, ...)
 {
@@ -105,7 +105,7 @@ void fsck_tree(struct fsck *f)
     eng_trim(f->e);
 }
 
-/* -- data ------------------------------------------------------------------------ */
+/* -- data ----------------------------------------------------------------- */
 
 bool fsck_claim(struct fsck *f, uint64_t lba)
 {
@@ -118,7 +118,7 @@ bool fsck_claim(struct fsck *f, uint64_t lba)
     return true;
 }
 
-/* -- the space map ------------------------------------------------------------------ */
+/* -- the space map -------------------------------------------------------- */
 
 /* A run of blocks of one kind. */
 struct run {
@@ -168,7 +168,7 @@ static void compare_maps(struct fsck *f)
     tell_run(f, &run, "lost", lost);
 }
 
-/* -- whose they are --------------------------------------------------------------------- */
+/* -- whose they are ------------------------------------------------------- */
 
 static int by_lba(const void *a, const void *b)
 {

@@ -1,28 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fsck_verify.c - the checksums of file data: a batch of blocks is sorted by
- * address, read in runs, several at a time, and verified.
+ * address, read in runs, and verified. A run that cannot be read is read once
+ * more block by block.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <xxhash.h>
 
 #include "server/fsck_int.h"
-
-#define READS 4u /* at a time */
-
-struct read {
-    struct eng_io  io;
-    struct verify *v;
-    unsigned       at; /* its first block in the batch */
-    uint8_t       *buf;
-};
-
-struct verify {
-    struct fsck *f;
-    unsigned     at; /* the next block to be read */
-    unsigned     pending;
-    struct read  read[READS];
-};
 
 static int by_address(const void *a, const void *b)
 {
@@ -59,70 +44,41 @@ static void check_block(struct fsck *f, const struct fsck_block *b,
                   PRIu64, b->block);
 }
 
-static void on_read(struct eng_io *io);
-
-/* The longest run at the front of what is left. */
-static void read_next(struct verify *v, struct read *r)
+static void check_run(struct fsck *f, const struct fsck_block *b, unsigned n,
+                      uint8_t *buf)
 {
-    const struct fsck_block *b = v->f->batch + v->at;
-    unsigned left = v->f->n_batch - v->at, n = 1;
+    int rc = tool_read(f->loop, f->e, b->lba, n, buf);
 
-    while (n < left && n < TOOL_RUN && b[n].lba == b[n - 1].lba + 1)
-        n++;
-    r->io = (struct eng_io){
-        .ext = {b->lba, n},
-        .data = r->buf,
-        .done = on_read,
-    };
-    r->v = v;
-    r->at = v->at;
-    v->at += n;
-    v->pending++;
-    eng_data_read(v->f->e, &r->io);
-}
-
-static void on_read(struct eng_io *io)
-{
-    struct read *r = container_of(io, struct read, io);
-    struct verify *v = r->v;
-    const struct fsck_block *b = v->f->batch + r->at;
-
-    for (uint32_t i = 0; i < io->ext.n; i++) {
-        if (io->status == 0)
-            check_block(v->f, &b[i], r->buf + (size_t)i * CFS_BLOCK);
-        else
-            fsck_find(v->f, "read", v->f->ino[b[i].ino].gfid,
-                      "block %" PRIu64 " of it, at %" PRIu64 " in a run of "
-                      "%u, cannot be read: %s", b[i].block, b[i].lba,
-                      io->ext.n, cfs_err_str(io->status));
+    if (rc < 0 && n > 1) {
+        for (unsigned i = 0; i < n; i++)
+            check_run(f, b + i, 1, buf);
+        return;
     }
-    v->pending--;
-    if (v->at < v->f->n_batch)
-        read_next(v, r);
-}
-
-static bool all_read(void *arg)
-{
-    const struct verify *v = arg;
-
-    return v->pending == 0;
+    if (rc < 0)
+        fsck_find(f, "read", f->ino[b->ino].gfid,
+                  "block %" PRIu64 " of it, at %" PRIu64 ", cannot be read: "
+                  "%s", b->block, b->lba, cfs_err_str(rc));
+    for (unsigned i = 0; i < n && rc == 0; i++)
+        check_block(f, b + i, buf + (size_t)i * CFS_BLOCK);
 }
 
 void fsck_verify(struct fsck *f)
 {
-    struct verify v = {.f = f};
+    const struct fsck_block *b = f->batch;
+    uint8_t *buf;
 
     if (f->n_batch == 0)
         return;
+    buf = aligned_alloc(CFS_BLOCK, TOOL_RUN * CFS_BLOCK);
+    if (!buf)
+        abort();
     qsort(f->batch, f->n_batch, sizeof *f->batch, by_address);
-    for (unsigned i = 0; i < READS && v.at < f->n_batch; i++) {
-        v.read[i].buf = aligned_alloc(CFS_BLOCK, TOOL_RUN * CFS_BLOCK);
-        if (!v.read[i].buf)
-            abort();
-        read_next(&v, &v.read[i]);
+    for (unsigned at = 0, n; at < f->n_batch; at += n) {
+        for (n = 1; at + n < f->n_batch && n < TOOL_RUN; n++)
+            if (b[at + n].lba != b[at].lba + n)
+                break;
+        check_run(f, b + at, n, buf);
     }
-    cfs_loop_run_until(f->loop, all_read, &v);
-    for (unsigned i = 0; i < READS; i++)
-        free(v.read[i].buf);
+    free(buf);
     f->n_batch = 0;
 }

@@ -43,7 +43,7 @@ struct mkfs {
     struct fmt_super sb;    /* what was made */
 };
 
-/* -- the image file ---------------------------------------------------------- */
+/* -- the image file ------------------------------------------------------- */
 
 /* The file to remove when a signal ends us; only the handler and what follows
  * here touch it. */
@@ -155,7 +155,7 @@ static void undo(const struct mkfs *m)
                 m->path, strerror(errno));
 }
 
-/* -- what is there already ------------------------------------------------------ */
+/* -- what is there already ------------------------------------------------ */
 
 /* Add "@what" to the list of what was found. */
 static void found(struct mkfs *m, const char *what)
@@ -296,7 +296,7 @@ static int clear(struct mkfs *m, struct cfs_dev *dev, struct cfs_err *err)
     return signatures(m, true, err);
 }
 
-/* -- making ------------------------------------------------------------------------ */
+/* -- making --------------------------------------------------------------- */
 
 /* Everything that must be so before @dev may be written to. */
 static int check(struct mkfs *m, struct cfs_dev *dev, struct cfs_err *err)
@@ -338,7 +338,7 @@ static int make(struct mkfs *m, struct cfs_err *err)
     return rc;
 }
 
-/* -- what was made ------------------------------------------------------------------- */
+/* -- what was made -------------------------------------------------------- */
 
 static void print_json(const struct mkfs *m)
 {
@@ -386,7 +386,7 @@ static void print_words(const struct mkfs *m)
            tool_size(m->sb.jrn_blocks * CFS_BLOCK, jrn));
 }
 
-/* -- the command line ------------------------------------------------------------------ */
+/* -- the command line ----------------------------------------------------- */
 
 static const char help[] =
     "usage: " PROGRAM " [OPTION...] DEVICE|FILE\n"

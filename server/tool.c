@@ -31,7 +31,7 @@ char *tool_format(const char *fmt, ...)
     return s;
 }
 
-/* -- a brick ---------------------------------------------------------------- */
+/* -- a brick -------------------------------------------------------------- */
 
 /* Loop and device. There is no log: what there is to say is an error or a
  * finding. */
@@ -139,7 +139,7 @@ void tool_close(struct tool_brick *b)
     cfs_loop_free(b->loop);
 }
 
-/* -- reading it ---------------------------------------------------------------- */
+/* -- reading it ----------------------------------------------------------- */
 
 /* A batch of a scan. */
 struct batch {
@@ -216,7 +216,7 @@ int tool_read(struct cfs_loop *loop, struct eng *e, uint64_t lba, uint32_t n,
     return r.io.status;
 }
 
-/* -- text ---------------------------------------------------------------------- */
+/* -- text ----------------------------------------------------------------- */
 
 void tool_put_escaped(FILE *out, const void *p, size_t len)
 {

@@ -17,7 +17,7 @@
 #include "xlators/storage/block/ops.h"
 #include "xlators/storage/block/rec.h"
 
-/* -- a brick ---------------------------------------------------------------- */
+/* -- a brick -------------------------------------------------------------- */
 
 /* Open for reading. */
 struct tool_brick {
@@ -39,7 +39,7 @@ int tool_open_bare(const char *path, unsigned flags, eng_replay *each,
 
 void tool_close(struct tool_brick *b);
 
-/* -- reading it ---------------------------------------------------------------- */
+/* -- reading it ----------------------------------------------------------- */
 
 /* Stop a batch early: the scan goes on with the next record in a new one. */
 #define TOOL_PAUSE 0x7fffffff
@@ -65,7 +65,7 @@ int tool_scan_prefix(const struct tool_scan *s, const struct rec_key *prefix);
 int tool_read(struct cfs_loop *loop, struct eng *e, uint64_t lba, uint32_t n,
               uint8_t *data);
 
-/* -- text ---------------------------------------------------------------------- */
+/* -- text ----------------------------------------------------------------- */
 
 /* @len bytes of @p, escaped, malloc'ed. */
 char *tool_escape(const void *p, size_t len);

@@ -46,7 +46,7 @@ uint8_t words_table_parse(const char *name)
     return 0;
 }
 
-/* -- parts ------------------------------------------------------------------- */
+/* -- parts ---------------------------------------------------------------- */
 
 static void put_gfid(FILE *out, struct cfs_gfid g)
 {
@@ -82,7 +82,7 @@ static void put_name(FILE *out, struct cfs_name n)
     putc('"', out);
 }
 
-/* -- values: 0, or -CFS_E_CORRUPT with nothing printed --------------------------- */
+/* -- values: 0, or -CFS_E_CORRUPT with nothing printed -------------------- */
 
 static int put_inode(FILE *out, const struct rec_id *id, struct cfs_blob v)
 {
@@ -320,7 +320,7 @@ static int put_oplog(FILE *out, const struct rec_id *id, struct cfs_blob v)
     return rc < 0 ? -CFS_E_CORRUPT : 0;
 }
 
-/* -- whole records ------------------------------------------------------------------- */
+/* -- whole records -------------------------------------------------------- */
 
 static void put_key(FILE *out, const struct rec_id *id)
 {

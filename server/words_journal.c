@@ -6,7 +6,7 @@
 #include "server/words.h"
 #include "xlators/storage/block/jrec.h"
 
-/* -- a request's inputs, by their types in fops.def ------------------------------ */
+/* -- a request's inputs, by their types in fops.def ----------------------- */
 
 static void word_gfid(FILE *out, const char *name, const struct cfs_gfid *g)
 {
@@ -105,7 +105,7 @@ void words_request(FILE *out, const struct cfs_req *req)
     words_of[req->fop](out, req);
 }
 
-/* -- the journal -------------------------------------------------------------------- */
+/* -- the journal ---------------------------------------------------------- */
 
 static int put_client_change(FILE *out, struct cfs_loop *loop,
                              struct cfs_blob body)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* -- planting -------------------------------------------------------------------------- */
+/* -- planting ------------------------------------------------------------- */
 
 static void touched(struct plant *p, const struct rec_key *k)
 {
@@ -146,7 +146,7 @@ void damage_flip(struct world *w, uint64_t lba, unsigned byte)
     free(block);
 }
 
-/* -- damage: names --------------------------------------------------------------------- */
+/* -- damage: names -------------------------------------------------------- */
 
 static void plant_nlink(struct plant *p)
 {
@@ -279,7 +279,7 @@ static void plant_named_orphan(struct plant *p)
     put(p, &k, v, rec_orphan_pack(1, v));
 }
 
-/* -- damage: what belongs to inodes -------------------------------------------------------- */
+/* -- damage: what belongs to inodes --------------------------------------- */
 
 static void plant_double_block(struct plant *p)
 {
@@ -462,7 +462,7 @@ static void plant_purge(struct plant *p)
     put(p, &k, v, rec_brick_pack(&b, v));
 }
 
-/* -- damage: replication --------------------------------------------------------------------- */
+/* -- damage: replication -------------------------------------------------- */
 
 static void plant_not_dirty(struct plant *p)
 {
@@ -559,7 +559,7 @@ static void plant_broken_inode(struct plant *p)
     put(p, &k, "?", 1);
 }
 
-/* -- and what is found then, as "kind|path|text" --------------------------------------------- */
+/* -- and what is found then, as "kind|path|text" -------------------------- */
 
 const struct damage damages[] = {
     {"removal under way", plant_removal, {0}},

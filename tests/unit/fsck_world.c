@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* -- a brick with everything in it ----------------------------------------------- */
+/* -- a brick with everything in it ---------------------------------------- */
 
 static struct cfs_gfid make(struct world *w, struct cfs_gfid dir,
                             const char *name, uint32_t mode)
@@ -105,7 +105,7 @@ void world_stop(struct world *w)
     w->f.open = false;
 }
 
-/* -- looking for damage -------------------------------------------------------------- */
+/* -- looking for damage --------------------------------------------------- */
 
 static void on_found(void *ctx, const struct fsck_finding *f)
 {

@@ -32,7 +32,7 @@ void world_stop(struct world *w);
 struct eng *world_open_bare(struct world *w, bool read_only);
 void        world_close_bare(struct world *w, struct eng *e);
 
-/* -- what is found ------------------------------------------------------------ */
+/* -- what is found -------------------------------------------------------- */
 
 struct found {
     char    *line[64]; /* "kind|path|text" */
@@ -47,7 +47,7 @@ void found_check_applied(struct world *w, struct found *ret);
 void found_free(struct found *all);
 void found_print(const struct found *all);
 
-/* -- damage ------------------------------------------------------------------- */
+/* -- damage --------------------------------------------------------------- */
 
 /* What is planted goes through the engine, so that only the records lie. */
 struct plant {

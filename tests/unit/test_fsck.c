@@ -51,7 +51,7 @@ static void a_killed_brick_is_clean_with_its_journal(void **state)
     fix_close(&w.f);
 }
 
-/* -- each damage is found, and nothing else -------------------------------------------- */
+/* -- each damage is found, and nothing else ------------------------------- */
 
 static bool was_found(const struct found *all, const char *what)
 {
@@ -143,7 +143,7 @@ static void every_damage_is_found_and_nothing_else(void **state)
     fix_close(&w.f);
 }
 
-/* -- damage of the tree itself -------------------------------------------------------------------- */
+/* -- damage of the tree itself -------------------------------------------- */
 
 struct nodes {
     uint64_t lba[4096];
@@ -195,6 +195,82 @@ static void a_damaged_node_is_found_and_not_taken_for_missing_records(
     fix_close(&w.f);
 }
 
+/* -- records that somebody made up ---------------------------------------- */
+
+/* Every record of the store, to choose from. */
+struct keys {
+    struct rec_key *key;
+    unsigned        n;
+};
+
+static int keep_key(void *ctx, struct cfs_blob key, struct cfs_blob value)
+{
+    struct keys *k = ctx;
+
+    if (key.len > sizeof k->key->b)
+        return 0;
+    k->key = realloc(k->key, (k->n + 1) * sizeof *k->key);
+    assert_non_null(k->key);
+    k->key[k->n].len = (uint16_t)key.len;
+    memcpy(k->key[k->n++].b, key.p, key.len);
+    return 0;
+}
+
+static uint32_t next_random(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*seed >> 33);
+}
+
+/* One bit of a record's value, or of its key. */
+static void garble(struct eng *e, const struct rec_key *old, uint64_t *seed)
+{
+    uint8_t value[ENG_VALUE_MAX];
+    struct rec_key k = *old;
+    struct cfs_blob v;
+
+    if (eng_get(e, rec_key_blob(old), &v) < 0)
+        return; /* changed in an earlier round */
+    memcpy(value, v.p, v.len);
+    v.p = value;
+    if (v.len > 0 && next_random(seed) % 4 > 0)
+        value[next_random(seed) % v.len] ^= (uint8_t)(
+            1u << next_random(seed) % 8);
+    else
+        k.b[next_random(seed) % k.len] ^= (uint8_t)(
+            1u << next_random(seed) % 8);
+    assert_int_equal(eng_touch(e, rec_key_blob(&k)), 0);
+    assert_int_equal(eng_begin(e, 1, k.len + v.len, 100, 0), 0);
+    eng_put(e, rec_key_blob(&k), v);
+}
+
+static void no_record_can_keep_it_from_going_on(void **state)
+{
+    const struct cfs_blob all = {0};
+    struct keys keys = {0};
+    uint64_t seed = 20;
+    struct found found;
+    struct world w;
+    struct eng *e;
+
+    world_open(&w);
+    world_stop(&w);
+    for (unsigned round = 0; round < 60; round++) {
+        e = world_open_bare(&w, false);
+        if (round == 0)
+            assert_int_equal(eng_scan(e, all, all, keep_key, &keys), 0);
+        for (unsigned i = 0; i < 1 + round / 4; i++)
+            garble(e, &keys.key[next_random(&seed) % keys.n], &seed);
+        world_close_bare(&w, e);
+        found_check(&w, true, false, &found);
+        assert_false(found.r.incomplete);
+        found_free(&found);
+    }
+    assert_true(found.r.findings > 100);
+    free(keys.key);
+    fix_close(&w.f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +279,7 @@ int main(void)
         cmocka_unit_test(every_damage_is_found_and_nothing_else),
         cmocka_unit_test(
             a_damaged_node_is_found_and_not_taken_for_missing_records),
+        cmocka_unit_test(no_record_can_keep_it_from_going_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,7 +68,7 @@ static int open_file(const char *name, int flags)
     return fd;
 }
 
-/* -- mkfs ------------------------------------------------------------------------- */
+/* -- mkfs ----------------------------------------------------------------- */
 
 static void mkfs_makes_a_brick_in_a_new_file(void **state)
 {
@@ -198,7 +198,7 @@ static void replicas_made_alike_have_the_same_tree(void **state)
     assert_int_equal(run("cmp $D/a.tree $D/c.tree"), 1);
 }
 
-/* -- on a brick with everything in it -------------------------------------------------- */
+/* -- on a brick with everything in it ------------------------------------- */
 
 /* What lies on @dev, as a file. */
 static void save(struct cfs_dev *dev, const char *name)
