@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* args.c - the command line of clusterfs-client, as mount.clusterfs makes it. */
+/* args.c - clusterfs-client's command line, as mount.clusterfs makes it. */
 #include "client/client.h"
 
 #include <stdio.h>
@@ -194,7 +194,8 @@ static int parse_server(struct client *c, const char *text,
     if (rc == 0 || strncmp(text, "unix:", 5) == 0)
         return rc == 0 ? 0 : cfs_err_set(err, rc, "%s", first.text);
     n = snprintf(full, sizeof full, "%s:%u", text, c->host.port);
-    if (n < 0 || (size_t)n >= sizeof full || rpc_addr_parse(full, ret, NULL) < 0)
+    if (n < 0 || (size_t)n >= sizeof full ||
+        rpc_addr_parse(full, ret, NULL) < 0)
         return cfs_err_set(err, rc, "%s", first.text);
     return 0;
 }

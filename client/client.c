@@ -14,7 +14,7 @@ static struct client *client_of(struct cfs_graph *g)
     return g->owner;
 }
 
-/* -- the end ------------------------------------------------------------------ */
+/* -- the end --------------------------------------------------------------- */
 
 /* Tell whoever waits for us why, once nothing is mounted any more. */
 static void tell_failure(struct client *c)
@@ -88,7 +88,7 @@ static void patience_over(struct cfs_timer *t)
     fail(c, &err);
 }
 
-/* -- what the graph tells --------------------------------------------------------- */
+/* -- what the graph tells -------------------------------------------------- */
 
 static void sign_in(struct client *c, const struct cfs_session *session)
 {
@@ -165,7 +165,7 @@ static void on_stopped(struct cfs_graph *g)
     cfs_host_stop(&c->host);
 }
 
-/* -- the graph -------------------------------------------------------------------- */
+/* -- the graph ------------------------------------------------------------- */
 
 static int set_option(struct cfs_volfile_xl *xl, const char *key,
                       const char *value)
@@ -301,7 +301,7 @@ static void change(struct client *c, const char *text, size_t len)
     c->volfile = next;
 }
 
-/* -- what mgmtd tells ----------------------------------------------------------------- */
+/* -- what mgmtd tells ------------------------------------------------------ */
 
 static void on_view(struct mgmt *m, const struct cfs_view *view, void *ctx)
 {
@@ -340,7 +340,7 @@ static void on_refused(struct mgmt *m, const struct cfs_err *why, void *ctx)
         fail(c, why);
 }
 
-/* -- the start --------------------------------------------------------------------------- */
+/* -- the start ------------------------------------------------------------- */
 
 static int read_file(const char *path, char **ret, size_t *ret_len,
                      struct cfs_err *err)

@@ -44,7 +44,7 @@ struct client {
     struct cfs_err failure; /* why it did not come to ready */
 };
 
-/* -- args.c ----------------------------------------------------------------- */
+/* -- args.c ---------------------------------------------------------------- */
 
 /* The table of arguments, which fill @c; and its defaults. */
 void client_args_init(struct client *c,
@@ -57,7 +57,7 @@ int  client_servers(struct client *c, struct cfs_err *err);
 /* The default log's name. */
 char *client_log_name(struct cfs_host *h);
 
-/* -- spot.c ----------------------------------------------------------------- */
+/* -- spot.c ---------------------------------------------------------------- */
 
 /* The mount point as an absolute path, without touching what is mounted on
  * it. -EBUSY: a clusterfs is mounted there; -ENOTDIR, -ENOENT. */

@@ -9,8 +9,8 @@ import time
 
 from posix_lib import (GROUP, OTHER_GROUP, USER, Skip, as_user, check, equal,
                        fails, fallocate, get, getxattr_into, libc,
-                       listxattr_into, mode_of, need_root, on_fuse, pattern, put,
-                       test)
+                       listxattr_into, mode_of, need_root, on_fuse, pattern,
+                       put, test)
 
 
 @test

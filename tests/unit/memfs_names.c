@@ -37,7 +37,7 @@ void memfs_lookup(struct cfs_xl *xl, struct cfs_lookup *op)
     cfs_unwind_lookup(op, e == NULL ? -ENOENT : 0);
 }
 
-/* -- create, link ------------------------------------------------------------- */
+/* -- create, link ---------------------------------------------------------- */
 
 static void fill_new(struct memfs *m, struct mnode *n, const struct mnode *dir,
                      uint32_t uid, uint32_t gid)
@@ -130,7 +130,7 @@ int memfs_hidden_create(struct memfs *m, struct mnode *dir,
     return 0;
 }
 
-/* -- unlink ----------------------------------------------------------------------- */
+/* -- unlink ---------------------------------------------------------------- */
 
 static void unname(struct memfs *m, struct mnode *dir, struct mentry *e)
 {
@@ -200,7 +200,7 @@ int memfs_hidden_remove(struct memfs *m, struct mnode *dir,
     return 0;
 }
 
-/* -- rename ------------------------------------------------------------------------- */
+/* -- rename ---------------------------------------------------------------- */
 
 struct move {
     struct mnode  *dir, *newdir;
@@ -278,7 +278,7 @@ void memfs_rename(struct cfs_xl *xl, struct cfs_rename *op)
     cfs_unwind_rename(op, 0);
 }
 
-/* -- purge -------------------------------------------------------------------------- */
+/* -- purge ----------------------------------------------------------------- */
 
 void memfs_purge(struct cfs_xl *xl, struct cfs_purge *op)
 {

@@ -278,7 +278,7 @@ void memfs_truncate(struct memfs *m, struct mnode *n, uint64_t size)
     n->attr.size = size;
 }
 
-/* -- extended attributes ---------------------------------------------------- */
+/* -- extended attributes --------------------------------------------------- */
 
 struct mxattr *memfs_xattr(struct mnode *n, struct cfs_name name)
 {

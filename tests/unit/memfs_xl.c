@@ -184,7 +184,7 @@ static void mem_flush(struct cfs_xl *xl, struct cfs_flush *op)
     cfs_unwind_flush(op, memfs_find(xl->priv, op->gfid) ? 0 : -ESTALE);
 }
 
-/* -- attributes ---------------------------------------------------------------- */
+/* -- attributes ------------------------------------------------------------ */
 
 void memfs_touch(struct memfs *m, struct mnode *n, bool mtime)
 {
@@ -236,7 +236,7 @@ static void mem_setattr(struct cfs_xl *xl, struct cfs_setattr *op)
     cfs_unwind_setattr(op, 0);
 }
 
-/* -- data ------------------------------------------------------------------------ */
+/* -- data ------------------------------------------------------------------ */
 
 static void mem_write(struct cfs_xl *xl, struct cfs_write *op)
 {
@@ -328,7 +328,7 @@ static void mem_copy(struct cfs_xl *xl, struct cfs_copy *op)
     cfs_unwind_copy(op, 0);
 }
 
-/* -- extended attributes --------------------------------------------------------- */
+/* -- extended attributes --------------------------------------------------- */
 
 static bool name_is(struct cfs_name name, const char *s)
 {
@@ -460,7 +460,7 @@ static void mem_removexattr(struct cfs_xl *xl, struct cfs_removexattr *op)
     cfs_unwind_removexattr(op, 0);
 }
 
-/* -- the translator --------------------------------------------------------------- */
+/* -- the translator -------------------------------------------------------- */
 
 static void come_up(struct memfs *m)
 {

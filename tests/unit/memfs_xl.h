@@ -6,8 +6,8 @@
  *
  * It knows its parents' mistakes: a write with wrong checksums is
  * -CFS_E_CHECKSUM, a hint (unlink.child, rename.child, .victim) that is wrong
- * -CFS_E_CONFLICT, an append that is not at the end -EINVAL, a purge of what has
- * a name -EBUSY.
+ * -CFS_E_CONFLICT, an append that is not at the end -EINVAL, a purge of what
+ * has a name -EBUSY.
  *
  * A test in another process speaks to it through extended attributes:
  *   trusted.memfs.inodes     get: how many inodes there are, in decimal

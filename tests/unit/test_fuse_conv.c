@@ -60,7 +60,7 @@ static void setattr_flags_are_translated_each(void **state)
         assert_int_equal(fm_set_mask(pairs[i][0]), pairs[i][1]);
 }
 
-/* -- what libfuse hides -------------------------------------------------------- */
+/* -- what libfuse hides ---------------------------------------------------- */
 
 static void kill_flags_are_read_from_the_raw_request(void **state)
 {
@@ -139,7 +139,7 @@ static void init_answer_is_rewritten(void **state)
     assert_int_equal(out.max_write, 32 * 4096);
 }
 
-/* -- pieces and checksums ---------------------------------------------------------- */
+/* -- pieces and checksums -------------------------------------------------- */
 
 static void pieces_cover_a_range_and_end_on_blocks(void **state)
 {
@@ -214,7 +214,7 @@ static void sums_are_little_endian_xxh3(void **state)
     assert_int_equal(v, 0x105f909eef8abc50);
 }
 
-/* -- extended attributes ------------------------------------------------------------- */
+/* -- extended attributes --------------------------------------------------- */
 
 static void only_enforceable_xattrs_are_kept(void **state)
 {

@@ -30,7 +30,7 @@ struct fs {
     int   out;
 };
 
-/* -- a mount ------------------------------------------------------------------ */
+/* -- a mount --------------------------------------------------------------- */
 
 static uint64_t now_ms(void)
 {
@@ -213,7 +213,7 @@ static bool is_mounted(const struct fs *fs)
     return in_file("/proc/self/mountinfo", fs->dir);
 }
 
-/* -- beginning ------------------------------------------------------------------ */
+/* -- beginning ------------------------------------------------------------- */
 
 static void *stat_root(void *arg)
 {
@@ -291,7 +291,7 @@ static void umount_knows_of_our_helper(void **state)
     assert_false(in_file("/run/mount/utab", fs->dir));
 }
 
-/* -- end -------------------------------------------------------------------------- */
+/* -- end ------------------------------------------------------------------- */
 
 static void unmount_ends_the_process(void **state)
 {
@@ -388,7 +388,7 @@ static void dirty_mappings_do_not_hang_the_stop(void **state)
     assert_int_equal(ended(fs), 0);
 }
 
-/* -- inodes ------------------------------------------------------------------------ */
+/* -- inodes ---------------------------------------------------------------- */
 
 static void unlinked_inodes_are_purged_at_the_last_close(void **state)
 {
@@ -414,7 +414,7 @@ static void unlinked_inodes_are_purged_at_the_last_close(void **state)
     inodes_become(fs, 1);
 }
 
-/* -- what others do -------------------------------------------------------------------- */
+/* -- what others do -------------------------------------------------------- */
 
 static void damaged_data_is_an_error(void **state)
 {
@@ -515,7 +515,7 @@ static void names_that_others_reused_can_be_removed_and_moved(void **state)
     inodes_become(fs, 1);
 }
 
-/* -- limits ------------------------------------------------------------------------------- */
+/* -- limits ---------------------------------------------------------------- */
 
 static void *hammer(void *arg)
 {
@@ -574,7 +574,7 @@ static void without_a_lease_every_look_is_fresh(void **state)
     assert_int_equal(stat(at(fs, "x"), &st), -1);
 }
 
-/* -- everything ----------------------------------------------------------------------------- */
+/* -- everything ------------------------------------------------------------ */
 
 static void posix_suite_passes(void **state)
 {

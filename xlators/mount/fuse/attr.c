@@ -2,7 +2,7 @@
 /* attr.c - attributes, the text of symbolic links, space. */
 #include "xlators/mount/fuse/fm.h"
 
-/* -- getattr ----------------------------------------------------------------- */
+/* -- getattr --------------------------------------------------------------- */
 
 struct getattr {
     struct fm_op       op;
@@ -31,7 +31,7 @@ void fm_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     cfs_wind_getattr(fm->child, &g->w, getattr_done);
 }
 
-/* -- setattr ------------------------------------------------------------------- */
+/* -- setattr --------------------------------------------------------------- */
 
 struct setattr {
     struct fm_op       op;
@@ -99,7 +99,7 @@ void fm_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
     cfs_wind_setattr(fm->child, &s->w, setattr_done);
 }
 
-/* -- readlink ------------------------------------------------------------------- */
+/* -- readlink -------------------------------------------------------------- */
 
 struct readlink {
     struct fm_op        op;
@@ -128,7 +128,7 @@ void fm_readlink(fuse_req_t req, fuse_ino_t ino)
     cfs_wind_readlink(fm->child, &r->w, readlink_done);
 }
 
-/* -- statfs --------------------------------------------------------------------- */
+/* -- statfs ---------------------------------------------------------------- */
 
 struct statfs {
     struct fm_op      op;

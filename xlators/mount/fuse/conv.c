@@ -79,7 +79,7 @@ uint64_t fm_piece(uint64_t offset, uint64_t left, uint64_t max)
     return left < n ? left : n;
 }
 
-/* -- checksums ----------------------------------------------------------- */
+/* -- checksums ------------------------------------------------------------- */
 
 uint32_t fm_sums_count(uint64_t offset, uint32_t len)
 {
@@ -169,7 +169,7 @@ uint32_t fm_xattr_filter(struct cfs_blob names, bool privileged, char *ret)
     return used;
 }
 
-/* -- INIT --------------------------------------------------------------------- */
+/* -- INIT ------------------------------------------------------------------ */
 
 uint64_t fm_init_flags(uint64_t offered)
 {

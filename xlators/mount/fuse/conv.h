@@ -31,7 +31,7 @@ bool fm_wants_kill(const struct fuse_in_header *in, size_t len);
  * multiple of CFS_BLOCK), ending on a block's border or at the end. */
 uint64_t fm_piece(uint64_t offset, uint64_t left, uint64_t max);
 
-/* -- checksums ----------------------------------------------------------- */
+/* -- checksums ------------------------------------------------------------- */
 
 /* How many blocks @len bytes at @offset touch; 0 for none. */
 uint32_t fm_sums_count(uint64_t offset, uint32_t len);
@@ -52,7 +52,7 @@ bool fm_xattr_kept(struct cfs_name name);
  * name without its NUL ends the list. */
 uint32_t fm_xattr_filter(struct cfs_blob names, bool privileged, char *ret);
 
-/* -- INIT --------------------------------------------------------------------- */
+/* -- INIT ------------------------------------------------------------------ */
 
 struct fm_init {
     uint32_t max_background;

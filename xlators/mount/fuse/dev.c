@@ -39,7 +39,7 @@ int fm_dev_open(struct fm *fm, struct cfs_err *err)
     return 0;
 }
 
-/* -- what libfuse calls ------------------------------------------------------- */
+/* -- what libfuse calls ---------------------------------------------------- */
 
 static ssize_t dev_read(int fd, void *buf, size_t len, void *userdata)
 {
@@ -78,7 +78,7 @@ static ssize_t dev_writev(int fd, struct iovec *iov, int count, void *userdata)
     return n;
 }
 
-/* -- requests ------------------------------------------------------------------- */
+/* -- requests -------------------------------------------------------------- */
 
 /* What libfuse takes on trust: that the lengths agree. */
 static bool in_valid(const struct fuse_in_header *in, size_t len)
@@ -193,7 +193,7 @@ void fm_dev_resume(struct fm *fm)
         poll_start(fm);
 }
 
-/* -- life --------------------------------------------------------------------- */
+/* -- life ------------------------------------------------------------------ */
 
 static void libfuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
 {

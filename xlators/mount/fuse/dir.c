@@ -23,7 +23,7 @@ struct readdir {
     struct cfs_readdir w;
 };
 
-/* -- filling ------------------------------------------------------------------ */
+/* -- filling --------------------------------------------------------------- */
 
 static bool put_plain(struct readdir *r, const char *name, uint64_t ino,
                       uint32_t type, uint64_t off)
@@ -140,7 +140,7 @@ static void readdir_done(struct cfs_readdir *w, int status)
     fm_op_end(&r->op);
 }
 
-/* -- what the kernel asks ----------------------------------------------------------- */
+/* -- what the kernel asks -------------------------------------------------- */
 
 static void read_entries(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                          bool plus)

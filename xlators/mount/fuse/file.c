@@ -17,7 +17,7 @@
 /* How often an append runs after the file's moving end. */
 #define APPEND_TRIES 16u
 
-/* -- open, release ---------------------------------------------------------- */
+/* -- open, release --------------------------------------------------------- */
 
 struct open {
     struct fm_op          op;
@@ -73,7 +73,7 @@ void fm_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fuse_reply_err(req, 0);
 }
 
-/* -- read ------------------------------------------------------------------------ */
+/* -- read ------------------------------------------------------------------ */
 
 struct read {
     struct fm_op    op;
@@ -124,7 +124,7 @@ void fm_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     cfs_wind_read(fm->child, &r->w, read_done);
 }
 
-/* -- write ------------------------------------------------------------------------- */
+/* -- write ----------------------------------------------------------------- */
 
 struct write {
     struct fm_op       op;
@@ -262,7 +262,7 @@ void fm_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
     write_wind(wr);
 }
 
-/* -- flush, fsync --------------------------------------------------------------------- */
+/* -- flush, fsync ---------------------------------------------------------- */
 
 struct flush {
     struct fm_op     op;

@@ -111,14 +111,14 @@ struct fm_op {
     fuse_req_t       req; /* NULL: our own (purge) */
 };
 
-/* -- fuse.c: the translator ------------------------------------------------- */
+/* -- fuse.c: the translator ------------------------------------------------ */
 
 void fm_probe_root(struct fm *fm);
 void fm_started(struct fm *fm);   /* INIT has been answered */
 void fm_device_gone(struct fm *fm);
 void fm_maybe_finish(struct fm *fm); /* something ended */
 
-/* -- dev.c: the device --------------------------------------------------------- */
+/* -- dev.c: the device ----------------------------------------------------- */
 
 int  fm_dev_open(struct fm *fm, struct cfs_err *err);
 int  fm_dev_serve(struct fm *fm, struct cfs_err *err);
@@ -126,7 +126,7 @@ void fm_dev_resume(struct fm *fm); /* after a call has ended */
 void fm_dev_stop(struct fm *fm);   /* read no more */
 void fm_dev_close(struct fm *fm);  /* no call is in flight */
 
-/* -- mount.c: mount(2), umount(2), utab, read-ahead ---------------------------- */
+/* -- mount.c: mount(2), umount(2), utab, read-ahead ------------------------ */
 
 int  fm_mount(struct fm *fm, struct cfs_err *err);
 /* Blocking; for the pool, or before the loop runs. */
@@ -135,7 +135,7 @@ void fm_utab_add(const struct fm *fm);
 void fm_utab_remove(const struct fm *fm); /* also what umount(2) left */
 int  fm_read_ahead_set(const struct fm *fm);
 
-/* -- op.c: requests and their answers ------------------------------------------ */
+/* -- op.c: requests and their answers -------------------------------------- */
 
 /* A request's struct, zeroed; @size includes its struct fm_op. */
 void *fm_op_new(struct fm *fm, fuse_req_t req, size_t size);
@@ -163,7 +163,7 @@ static inline struct fm *fm_of(fuse_req_t req)
 /* Copy @s into the call. 0, or -ENAMETOOLONG, -EINVAL. */
 int fm_name(struct fm_op *op, const char *s, struct cfs_name *ret);
 
-/* -- node.c: inodes that the kernel knows ----------------------------------------- */
+/* -- node.c: inodes that the kernel knows ---------------------------------- */
 
 struct cfs_inode *fm_node(struct fm *fm, fuse_ino_t ino);
 fuse_ino_t        fm_ino(const struct fm *fm, const struct cfs_inode *inode);
@@ -191,7 +191,7 @@ int fm_gfid_new(struct fm *fm, struct cfs_gfid *ret);
 /* Kernel time-outs, in its unit: seconds. */
 double fm_lease(const struct fm *fm);
 
-/* -- what the kernel can ask: names.c, attr.c, file.c, space.c, dir.c, xattr.c ------ */
+/* -- what the kernel asks: names.c, attr.c, file.c, space.c, dir.c, xattr.c - */
 
 extern const struct fuse_lowlevel_ops fm_ops;
 

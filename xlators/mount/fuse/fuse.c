@@ -19,7 +19,7 @@
 
 #define PROBE_AGAIN_NS (200 * CFS_MS)
 
-/* -- the root, read once before anything is served -------------------------- */
+/* -- the root, read once before anything is served ------------------------- */
 
 struct probe {
     struct fm_op       op;
@@ -71,7 +71,7 @@ static void probe_again(struct cfs_timer *t)
     fm_probe_root(container_of(t, struct fm, probe_timer));
 }
 
-/* -- INIT is answered ------------------------------------------------------------ */
+/* -- INIT is answered ------------------------------------------------------ */
 
 static void settle_work(struct cfs_job *j)
 {
@@ -103,7 +103,7 @@ void fm_started(struct fm *fm)
     cfs_job_run(fm->xl->loop, &fm->settle, settle_work, settle_done);
 }
 
-/* -- the end ------------------------------------------------------------------------ */
+/* -- the end --------------------------------------------------------------- */
 
 static void finish(struct cfs_task *t)
 {
@@ -149,7 +149,7 @@ void fm_device_gone(struct fm *fm)
     fm_maybe_finish(fm);
 }
 
-/* -- PARENT_DOWN: unmount ------------------------------------------------------------- */
+/* -- PARENT_DOWN: unmount -------------------------------------------------- */
 
 static void umount_work(struct cfs_job *j)
 {
@@ -209,7 +209,7 @@ static void stop(struct fm *fm)
     cfs_job_run(fm->xl->loop, &fm->umount.job, umount_work, umount_done);
 }
 
-/* -- the translator --------------------------------------------------------------------- */
+/* -- the translator -------------------------------------------------------- */
 
 static void learn_session(struct fm *fm, const struct cfs_session *session)
 {

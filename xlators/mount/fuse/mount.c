@@ -20,7 +20,7 @@
 
 #define FS_TYPE "fuse.clusterfs"
 
-/* -- options ------------------------------------------------------------------- */
+/* -- options --------------------------------------------------------------- */
 
 struct flag_word {
     const char   *word;
@@ -132,7 +132,7 @@ static int parse_options(const char *s, struct mount_args *a,
     return 0;
 }
 
-/* -- what is mounted where -------------------------------------------------------- */
+/* -- what is mounted where ------------------------------------------------- */
 
 /* The device number of what is on top of the mount point. -ENOENT: nothing;
  * its type goes to @ret_ours. */
@@ -241,7 +241,7 @@ int fm_umount_now(struct fm *fm, bool lazy, bool *ret_busy)
     return 0;
 }
 
-/* -- beside the mount ---------------------------------------------------------------- */
+/* -- beside the mount ------------------------------------------------------ */
 
 /* As `mount -i -f -o _netdev` does: only an option for user space makes
  * libmount keep an entry. */

@@ -10,7 +10,7 @@
 
 #include <linux/fs.h>
 
-/* -- lookup ------------------------------------------------------------------ */
+/* -- lookup ---------------------------------------------------------------- */
 
 struct lookup {
     struct fm_op      op;
@@ -58,7 +58,7 @@ void fm_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     cfs_wind_lookup(fm->child, &l->w, lookup_done);
 }
 
-/* -- create, mknod, mkdir, symlink ------------------------------------------------ */
+/* -- create, mknod, mkdir, symlink ----------------------------------------- */
 
 struct create {
     struct fm_op          op;
@@ -161,7 +161,7 @@ void fm_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     cfs_wind_create(c->op.fm->child, &c->w, create_done);
 }
 
-/* -- unlink, rmdir ------------------------------------------------------------------- */
+/* -- unlink, rmdir --------------------------------------------------------- */
 
 /* Whether @status may come from a hint that was wrong. */
 static bool is_conflict(int status)
@@ -222,7 +222,7 @@ void fm_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     remove_name(req, parent, name, true);
 }
 
-/* -- rename ------------------------------------------------------------------------------ */
+/* -- rename ---------------------------------------------------------------- */
 
 struct rename {
     struct fm_op      op;
@@ -309,7 +309,7 @@ void fm_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
     cfs_wind_rename(fm->child, &r->w, rename_done);
 }
 
-/* -- link ---------------------------------------------------------------------------------- */
+/* -- link ------------------------------------------------------------------ */
 
 struct link {
     struct fm_op      op;

@@ -55,7 +55,7 @@ struct cfs_inode *fm_node_entry(struct fm *fm, const struct cfs_attr *attr,
     return inode;
 }
 
-/* -- the end of an inode ------------------------------------------------------ */
+/* -- the end of an inode --------------------------------------------------- */
 
 struct fm_purge {
     struct fm_op     op;

@@ -78,7 +78,7 @@ void fm_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
     cfs_wind_fallocate(fm->child, &f->w, falloc_done);
 }
 
-/* -- lseek ------------------------------------------------------------------- */
+/* -- lseek ----------------------------------------------------------------- */
 
 struct lseek {
     struct fm_op     op;
@@ -118,7 +118,7 @@ void fm_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
     cfs_wind_lseek(fm->child, &l->w, lseek_done);
 }
 
-/* -- copy_file_range -------------------------------------------------------------- */
+/* -- copy_file_range ------------------------------------------------------- */
 
 struct copy {
     struct fm_op      op;

@@ -50,7 +50,7 @@ static int xattr_name(struct fm_op *op, const char *s, struct cfs_name *ret)
     return 0;
 }
 
-/* -- get, list -------------------------------------------------------------- */
+/* -- get, list ------------------------------------------------------------- */
 
 /* @size 0 asks for the length only. */
 static void reply_value(struct fm_op *op, const void *p, size_t len,
@@ -138,7 +138,7 @@ void fm_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
     cfs_wind_listxattr(fm->child, &l->w, listxattr_done);
 }
 
-/* -- set, remove ----------------------------------------------------------------- */
+/* -- set, remove ----------------------------------------------------------- */
 
 struct setxattr {
     struct fm_op        op;
