@@ -11,7 +11,6 @@
 #include <stdlib.h>
 
 #include "server/fsck_int.h"
-#include "xlators/storage/block/format.h"
 
 #define DOUBTED_MAX 65536u
 
@@ -25,13 +24,6 @@ static bool get_bit(const uint64_t *map, uint64_t i)
 static void set_bit(uint64_t *map, uint64_t i)
 {
     map[i / 64] |= (uint64_t)1 << (i % 64);
-}
-
-/* Whether @lba can be a node's or data's: in a group, behind its head. */
-static bool is_usable(const struct fsck *f, uint64_t lba)
-{
-    return lba >= f->first && lba < f->end &&
-           (lba - f->first) % GROUP_BLOCKS >= GROUP_HEAD;
 }
 
 static void doubt(struct fsck *f, uint64_t lba, enum fsck_doubt why)
@@ -67,7 +59,7 @@ static void on_used(void *ctx, struct eng_ext ext, const char *what)
     for (uint32_t i = 0; i < ext.n; i++) {
         uint64_t lba = ext.lba + i;
 
-        if (!is_usable(f, lba))
+        if (!tool_usable(f->e, lba, 1))
             continue; /* the heads of groups */
         f->r->tree_blocks++;
         if (get_bit(f->owned, lba - f->first))
@@ -109,7 +101,7 @@ void fsck_tree(struct fsck *f)
 
 bool fsck_claim(struct fsck *f, uint64_t lba)
 {
-    if (!is_usable(f, lba))
+    if (!tool_usable(f->e, lba, 1))
         return false;
     f->r->data_blocks++;
     if (get_bit(f->owned, lba - f->first))
@@ -155,7 +147,7 @@ static void compare_maps(struct fsck *f)
     for (uint64_t lba = f->first; lba < f->end; lba++) {
         bool owned, used;
 
-        if (!is_usable(f, lba))
+        if (!tool_usable(f->e, lba, 1))
             continue;
         f->r->blocks++;
         owned = get_bit(f->owned, lba - f->first);

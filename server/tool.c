@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "xlators/storage/block/format.h"
+
 #define BATCH 8192u /* records */
 
 void *tool_realloc(void *p, size_t size)
@@ -193,6 +195,17 @@ int tool_scan_prefix(const struct tool_scan *s, const struct rec_key *prefix)
     return tool_scan(s, rec_key_blob(prefix), rec_key_blob(&hi));
 }
 
+bool tool_usable(const struct eng *e, uint64_t lba, uint32_t n)
+{
+    const uint64_t first = eng_first_lba(e), end = eng_end_lba(e);
+    uint64_t in_group;
+
+    if (n == 0 || lba < first || lba >= end || n > end - lba)
+        return false;
+    in_group = (lba - first) % GROUP_BLOCKS;
+    return in_group >= GROUP_HEAD && in_group + n <= GROUP_BLOCKS;
+}
+
 struct read_one {
     struct eng_io io;
     bool          done;
@@ -211,6 +224,8 @@ int tool_read(struct cfs_loop *loop, struct eng *e, uint64_t lba, uint32_t n,
     };
 
     assert(n > 0 && n <= TOOL_RUN);
+    if (!tool_usable(e, lba, n))
+        return -CFS_E_CORRUPT;
     eng_data_read(e, &r.io);
     cfs_loop_run_until(loop, is_set, &r.done);
     return r.io.status;

@@ -59,8 +59,11 @@ int tool_scan(const struct tool_scan *s, struct cfs_blob lo,
 /* All records whose key begins with @prefix's bytes. */
 int tool_scan_prefix(const struct tool_scan *s, const struct rec_key *prefix);
 
+/* Whether @n blocks from @lba on can hold nodes or data. */
+bool tool_usable(const struct eng *e, uint64_t lba, uint32_t n);
+
 /* @n <= TOOL_RUN blocks from @lba on into @data (aligned to 4096). Runs the
- * loop: not from within a scan. */
+ * loop: not from within a scan. -CFS_E_CORRUPT: no data can be there. */
 #define TOOL_RUN 256u
 int tool_read(struct cfs_loop *loop, struct eng *e, uint64_t lba, uint32_t n,
               uint8_t *data);
