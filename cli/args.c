@@ -43,7 +43,7 @@ static unsigned allowed(const struct cli_line *l)
     return ALWAYS | (l->cmd ? l->cmd->options : ~0u);
 }
 
-/* -- options ------------------------------------------------------------------ */
+/* -- options -------------------------------------------------------------- */
 
 /* @name is @word less its dashes; its first @len bytes name the option. */
 static int unknown_option(const struct cli_line *l, const char *word,
@@ -130,7 +130,7 @@ static int take_option(struct cli_line *l, const char *const *argv, int argc,
     return rc < 0 ? rc : taken;
 }
 
-/* -- words ---------------------------------------------------------------------- */
+/* -- words ---------------------------------------------------------------- */
 
 static int unknown_word(const struct cli_command *commands,
                         const struct cli_line *l, const char *word,
@@ -240,7 +240,7 @@ void cli_line_free(struct cli_line *l)
     *l = (struct cli_line){0};
 }
 
-/* -- help ------------------------------------------------------------------------- */
+/* -- help ----------------------------------------------------------------- */
 
 static void help_options(FILE *out, const struct cli_command *c)
 {

@@ -18,9 +18,11 @@
 #include "rpc/programs.h"
 
 #define BACK_WITHIN (20 * CFS_SEC) /* a mgmtd that was lost */
-#define SHOW_AFTER  2u             /* s: only work that takes so long is shown */
-#define SAY_AFTER   10u            /* s: the same where no line can be redrawn */
-#define SAY_EVERY   60u
+
+/* s: work that takes so long is shown, on a terminal and elsewhere. */
+#define SHOW_AFTER 2u
+#define SAY_AFTER  10u
+#define SAY_EVERY  60u
 
 struct ask {
     struct cfs_loop  *loop;
@@ -50,7 +52,7 @@ static void finish(struct ask *a, int rc)
     a->rc = rc;
 }
 
-/* -- showing that it works ---------------------------------------------------- */
+/* -- showing that it works ------------------------------------------------ */
 
 static void wipe(struct ask *a)
 {
@@ -76,7 +78,7 @@ static void on_second(struct cfs_timer *t)
     cfs_timer_start(t, CFS_SEC);
 }
 
-/* -- the answer ------------------------------------------------------------------ */
+/* -- the answer ----------------------------------------------------------- */
 
 static int bad_answer(struct ask *a)
 {
@@ -124,7 +126,7 @@ static void on_reply(struct rpc_call *call, int status, struct rpc_msg *reply)
     finish(a, status < 0 ? 0 : take_answer(a, reply));
 }
 
-/* -- the connection --------------------------------------------------------------- */
+/* -- the connection ------------------------------------------------------- */
 
 static void on_up(struct rpc_conn *c, void *ctx)
 {
@@ -157,8 +159,8 @@ static int nobody_there(struct ask *a, const struct cfs_err *why)
     if (why->code == -EACCES || why->code == -EPERM)
         return cfs_err_set(a->err, why->code, "%s; only root may command "
                            "clusterfs", why->text);
-    return cfs_err_set(a->err, why->code, "%s\nclusterfs-mgmtd does not run, or "
-                       "has another run directory (--run-dir, "
+    return cfs_err_set(a->err, why->code, "%s\nclusterfs-mgmtd does not run, "
+                       "or has another run directory (--run-dir, "
                        "CLUSTERFS_RUN_DIR).\nTo start it: systemctl start "
                        "clusterfs-mgmtd, or run clusterfs-mgmtd.", why->text);
 }
@@ -189,7 +191,7 @@ static void on_lost(struct cfs_timer *t)
                           a->addr.text));
 }
 
-/* -- from outside ------------------------------------------------------------------- */
+/* -- from outside --------------------------------------------------------- */
 
 static bool is_over(void *arg)
 {

@@ -58,7 +58,7 @@ struct cli_command {
     void (*show)(FILE *out, const json_t *answer);
 };
 
-/* -- args.c ---------------------------------------------------------------- */
+/* -- args.c --------------------------------------------------------------- */
 
 /* A command line, taken apart. Strings are argv's. */
 struct cli_line {
@@ -89,7 +89,7 @@ static inline bool cli_has(const struct cli_line *l, enum cli_opt opt)
     return (l->given & opt) != 0;
 }
 
-/* -- ask.c ------------------------------------------------------------------- */
+/* -- ask.c ---------------------------------------------------------------- */
 
 struct cli_answer {
     unsigned status; /* 0, or mgmtd refused or failed */
@@ -105,7 +105,7 @@ int  cli_ask(const char *run_dir, const char *verb, const json_t *args,
              const char *doing, struct cli_answer *ret, struct cfs_err *err);
 void cli_answer_free(struct cli_answer *a);
 
-/* -- volume_*.c -------------------------------------------------------------- */
+/* -- volume_*.c ----------------------------------------------------------- */
 
 int cli_check_name(const char *name, struct cfs_err *err);
 

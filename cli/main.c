@@ -108,7 +108,7 @@ static const struct cli_command commands[] = {
     {.group = NULL},
 };
 
-/* -- asking the user ------------------------------------------------------------ */
+/* -- asking the user ------------------------------------------------------ */
 
 /* -EPERM: no, or nobody is there to say so. */
 static int confirm(const struct cli_line *l, struct cfs_err *err)
@@ -140,7 +140,7 @@ static void on_interrupt(int sig)
     _exit(CLI_INTERRUPTED);
 }
 
-/* -- one command ------------------------------------------------------------------- */
+/* -- one command ---------------------------------------------------------- */
 
 static void show(const struct cli_line *l, const struct cli_answer *a)
 {

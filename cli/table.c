@@ -23,7 +23,7 @@ static void *must(void *p)
     return p;
 }
 
-/* -- text -------------------------------------------------------------------- */
+/* -- text ----------------------------------------------------------------- */
 
 /* What turns the direction of writing, or ends a line. */
 static bool is_trick(uint32_t c)
@@ -109,7 +109,7 @@ const char *size_text(uint64_t bytes, char buf[static SIZE_TEXT])
     return buf;
 }
 
-/* -- tables -------------------------------------------------------------------- */
+/* -- tables --------------------------------------------------------------- */
 
 struct table *table_new(const char *const *heads)
 {

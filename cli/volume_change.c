@@ -26,7 +26,7 @@ int cli_force_args(const struct cli_line *l, json_t *args,
     return cli_name_args(l, args, err);
 }
 
-/* -- questions ------------------------------------------------------------------ */
+/* -- questions ------------------------------------------------------------ */
 
 void cli_stop_question(const struct cli_line *l, char *ret, size_t len)
 {
@@ -42,7 +42,7 @@ void cli_delete_question(const struct cli_line *l, char *ret, size_t len)
              "reached.", l->word[0]);
 }
 
-/* -- answers ---------------------------------------------------------------------- */
+/* -- answers -------------------------------------------------------------- */
 
 static const char *name_in(const json_t *answer)
 {

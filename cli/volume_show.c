@@ -11,7 +11,7 @@
 
 #include "cli/table.h"
 
-/* -- looking into JSON ------------------------------------------------------------ */
+/* -- looking into JSON ---------------------------------------------------- */
 
 static const char *str(const json_t *o, const char *key)
 {
@@ -80,7 +80,7 @@ static void each(FILE *out, const json_t *answer,
     }
 }
 
-/* -- list --------------------------------------------------------------------------- */
+/* -- list ----------------------------------------------------------------- */
 
 static void put_listed(struct table *t, const json_t *vol)
 {
@@ -107,7 +107,7 @@ void cli_list_show(FILE *out, const json_t *answer)
     table_free(t);
 }
 
-/* -- info ------------------------------------------------------------------------------ */
+/* -- info ----------------------------------------------------------------- */
 
 static void print_created(FILE *out, const json_t *vol)
 {
@@ -163,7 +163,7 @@ void cli_info_show(FILE *out, const json_t *answer)
     each(out, answer, info_one);
 }
 
-/* -- status ------------------------------------------------------------------------------ */
+/* -- status --------------------------------------------------------------- */
 
 static bool is_started(const json_t *vol)
 {

@@ -17,7 +17,7 @@ static const char *const state_names[] = {
     [BRICKD_ENDED] = "ended",
 };
 
-/* -- the end ---------------------------------------------------------------- */
+/* -- the end -------------------------------------------------------------- */
 
 /* In a turn of its own: what was replied in the last one has been sent. */
 static void on_leave(struct cfs_timer *t)
@@ -84,7 +84,7 @@ void brickd_abandon(struct brickd *b)
     end(b);
 }
 
-/* -- signing in --------------------------------------------------------------- */
+/* -- signing in ----------------------------------------------------------- */
 
 /* The brick's own account, asked for to be told to mgmtd. */
 struct account {
@@ -176,7 +176,7 @@ static void on_event(struct cfs_graph *g, const struct cfs_event *ev)
         on_store_failed(b, ev);
 }
 
-/* -- the graph ------------------------------------------------------------------ */
+/* -- the graph ------------------------------------------------------------ */
 
 static int build(struct brickd *b, struct cfs_graph *g,
                  const struct cfs_volfile *v, struct cfs_err *err)
@@ -251,7 +251,7 @@ static void change_graph(struct brickd *b, const char *text, size_t len)
                                                  "start on" : "");
 }
 
-/* -- mgmtd ------------------------------------------------------------------------ */
+/* -- mgmtd ---------------------------------------------------------------- */
 
 static void on_volfile(struct mgmt *m, const char *text, size_t len,
                        const struct cfs_view *view, void *ctx)
@@ -304,7 +304,7 @@ static int ask_mgmtd(struct brickd *b, struct cfs_err *err)
                      &b->mgmt, err);
 }
 
-/* -- from outside --------------------------------------------------------------------- */
+/* -- from outside --------------------------------------------------------- */
 
 /* The whole file, malloc'ed. */
 static int read_volfile(const char *path, char **ret, size_t *ret_len,

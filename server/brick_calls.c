@@ -43,7 +43,7 @@ static void ctl_end(struct ctl *c, int status, struct cfs_blob body)
     cfs_call_end(c->call);
 }
 
-/* -- INFO --------------------------------------------------------------------- */
+/* -- INFO ----------------------------------------------------------------- */
 
 static void info_done(struct cfs_brick_info *op, int status)
 {
@@ -62,7 +62,7 @@ static int on_info(struct ctl *c)
     return 0;
 }
 
-/* -- VIEW_SET ------------------------------------------------------------------- */
+/* -- VIEW_SET ------------------------------------------------------------- */
 
 static void view_done(struct cfs_view_set *op, int status)
 {
@@ -88,7 +88,7 @@ static int on_view_set(struct ctl *c)
     return 0;
 }
 
-/* -- FENCE, CLOSE_SESSION -------------------------------------------------------- */
+/* -- FENCE, CLOSE_SESSION ------------------------------------------------- */
 
 static void fence_done(struct cfs_session_fence *op, int status)
 {
@@ -170,7 +170,7 @@ static void to_graph(struct brickd *b, struct rpc_msg *msg)
     }
 }
 
-/* -- the process itself ------------------------------------------------------------- */
+/* -- the process itself --------------------------------------------------- */
 
 static void on_terminate(struct brickd *b, struct rpc_msg *msg)
 {

@@ -44,7 +44,7 @@ struct brickd {
 
     /* the command line */
     struct cfs_uuid id;           /* null: not given */
-    char           *server;       /* NULL: mgmtd's socket in the run directory */
+    char           *server;       /* NULL: mgmtd's, in the run directory */
     char           *volfile_path; /* NULL: mgmtd has it */
 
     enum brickd_state   state;
@@ -61,7 +61,7 @@ struct brickd {
     struct cfs_timer leave;  /* when the last replies are on their way */
 };
 
-/* -- brick.c ------------------------------------------------------------- */
+/* -- brick.c -------------------------------------------------------------- */
 
 /* Begin: @b->host is initialised, the command line's fields are set. What
  * goes wrong later is told by cfs_host_fail(). */
@@ -74,7 +74,7 @@ void brickd_dump(struct brickd *b, struct cfs_dump *d);
 /* Free what @b has, unless its graph was left running. Not the host. */
 void brickd_fini(struct brickd *b);
 
-/* -- brick_calls.c --------------------------------------------------------- */
+/* -- brick_calls.c -------------------------------------------------------- */
 
 rpc_handler brickd_on_call; /* of program BRICK; ctx is the brickd */
 

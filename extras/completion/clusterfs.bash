@@ -43,15 +43,20 @@ _clusterfs()
             info status --help' -- "$cur") ;;
     "2 volume start"|"2 volume stop"|"2 volume delete"|"2 volume info"|\
     "2 volume status")
-        mapfile -t COMPREPLY < <(compgen -W "$(_clusterfs_volumes)
-            --json --help $([ "${args[1]}" = stop ] ||
-            [ "${args[1]}" = delete ] && echo --yes)" -- "$cur") ;;
+        case ${args[1]} in
+        start) i='--force' ;;
+        stop) i='--force --yes' ;;
+        delete) i='--yes' ;;
+        *) i= ;;
+        esac
+        mapfile -t COMPREPLY < <(compgen -W "$(_clusterfs_volumes) $i
+            --json --help" -- "$cur") ;;
     "3 volume create "*)
         mapfile -t COMPREPLY < <(compgen -W 'replica' -- "$cur") ;;
     *" volume create "*)
         case $cur in
         -*) mapfile -t COMPREPLY < <(compgen -W '--brick-size --sparse
-                --force --json --help' -- "$cur") ;;
+                --option --force --json --help' -- "$cur") ;;
         *:/*) mapfile -t COMPREPLY < <(compgen -f -- "${cur#*:}") ;;
         *) mapfile -t COMPREPLY < <(compgen -A hostname -S :/ -- "$cur")
            compopt -o nospace ;;

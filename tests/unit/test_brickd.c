@@ -69,7 +69,7 @@ struct fixture {
     struct cfs_blob body;
 };
 
-/* -- the fake mgmtd ------------------------------------------------------------ */
+/* -- the fake mgmtd ------------------------------------------------------- */
 
 static void on_getspec(struct rpc_msg *msg, void *ctx)
 {
@@ -155,7 +155,7 @@ static void mgmtd_end(struct fixture *f)
     f->m.line = NULL;
 }
 
-/* -- set up ------------------------------------------------------------------------- */
+/* -- set up --------------------------------------------------------------- */
 
 static int remove_one(const char *path, const struct stat *st, int type,
                       struct FTW *ftw)
@@ -204,7 +204,7 @@ static int set_up(void **state)
     return 0;
 }
 
-/* -- waiting ------------------------------------------------------------------------- */
+/* -- waiting -------------------------------------------------------------- */
 
 static bool (*wait_cond)(struct fixture *f);
 static bool wait_over;
@@ -316,7 +316,7 @@ static void serve(struct fixture *f)
     assert_int_equal(f->b.state, BRICKD_SERVING);
 }
 
-/* -- calls --------------------------------------------------------------------------- */
+/* -- calls ---------------------------------------------------------------- */
 
 static bool was_answered(struct fixture *f)
 {
@@ -362,7 +362,7 @@ static void expect_status(struct fixture *f, int status)
     assert_int_equal(f->status, status);
 }
 
-/* -- tests ----------------------------------------------------------------------------- */
+/* -- tests ---------------------------------------------------------------- */
 
 static void a_brick_signs_in_once_its_store_has_said_who_it_is(void **state)
 {

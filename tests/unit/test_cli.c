@@ -17,7 +17,7 @@
 #include "rpc/mgmt_codec.h"
 #include "rpc/programs.h"
 
-/* -- command lines ------------------------------------------------------------- */
+/* -- command lines -------------------------------------------------------- */
 
 #define WORDS_MAX 24
 
@@ -207,7 +207,7 @@ static void help_of_anything_is_given(void **state)
     }
 }
 
-/* -- text ------------------------------------------------------------------------- */
+/* -- text ----------------------------------------------------------------- */
 
 static void sizes_are_rounded_to_a_tenth(void **state)
 {
@@ -339,7 +339,7 @@ static void an_answer_that_lacks_everything_is_shown(void **state)
             free(shown(shows[i], answers[k]));
 }
 
-/* -- asking: a mgmtd in another process --------------------------------------------- */
+/* -- asking: a mgmtd in another process ----------------------------------- */
 
 struct fake {
     char     dir[64];
