@@ -120,6 +120,22 @@ static int open_log(struct cfs_host *h, struct cfs_cmdline *c,
     return cfs_log_open(&h->log, h->log_path, c->level, c->format, err);
 }
 
+/* A process that was just killed has its files until the last of its threads
+ * is gone: it may be in the middle of a flush. */
+static int lock_patiently(int fd)
+{
+    const struct timespec step = {.tv_nsec = 20 * 1000 * 1000};
+    int rc;
+
+    for (unsigned i = 0; i < 150; i++) {
+        rc = flock(fd, LOCK_EX | LOCK_NB);
+        if (rc == 0 || errno != EWOULDBLOCK)
+            return rc;
+        nanosleep(&step, NULL);
+    }
+    return rc;
+}
+
 /* Lock the pid file, unless a living process has it: -EBUSY. */
 static int lock_pid_file(struct cfs_host *h, struct cfs_err *err)
 {
@@ -143,7 +159,7 @@ static int lock_pid_file(struct cfs_host *h, struct cfs_err *err)
         if (fd < 0)
             return cfs_err_set(err, -errno, "pid file %s: %s", path,
                                strerror(errno));
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (lock_patiently(fd) < 0) {
             rc = errno == EWOULDBLOCK ? -EBUSY : -errno;
             if (pread(fd, pid, sizeof pid - 1, 0) < 0)
                 pid[0] = '\0';

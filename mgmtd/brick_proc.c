@@ -251,8 +251,31 @@ void brick_start(struct brick *b)
     volume_changed(b->vol);
 }
 
+static void on_terminated(struct brick *b, void *arg, int status,
+                          struct cfs_blob body, const char *text)
+{
+    if (status < 0 && status != -ENOTCONN)
+        cfs_log_warning(mgmtd_of(b)->host.log, WHO, "%s: asked to end: %s",
+                        b->path, text);
+}
+
+static void terminate(struct brick *b, bool clean)
+{
+    struct mgmt_terminate msg = {.clean = clean};
+    struct cfs_arena a;
+
+    cfs_arena_init(&a);
+    brick_call(b, RPC_BRICK_TERMINATE, mgmt_pack_terminate(&a, &msg), 0,
+               on_terminated, NULL);
+    cfs_arena_fini(&a);
+}
+
+/* One whose storage failed lives on and serves nothing; its end counts as a
+ * death, and it is started again. */
 void brick_forgive(struct brick *b)
 {
+    if (b->state == BRICK_UP && b->here && b->info.poisoned)
+        terminate(b, false);
     if (b->state != BRICK_FAULTY && b->state != BRICK_WAITING)
         return;
     cfs_timer_stop(&b->timer);
@@ -263,29 +286,13 @@ void brick_forgive(struct brick *b)
 
 /* -- a wanted end ------------------------------------------------------------ */
 
-static void on_terminated(struct brick *b, void *arg, int status,
-                          struct cfs_blob body, const char *text)
-{
-    if (status < 0 && status != -ENOTCONN)
-        cfs_log_warning(mgmtd_of(b)->host.log, WHO, "%s: a clean end: %s",
-                        b->path, text);
-}
-
 /* Tell it, in the way that is open. */
 static void ask_to_end(struct brick *b)
 {
-    struct mgmt_terminate msg = {.clean = 1};
-    struct cfs_arena a;
-
-    if (!b->line) {
-        if (b->pid)
-            kill((pid_t)b->pid, SIGTERM);
-        return;
-    }
-    cfs_arena_init(&a);
-    brick_call(b, RPC_BRICK_TERMINATE, mgmt_pack_terminate(&a, &msg), 0,
-               on_terminated, NULL);
-    cfs_arena_fini(&a);
+    if (b->line)
+        terminate(b, true);
+    else if (b->pid)
+        kill((pid_t)b->pid, SIGTERM);
 }
 
 void brick_stop(struct brick *b)
@@ -332,10 +339,12 @@ static void on_timer(struct cfs_timer *t)
 static void on_first_info(struct brick *b, void *arg, int status,
                           struct cfs_blob body, const char *text)
 {
-    if (status < 0 || b->line != arg) {
-        if (b->line == arg && b->line)
-            cfs_log_warning(mgmtd_of(b)->host.log, WHO, "%s: %s", b->path,
-                            text);
+    if (b->line != arg)
+        return; /* it signed in anew, or is gone */
+    if (status < 0) {
+        cfs_log_warning(mgmtd_of(b)->host.log, WHO, "%s: %s", b->path, text);
+        if (b->line)
+            rpc_conn_reset(b->line->conn, "the brick does not answer");
         return;
     }
     b->here = true;

@@ -134,7 +134,7 @@ void brick_fini(struct brick *b);
 void brick_find_processes(struct mgmtd *m); /* at start: adopt */
 void brick_start(struct brick *b); /* unless it runs or waits */
 void brick_stop(struct brick *b);
-void brick_forgive(struct brick *b); /* FAULTY: try again */
+void brick_forgive(struct brick *b); /* FAULTY, or failed: try again */
 void brick_signed_in(struct brick *b, struct line *line, uint32_t pid,
                      uint16_t port);
 void brick_line_lost(struct brick *b);
@@ -188,6 +188,7 @@ struct volume {
     bool             retry;    /* the timer is for a commit that failed */
     struct cfs_timer grace;
     char             held[256]; /* why nothing is decided; "": it is */
+    const char      *waiting;   /* for what a decision waits; "": it does not */
 
     struct cfs_task look; /* volume_changed() */
     struct cfs_list sessions;

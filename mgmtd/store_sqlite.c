@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -444,6 +445,22 @@ static void sq_commit(struct store *s, struct store_txn *t)
 
 /* -- opening ------------------------------------------------------------ */
 
+/* A mgmtd that was just killed has the lock until its last thread is gone,
+ * which may be in the middle of a flush. */
+static int lock_patiently(int fd)
+{
+    const struct timespec step = {.tv_nsec = 20 * 1000 * 1000};
+    int rc = 0;
+
+    for (unsigned i = 0; i < 100; i++) {
+        rc = flock(fd, LOCK_EX | LOCK_NB);
+        if (rc == 0 || errno != EWOULDBLOCK)
+            break;
+        nanosleep(&step, NULL);
+    }
+    return rc;
+}
+
 static int lock_dir(const char *dir, int *ret_fd, struct cfs_err *err)
 {
     char *path = mem_printf("%s/lock", dir);
@@ -457,7 +474,7 @@ static int lock_dir(const char *dir, int *ret_fd, struct cfs_err *err)
         return rc;
     }
     free(path);
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    if (lock_patiently(fd) < 0) {
         ssize_t n = read(fd, pid, sizeof pid - 1);
 
         pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';

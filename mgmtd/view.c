@@ -351,6 +351,7 @@ void view_look(struct volume *vol)
     vc_decide(&set, &d);
     if (d.verdict != VC_HOLD)
         vol->held[0] = '\0';
+    vol->waiting = d.verdict == VC_WAIT ? d.why : "";
     switch (d.verdict) {
     case VC_KEEP:
         cfs_timer_stop(&vol->grace);
@@ -371,6 +372,7 @@ void view_look(struct volume *vol)
 void view_init(struct volume *vol)
 {
     cfs_timer_init(vol->m->host.loop, &vol->grace, on_grace);
+    vol->waiting = "";
 }
 
 void view_fini(struct volume *vol)

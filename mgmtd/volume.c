@@ -220,6 +220,34 @@ static int load_one(void *arg, const char *key, json_t *rec, uint64_t token,
     return rc;
 }
 
+/* Whoever had a volfile of it fetches it again. */
+static void tell_volfile_changed(struct volume *vol)
+{
+    struct mgmt_volfile_changed msg = {
+        .lineage = store_lineage(vol->m->store),
+        .generation = vol->generation,
+    };
+    struct cfs_arena a;
+
+    for (unsigned i = 0; i <= vol->n; i++) {
+        char id[CFS_UUID_STR], *key;
+
+        if (i < vol->n) {
+            cfs_uuid_print(vol->brick[i].id, id);
+            key = mem_printf("brick:%s", id);
+        } else {
+            key = mem_printf("volume:%s", vol->name);
+        }
+        msg.key = key;
+        cfs_arena_init(&a);
+        lines_push(vol->m, key, &rpc_to_handshake,
+                   RPC_HANDSHAKE_VOLFILE_CHANGED,
+                   mgmt_pack_volfile_changed(&a, &msg));
+        cfs_arena_fini(&a);
+        free(key);
+    }
+}
+
 static void volume_record(struct store_watch *w, const char *key, json_t *rec,
                           uint64_t token)
 {
@@ -227,6 +255,7 @@ static void volume_record(struct store_watch *w, const char *key, json_t *rec,
     struct volume *vol = volume_find(m, key + strlen(w->prefix));
     struct cfs_err err = {0};
     struct rec_volume v;
+    bool ran;
 
     if (rec && rec_volume_read(rec, &v, &err) < 0) {
         cfs_log_error(m->host.log, WHO, "%s", err.text);
@@ -239,10 +268,13 @@ static void volume_record(struct store_watch *w, const char *key, json_t *rec,
     }
     if (!rec)
         return;
+    ran = vol && vol->state == VOL_STARTED;
     if (vol)
         take_record(vol, rec, token, &v);
     else
         vol = volume_new(m, rec, token, &v);
+    if (ran && vol->state == VOL_STARTED)
+        tell_volfile_changed(vol);
     cfs_log_info(m->host.log, WHO, "volume %s is %s, generation %llu",
                  vol->name, vol_state_str(vol->state),
                  (unsigned long long)vol->generation);

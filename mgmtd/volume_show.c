@@ -243,7 +243,7 @@ static json_t *status_one(struct volume *vol)
     set(o, "view", view_status(vol));
     set(o, "clients", clients_status(vol));
     set(o, "space", space_status(vol));
-    set_text(o, "problem", vol->held);
+    set_text(o, "problem", *vol->held ? vol->held : vol->waiting);
     return o;
 }
 

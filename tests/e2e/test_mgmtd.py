@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mgmtd may be killed at any point of any command: what is configured is one of
+two states, and the command can be repeated. Rolled-back and shared directories
+are noticed.
+"""
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import instance
+
+ROUNDS = 12
+
+
+def images(node, n=3):
+    return ["localhost:%s" % node.brick_path(i) for i in range(1, n + 1)]
+
+
+def create_args(node):
+    return ["volume", "create", "v", "replica", 3, *images(node),
+            "--brick-size", "64M", "--sparse"]
+
+
+def killed_during(node, *argv, longest=0.08):
+    """Run a command, kill mgmtd somewhere in the middle, start it again."""
+    command = subprocess.Popen(
+        [instance.program("clusterfs"), *map(str, argv)], env=node.env,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL)
+    time.sleep(random.uniform(0, longest))
+    node.kill_mgmtd()
+    node.start()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        command.wait(0.5)  # it asks the new one again, which is fine
+    command.wait(60)
+
+
+def names(node):
+    return [v["name"] for v in node.cli_json("volume", "list")]
+
+
+def state(node):
+    return node.cli_json("volume", "info", "v")["state"]
+
+
+def stop_and_delete(node):
+    if state(node) == "started":
+        node.cli("volume", "stop", "v", "--yes")
+    node.wait_states(["stopped"] * 3)
+    node.cli("volume", "delete", "v", "--yes")
+    for path in node.dirs["bricks"].iterdir():
+        path.unlink()
+
+
+def test_killed_during_create_there_is_a_whole_volume_or_none(node):
+    for _ in range(ROUNDS):
+        killed_during(node, *create_args(node))
+        if names(node) == []:
+            node.cli(*create_args(node), "--force")
+        assert names(node) == ["v"]
+        node.cli("volume", "start", "v")
+        node.wait_states(["in-sync"] * 3)
+        stop_and_delete(node)
+
+
+def test_killed_during_start_it_is_started_or_not(node):
+    node.cli(*create_args(node))
+    for _ in range(ROUNDS):
+        killed_during(node, "volume", "start", "v")
+        if state(node) != "started":
+            node.cli("volume", "start", "v")
+        node.wait_states(["in-sync"] * 3)
+        node.cli("volume", "stop", "v", "--yes")
+
+
+def test_killed_during_stop_it_is_stopped_cleanly_or_runs(node):
+    node.cli(*create_args(node))
+    for _ in range(ROUNDS):
+        node.cli("volume", "start", "v")
+        node.wait_states(["in-sync"] * 3)
+        killed_during(node, "volume", "stop", "v", "--yes")
+        if state(node) == "started":
+            node.wait_states(["in-sync"] * 3)
+            node.cli("volume", "stop", "v", "--yes")
+        node.wait_states(["stopped"] * 3)
+
+
+def test_killed_during_delete_it_is_there_or_gone(node):
+    for _ in range(ROUNDS):
+        node.cli(*create_args(node))
+        killed_during(node, "volume", "delete", "v", "--yes", longest=0.02)
+        if names(node) == ["v"]:
+            stop_and_delete(node)
+        assert names(node) == []
+        for path in node.dirs["bricks"].iterdir():
+            path.unlink()
+
+
+def test_terminated_and_started_again_it_adopts_its_bricks(volume):
+    mnt = volume.mount()
+    pids = [b["pid"] for b in volume.bricks()]
+    epoch = volume.status()["view"]["epoch"]
+    for how in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+        volume.kill_mgmtd(how)
+        (mnt / "f").write_text("without mgmtd")
+        volume.start()
+        volume.wait_states(["in-sync"] * 3)
+        assert [b["pid"] for b in volume.bricks()] == pids
+        assert volume.status()["view"]["epoch"] == epoch
+    instance.wait_for("the client is known",
+                      lambda: len(volume.status()["clients"]) == 1)
+
+
+def test_a_client_that_died_while_mgmtd_was_away_is_closed(volume):
+    mnt = volume.mount()
+    (pid,) = volume.client_pids(mnt)
+    volume.kill_mgmtd()
+    os.kill(pid, signal.SIGKILL)
+    subprocess.run(["umount", "-l", str(mnt)], check=True)
+    volume.start()
+    volume.wait_states(["in-sync"] * 3)
+    instance.wait_for("its session is closed",
+                      lambda: volume.status()["clients"] == [])
+    volume.umount(volume.mount())
+
+
+def test_a_configuration_that_was_rolled_back_is_noticed(volume):
+    volume.kill_mgmtd(signal.SIGTERM)
+    lib = volume.dirs["lib"]
+    shutil.copytree(lib, volume.root / "old")
+    volume.start()
+    volume.wait_states(["in-sync"] * 3)
+    os.kill(volume.bricks()[2]["pid"], signal.SIGKILL)
+    volume.wait_states(["in-sync", "in-sync", "out"])
+    epoch = volume.status()["view"]["epoch"]
+
+    volume.kill_mgmtd(signal.SIGTERM)
+    shutil.rmtree(lib)
+    shutil.copytree(volume.root / "old", lib)
+    volume.start()
+    instance.wait_for("the bricks' memory is noticed",
+                      lambda: "never had" in volume.status()["problem"])
+    assert volume.status()["view"]["epoch"] < epoch
+    os.kill(volume.bricks()[0]["pid"], signal.SIGKILL)
+    time.sleep(0.5)
+    assert volume.status()["view"]["epoch"] < epoch
+
+
+def test_two_mgmtds_never_share_a_directory(node):
+    done = subprocess.run(
+        [instance.program("clusterfs-mgmtd"), "--pid-file",
+         str(node.root / "other.pid")], env=node.env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert str(node.dirs["lib"]) in done.stderr
+    assert node.cli_json("volume", "list") == []
+
+
+def test_a_brick_that_dies_again_and_again_is_given_up_and_forgiven(volume):
+    def kill():
+        brick = volume.bricks()[1]
+        if brick["pid"] and brick["state"] in ("out", "in-sync"):
+            os.kill(brick["pid"], signal.SIGKILL)
+        return brick["state"] == "faulty"
+
+    instance.wait_for("the brick is faulty", kill, 30)
+    assert "signal 9" in volume.bricks()[1]["reason"]
+    volume.cli("volume", "start", "v", "--force")
+    volume.wait_states(["in-sync", "out", "in-sync"])
+
+
+def test_a_misspelt_name_is_answered_with_the_right_one(volume):
+    volume.cli("volume", "stop", "v", "--yes")
+    node = volume
+    node.create("archive", bricks=1, size="64M", first=4)
+    assert "'archive'" in node.refused("volume", "start", "archve")
