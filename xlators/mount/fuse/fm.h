@@ -95,7 +95,7 @@ struct fm {
     bool     told;  /* the end was told upward */
     struct cfs_task finish; /* looks whether it is over */
 
-    uint32_t session; /* number; 0: none */
+    uint32_t session; /* number of the last one; 0: none yet */
     uint32_t counter; /* of inodes made in it */
 
     struct cfs_timer probe_timer;

@@ -211,9 +211,11 @@ static void stop(struct fm *fm)
 
 /* -- the translator -------------------------------------------------------- */
 
+/* A lost session's number still makes identities that nobody else makes:
+ * creates go on, and wait below until there is another. */
 static void learn_session(struct fm *fm, const struct cfs_session *session)
 {
-    if (session == NULL || session->no == fm->session)
+    if (session == NULL || session->no == 0 || session->no == fm->session)
         return;
     fm->session = session->no;
     fm->counter = 0;
