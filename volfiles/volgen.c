@@ -15,6 +15,12 @@ struct route {
 
 static const struct route routes[] = {
     {"network.compression", "protocol/client", "compression", true},
+    {"network.wait", "cluster/replicate", "network.wait", true},
+    {"replica.read-policy", "cluster/replicate", "read-policy", true},
+    {"storage.cache-size", "storage/block", "cache-size", false},
+    {"storage.checkpoint-interval", "storage/block", "checkpoint-interval",
+     false},
+    {"storage.small-file", "storage/block", "small-file", false},
 };
 
 int cfs_vg_check_option(const char *key, struct cfs_err *err)

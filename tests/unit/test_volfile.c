@@ -249,6 +249,37 @@ static void a_set_of_no_or_too_many_bricks_is_refused(void **state)
     assert_null(v);
 }
 
+static const char *option_of(const struct cfs_volfile *v, const char *name,
+                             const char *key)
+{
+    const struct cfs_volfile_xl *xl = cfs_volfile_find(v, name);
+
+    assert_non_null(xl);
+    for (size_t i = 0; i < xl->n_opts; i++)
+        if (strcmp(xl->opts[i].key, key) == 0)
+            return xl->opts[i].value;
+    return NULL;
+}
+
+static void an_option_of_the_volume_reaches_its_translator(void **state)
+{
+    static const struct cfs_kv opts[] = {{"network.wait", "5s"},
+                                         {"storage.cache-size", "64M"}};
+    struct cfs_vg_brick brick = {.host = "n", .device = "/d"};
+    struct cfs_vg_volume vol = {.name = "demo", .brick = &brick,
+                                .n_bricks = 1, .opts = opts, .n_opts = 2};
+    struct cfs_volfile *v;
+
+    assert_int_equal(cfs_vg_client(&vol, &v, NULL), 0);
+    assert_string_equal(option_of(v, "demo-replicate", "network.wait"), "5s");
+    assert_null(option_of(v, "demo-io-stats", "network.wait"));
+    cfs_volfile_free(v);
+    assert_int_equal(cfs_vg_brick(&vol, 0, &v, NULL), 0);
+    assert_string_equal(option_of(v, "demo-block", "cache-size"), "64M");
+    assert_null(option_of(v, "demo-server", "cache-size"));
+    cfs_volfile_free(v);
+}
+
 static void an_unknown_option_names_the_nearest(void **state)
 {
     struct cfs_err err = {0};
@@ -268,6 +299,7 @@ int main(void)
         cmocka_unit_test(what_a_peer_sends_is_bounded),
         cmocka_unit_test(the_generator_writes_what_the_samples_show),
         cmocka_unit_test(a_set_of_no_or_too_many_bricks_is_refused),
+        cmocka_unit_test(an_option_of_the_volume_reaches_its_translator),
         cmocka_unit_test(an_unknown_option_names_the_nearest),
     };
 
