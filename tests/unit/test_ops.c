@@ -673,6 +673,107 @@ static void a_large_truncate_is_a_hole_at_once(void **state)
     assert_true(st.removals > 0);
 }
 
+/* A change that follows at once finds all chunks still there. */
+static void what_is_being_freed_may_be_written(void **state)
+{
+    static const unsigned at[] = {100, 399, 200, 201, 150};
+    struct fix *f = *state;
+    const uint64_t chunk = 128 << 10;
+    struct cfs_gfid g = make_file(f, "file");
+    struct cfs_setattr cut = {.mask = CFS_SET_SIZE};
+    struct cfs_write w[5] = {0};
+    struct cfs_change c[6];
+    struct fix_wait wait[6];
+    uint8_t byte = 7, got;
+    struct cfs_attr a;
+
+    for (unsigned i = 0; i < 400; i++)
+        assert_int_equal(fix_write(f, g, i * chunk, &byte, 1), 0);
+    for (unsigned i = 0; i < 6; i++) {
+        c[i] = *fix_change(f, 1, &g);
+        fix_learn(f, &c[i]);
+    }
+    fix_begin(f);
+    cut.req = (struct cfs_req){.fop = CFS_FOP_SETATTR,
+                               .epoch = f->view.epoch, .change = &c[0]};
+    cut.gfid = g;
+    cut.size = 100 * chunk;
+    fix_post(f, &cut.req, &wait[0]);
+    for (unsigned i = 0; i < 5; i++) {
+        w[i].req = (struct cfs_req){.fop = CFS_FOP_WRITE,
+                                    .epoch = f->view.epoch,
+                                    .change = &c[i + 1]};
+        w[i].gfid = g;
+        w[i].offset = at[i] * chunk;
+        w[i].data = cfs_buf_new(1);
+        w[i].data.data[0] = 9;
+        cfs_arena_keep(&f->call.arena, w[i].data);
+        w[i].sums = fix_sums(f, w[i].offset, w[i].data.data, 1);
+        fix_post(f, &w[i].req, &wait[i + 1]);
+    }
+    fix_wait_all(f, wait, 6);
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(wait[i].status, 0);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.blocks, 105 * 8);
+    for (unsigned i = 0; i < 400; i++) {
+        unsigned want = i < 100 ? 7 : 0;
+
+        for (unsigned k = 0; k < 5; k++)
+            want = at[k] == i ? 9 : want;
+        if (i == 399)
+            assert_int_equal(a.size, 399 * chunk + 1);
+        assert_int_equal(fix_read(f, g, i * chunk, &got, 1), 1);
+        assert_int_equal(got, want);
+    }
+}
+
+/* Flip a bit of the block on the device that begins with @want's bytes. */
+static void damage_block(struct fix *f, const uint8_t want[static 4096])
+{
+    uint8_t *buf = aligned_alloc(4096, 4096);
+    struct iovec iov = {buf, 4096};
+    unsigned n = 0;
+
+    for (uint64_t at = 0; at < f->dev->size; at += 4096) {
+        assert_int_equal(f->dev->ops->read(f->dev, CFS_DEV_BUFFERED, at, buf,
+                                           4096), 0);
+        if (memcmp(buf, want, 4096) != 0)
+            continue;
+        buf[1234] ^= 0x10;
+        assert_int_equal(f->dev->ops->write(f->dev, CFS_DEV_BUFFERED, at,
+                                            &iov, 1, 4096), 0);
+        n++;
+    }
+    free(buf);
+    assert_int_equal(n, 1);
+}
+
+static void damaged_data_is_never_returned(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = make_file(f, "file"), h = make_file(f, "other");
+    uint8_t *p = pattern(20000, 77), *got = malloc(20000);
+
+    f->check = NULL; /* which would find it, too */
+    assert_int_equal(fix_write(f, g, 0, p, 20000), 0);
+    damage_block(f, p + 8192);
+    assert_int_equal(fix_read(f, g, 0, got, 20000), -CFS_E_CHECKSUM);
+    assert_int_equal(fix_read(f, g, 8192, got, 1), -CFS_E_CHECKSUM);
+    assert_int_equal(fix_read(f, g, 0, got, 8192), 8192);
+    assert_int_equal(fix_read(f, g, 12288, got, 8192), 20000 - 12288);
+    /* Nor does it get into a new block. */
+    assert_int_equal(fix_write(f, g, 8200, "x", 1), -CFS_E_CHECKSUM);
+    assert_int_equal(fix_truncate(f, g, 8200), -CFS_E_CHECKSUM);
+    assert_int_equal(fix_copy(f, g, 8000, h, 0, 1000, NULL),
+                     -CFS_E_CHECKSUM);
+    /* What replaces it whole makes it good. */
+    assert_int_equal(fix_write(f, g, 8192, p + 8192, 4096), 0);
+    expect_file(f, g, p, 20000);
+    free(p);
+    free(got);
+}
+
 static void punch_makes_holes_of_whole_blocks(void **state)
 {
     const uint32_t mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
@@ -1004,6 +1105,8 @@ int main(void)
         T(truncate_cuts_and_what_grows_again_is_zeros),
         T(truncate_works_in_line),
         T(a_large_truncate_is_a_hole_at_once),
+        T(what_is_being_freed_may_be_written),
+        T(damaged_data_is_never_returned),
         T(punch_makes_holes_of_whole_blocks),
         T(punch_works_in_line),
         T(fallocate_takes_space_that_reads_as_zeros),

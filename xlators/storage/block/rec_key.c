@@ -105,7 +105,7 @@ static bool parse_name(struct rd *r, bool dirent, struct cfs_name *ret)
 {
     size_t len = rd_left(r);
 
-    if (len == 0 || len > CFS_NAME_MAX)
+    if (r->bad || len == 0 || len > CFS_NAME_MAX)
         return false;
     ret->len = (uint32_t)len;
     ret->s = (const char *)rd_ptr(r, len);
