@@ -415,7 +415,8 @@ int rig_change(struct rig *r, const struct rig_op *ops, unsigned n,
     }
     while ((rc = admit(r, ops, n,
                        len + rec.n_ext * 12u + rec.n_sums * 8u, flags)) ==
-           -CFS_E_MISS)
+               -CFS_E_MISS &&
+           !r->impatient)
         rig_wait(r);
     if (rc == 0) {
         for (unsigned i = 0; i < n; i++) {

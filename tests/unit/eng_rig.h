@@ -48,6 +48,7 @@ struct rig {
     struct eng_wait   waits[8];
     unsigned          n_waits;
     bool              ready;
+    bool              impatient; /* rig_change() returns -CFS_E_MISS */
 };
 
 /* One put, delete (val.p NULL), or freeing of data blocks (key.p NULL). */

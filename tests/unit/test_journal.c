@@ -232,6 +232,32 @@ static void a_record_counts_only_with_its_data(void **state)
     }
 }
 
+/* Whatever power cuts come: what a start has told is never told again. */
+static void an_incarnation_is_durable_when_it_is_told(void **state)
+{
+    struct rig r, again;
+    struct reccut *cut;
+    uint64_t told;
+
+    open_rig(&r);
+    rig_close(&r, true);
+    rig_init(&again, 0);
+    for (unsigned i = 0; i < 10; i++) {
+        recdev_record(r.dev);
+        assert_int_equal(rig_open(&r, NULL), 0);
+        told = eng_incarnation(r.eng);
+        cut = reccut_new(r.dev);
+        rig_swap_image(&again, reccut_image(cut, recdev_events(r.dev), i));
+        assert_int_equal(rig_open(&again, NULL), 0);
+        assert_true(eng_incarnation(again.eng) > told);
+        rig_kill(&again);
+        reccut_free(cut);
+        rig_close(&r, i % 2);
+    }
+    rig_fini(&again);
+    rig_fini(&r);
+}
+
 /* No two lives have the same number, and no checkpoint two of one. */
 static void lives_and_generations_are_never_repeated(void **state)
 {
@@ -262,6 +288,89 @@ static void lives_and_generations_are_never_repeated(void **state)
     }
     assert_int_equal(rig_open(&r, NULL), 0);
     assert_true(rig_check(&r, 0));
+    rig_fini(&r);
+}
+
+static bool begins_to_flush(void *arg)
+{
+    return ((struct rig *)arg)->eng->ckpt.phase == CKPT_FLUSHING;
+}
+
+/* A checkpoint whose flush hangs: the journal behind it stays as it is. */
+static void the_journal_is_reused_after_the_checkpoint_only(void **state)
+{
+    struct rig r;
+    unsigned i = 0;
+    int rc;
+
+    open_rig(&r);
+    for (; i < 100; i++)
+        assert_int_equal(put_no(&r, i, 3000), 0);
+    rig_settle(&r);
+    recdev_record(r.dev);
+    recdev_hold(r.dev, RECDEV_FLUSH, true);
+    eng_checkpoint(r.eng, rig_done(&r));
+    cfs_loop_run_until(r.loop, begins_to_flush, &r);
+    r.impatient = true;
+    while ((rc = put_no(&r, i, 3000)) == 0)
+        i++;
+    assert_int_equal(rc, -CFS_E_MISS);
+    assert_true(i > 300);
+    rig_settle_to(&r, 1);
+    recdev_kill(r.dev);
+    recdev_hold(r.dev, RECDEV_FLUSH, false);
+    rig_kill(&r);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_true(rig_matches(&r, &r.model));
+    assert_true(rig_check(&r, 0));
+    rig_fini(&r);
+}
+
+/* More is dirty than memory may hold: checkpoints on the way, each saying
+ * where to go on. The start is cut at each of its writes, and started again. */
+static void a_large_replay_takes_checkpoints_on_its_way(void **state)
+{
+    struct reccut *cut;
+    struct rig r, again;
+    char key[16];
+    uint64_t rnd = 1;
+    size_t events;
+
+    rig_init(&r, 256 * MIB);
+    r.conf.cache_size = 64 * MIB;
+    assert_int_equal(rig_open(&r, NULL), 0);
+    for (unsigned i = 0; i < 60000; i++) {
+        unsigned k = i < 40000 ? i : (unsigned)(rig_random(&rnd) % 40000);
+        struct cfs_blob name = {key, (uint32_t)snprintf(key, 16, "n%06u", k)};
+
+        if (i == 40000)
+            assert_int_equal(rig_checkpoint(&r), 0);
+        assert_int_equal(rig_put(&r, name,
+                                 (struct cfs_blob){"0123456789" "0123456789"
+                                                   "0123456789" "0123456789"
+                                                   "0123456789", i % 50}), 0);
+    }
+    rig_settle(&r);
+    rig_kill(&r);
+    recdev_record(r.dev);
+    r.conf.cache_size = 4 * MIB;
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_true(r.eng->ckpt.count >= 3);
+    assert_true(rig_check(&r, 0));
+
+    events = recdev_events(r.dev);
+    cut = reccut_new(r.dev);
+    rig_init(&again, 0);
+    again.conf.cache_size = 4 * MIB;
+    for (size_t i = 0; i < 40; i++) {
+        rig_swap_image(&again, reccut_image(cut, events * i / 40, i));
+        assert_int_equal(rig_open(&again, NULL), 0);
+        assert_true(rig_matches(&again, &r.model));
+        assert_true(rig_check(&again, 0));
+        rig_kill(&again);
+    }
+    rig_fini(&again);
+    reccut_free(cut);
     rig_fini(&r);
 }
 
@@ -300,7 +409,10 @@ int main(void)
         cmocka_unit_test(an_old_tail_is_never_joined_to_a_new_one),
         cmocka_unit_test(a_lost_checkpoint_is_noticed),
         cmocka_unit_test(a_record_counts_only_with_its_data),
+        cmocka_unit_test(an_incarnation_is_durable_when_it_is_told),
         cmocka_unit_test(lives_and_generations_are_never_repeated),
+        cmocka_unit_test(the_journal_is_reused_after_the_checkpoint_only),
+        cmocka_unit_test(a_large_replay_takes_checkpoints_on_its_way),
         cmocka_unit_test(the_largest_record_fits),
     };
 
