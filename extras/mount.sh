@@ -25,7 +25,8 @@ default_permissions'
 fuse_options='suid nosuid dev nodev exec noexec atime noatime diratime
 nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime
 sync async dirsync max_read= fsname= subtype= context= fscontext= defcontext=
-rootcontext='
+rootcontext= kernel-lease= read-ahead= spin= detach-grace= max-background=
+max-calls='
 # What mount(8), fstab and systemd keep for themselves.
 other_options='defaults auto noauto _netdev nofail user nouser users nousers
 owner noowner group nogroup remount loop= comment= mand nomand silent loud
@@ -55,6 +56,9 @@ Options:
                                 both are the default for root
   run-dir=DIR, port=N           find a clusterfs-mgmtd that is not the system's
                                 (as CLUSTERFS_RUN_DIR and CLUSTERFS_PORT do)
+  kernel-lease=MS               how long the kernel may keep names and attributes
+  read-ahead=KIB, max-background=N, max-calls=N, spin=US, detach-grace=MS
+                                see the manual page
 and mount's own: nosuid, nodev, noexec, noatime, _netdev, nofail, x-...
 EOT
 }

@@ -49,19 +49,27 @@ static void learn_entries(struct rep *rep, const struct cfs_readdir *r)
             learn_attr(rep, &e.attr);
 }
 
-/* No member may be shown with more room than another has. */
-static void cap_space(struct rep *rep, struct cfs_space *s)
+static uint64_t less(uint64_t a, uint64_t b)
 {
+    return a > b ? a - b : 0;
+}
+
+/* The set has as much less room than the member that answered, as the fullest
+ * member is fuller than that one. */
+static void cap_space(struct rep *rep, const struct cfs_post *post,
+                      struct cfs_space *s)
+{
+    uint64_t fuller = 0;
+
     for (unsigned i = 0; i < rep->core.n; i++) {
         const struct rep_member *m = &rep->core.m[i];
+        uint64_t d = less(post->free, m->post.free);
 
-        if (!m->in_view || m->post.epoch == 0)
-            continue;
-        if (m->post.free < s->free)
-            s->free = m->post.free;
-        if (m->post.free < s->avail)
-            s->avail = m->post.free;
+        if (m->in_view && m->post.epoch != 0 && d > fuller)
+            fuller = d;
     }
+    s->free = less(s->free, fuller);
+    s->avail = less(s->avail, fuller);
 }
 
 static void learn(struct rep *rep, struct cfs_req *req)
@@ -72,7 +80,7 @@ static void learn(struct rep *rep, struct cfs_req *req)
     if (req->fop == CFS_FOP_READDIR)
         learn_entries(rep, dir);
     else if (req->fop == CFS_FOP_STATFS)
-        cap_space(rep, &fs->space);
+        cap_space(rep, &req->post, &fs->space);
 }
 
 /* Whether the bytes are those that the brick stored: one XXH3-64 for each

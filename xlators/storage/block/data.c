@@ -399,6 +399,17 @@ void data_back_ahead(struct eng *e)
     cfs_job_run(e->loop, &p->back_job, on_back_work, on_back_done);
 }
 
+uint64_t eng_growable(const struct eng *e)
+{
+    uint64_t room = UINT64_MAX;
+
+    if (e->space.unbacked == 0 || e->pace.back_failed)
+        return 0;
+    if (e->dev->ops->room)
+        room = e->dev->ops->room(e->dev) / CFS_BLOCK;
+    return e->space.unbacked < room ? e->space.unbacked : room;
+}
+
 bool data_may_back(const struct eng *e)
 {
     return e->pace.backing ||

@@ -34,6 +34,8 @@ struct cfs_dev_ops {
     int (*flush)(struct cfs_dev *d);
     int (*drop_cache)(struct cfs_dev *d); /* write back, report, forget */
     int (*allocate)(struct cfs_dev *d, uint64_t off, uint64_t len);
+    uint64_t (*room)(struct cfs_dev *d); /* bytes that allocate() may still
+                                            get; NULL: no bound is known */
     int (*discard)(struct cfs_dev *d, uint64_t off, uint64_t len);
     void (*close)(struct cfs_dev *d);
 };

@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "xlators/storage/block/dev.h"
@@ -144,6 +145,15 @@ static int file_allocate(struct cfs_dev *d, uint64_t off, uint64_t len)
                : 0;
 }
 
+static uint64_t file_room(struct cfs_dev *d)
+{
+    struct statvfs st;
+
+    if (!d->is_file || fstatvfs(self(d)->fd, &st) < 0)
+        return 0;
+    return (uint64_t)st.f_bavail * st.f_frsize;
+}
+
 static int file_discard(struct cfs_dev *d, uint64_t off, uint64_t len)
 {
     return fallocate(self(d)->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -173,6 +183,7 @@ static const struct cfs_dev_ops file_ops = {
     .flush = file_flush,
     .drop_cache = file_drop_cache,
     .allocate = file_allocate,
+    .room = file_room,
     .discard = file_discard,
     .close = file_close,
 };

@@ -108,6 +108,9 @@ struct eng_info {
     int      poisoned;       /* 0, or the error */
 };
 void        eng_info(const struct eng *e, struct eng_info *ret);
+/* Blocks beyond .free that a sparse image is likely to get: a change that
+ * needs them waits until they are allocated. It asks the file system. */
+uint64_t    eng_growable(const struct eng *e);
 const char *eng_poison_reason(const struct eng *e);
 /* Called once when the engine becomes poisoned. */
 void eng_on_poison(struct eng *e, void (*fn)(void *ctx, int status), void *ctx);

@@ -339,19 +339,21 @@ int run_statfs(struct op *op)
 {
     struct cfs_statfs *r = (struct cfs_statfs *)op->req;
     struct eng_info info;
+    uint64_t avail;
     int rc;
 
     rc = admit_read(op);
     if (rc != 0)
         return rc;
     eng_info(op->o->e, &info);
+    avail = info.free + eng_growable(op->o->e);
     r->space = (struct cfs_space){
         .total = info.blocks * CFS_BLOCK,
-        .free = (info.free + info.pending) * CFS_BLOCK,
-        .avail = info.free * CFS_BLOCK,
+        .free = (avail + info.pending) * CFS_BLOCK,
+        .avail = avail * CFS_BLOCK,
         /* A small file with its name takes about a kilobyte. */
-        .files = op->o->brick.inodes + info.free * (CFS_BLOCK / 1024),
-        .ffree = info.free * (CFS_BLOCK / 1024),
+        .files = op->o->brick.inodes + avail * (CFS_BLOCK / 1024),
+        .ffree = avail * (CFS_BLOCK / 1024),
     };
     return 0;
 }

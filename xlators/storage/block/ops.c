@@ -187,7 +187,7 @@ void ops_info(const struct ops *o, struct cfs_brick *ret)
         .poisoned = info.poisoned != 0,
         .view = o->view,
         .total = info.blocks * CFS_BLOCK,
-        .free = info.free * CFS_BLOCK,
+        .free = (info.free + eng_growable(o->e)) * CFS_BLOCK,
         .inodes = o->brick.inodes,
         .pos = eng_pos(o->e),
         .durable = eng_durable(o->e),
