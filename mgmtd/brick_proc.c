@@ -53,7 +53,7 @@ void brick_init(struct brick *b, struct volume *vol, unsigned index,
     b->node = mem_str(rec->node);
     b->path = mem_str(rec->path);
     b->size = rec->size;
-    b->socket = mem_printf("%s/brick-%s.sock", dirs->run, id);
+    b->socket = mem_printf("%s/b-%s.sock", dirs->run, id);
     b->output = mem_printf("%s/brick-%s.out", dirs->run, id);
     b->log = mem_printf("%s/bricks/%s-%u.log", dirs->log, vol->name,
                         index + 1);

@@ -13,8 +13,8 @@
 
 #define WHO "mgmtd"
 
-/* "/brick-UUID.sock" */
-#define SOCKET_NAME (7 + CFS_UUID_STR - 1 + 5)
+/* "/b-UUID.sock" */
+#define SOCKET_NAME (3 + CFS_UUID_STR - 1 + 5)
 
 static void on_stop(struct cfs_host *h)
 {
