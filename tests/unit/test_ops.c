@@ -63,6 +63,14 @@ static uint8_t *pattern(uint32_t len, unsigned seed)
     return p;
 }
 
+static uint8_t *zeros(uint32_t len)
+{
+    uint8_t *p = malloc(len);
+
+    memset(p, 0, len);
+    return p;
+}
+
 /* @g holds @want, and nothing more. */
 static void expect_file(struct fix *f, struct cfs_gfid g, const uint8_t *want,
                         uint64_t size)
@@ -534,7 +542,7 @@ static void a_small_file_grows_out_of_the_tree(void **state)
 {
     struct fix *f = *state;
     struct cfs_gfid g = make_file(f, "file");
-    uint8_t *want = calloc(1, 300000);
+    uint8_t *want = zeros(300000);
     uint8_t *p = pattern(20000, 9);
 
     memcpy(want, p, 1000);
@@ -602,7 +610,7 @@ static void truncate_cuts_and_what_grows_again_is_zeros(void **state)
                                      0};
     struct fix *f = *state;
     struct cfs_gfid g = make_file(f, "file");
-    uint8_t *p = pattern(400000, 1), *want = calloc(1, 500000);
+    uint8_t *p = pattern(400000, 1), *want = zeros(500000);
     struct cfs_attr a;
 
     memcpy(want, p, 400000);
@@ -829,7 +837,7 @@ static void fallocate_takes_space_that_reads_as_zeros(void **state)
 {
     struct fix *f = *state;
     struct cfs_gfid g = make_file(f, "file");
-    uint8_t *want = calloc(1, 1 << 20), *p = pattern(6000, 2);
+    uint8_t *want = zeros(1 << 20), *p = pattern(6000, 2);
     struct cfs_attr a;
     uint64_t at;
 
@@ -858,7 +866,7 @@ static void zero_range_leaves_zeros_and_space(void **state)
 {
     struct fix *f = *state;
     struct cfs_gfid g = make_file(f, "file");
-    uint8_t *want = calloc(1, 400000), *p = pattern(300000, 2);
+    uint8_t *want = zeros(400000), *p = pattern(300000, 2);
     struct cfs_attr a;
 
     memcpy(want, p, 300000);
@@ -881,7 +889,7 @@ static void copy_copies_within_the_brick(void **state)
 {
     struct fix *f = *state;
     struct cfs_gfid a = make_file(f, "a"), b = make_file(f, "b");
-    uint8_t *p = pattern(300000, 4), *want = calloc(1, 400000);
+    uint8_t *p = pattern(300000, 4), *want = zeros(400000);
     uint32_t copied;
 
     assert_int_equal(fix_write(f, a, 0, p, 300000), 0);
@@ -1061,7 +1069,7 @@ static void random_changes_agree_with_a_model_across_restarts(void **state)
     uint64_t seed = 20261121;
 
     for (unsigned i = 0; i < M_FILES; i++)
-        m[i].data = calloc(1, M_SIZE);
+        m[i].data = zeros(M_SIZE);
     for (unsigned round = 0; round < 12; round++) {
         for (unsigned n = 0; n < 60; n++) {
             unsigned i = (unsigned)rnd(&seed, M_FILES);
