@@ -13,7 +13,7 @@
 #define BOUND_MAX     (64ull * 1024 * 1024)
 #define BOUND_FIRST   (16ull * 1024 * 1024)
 #define BOUND_PER_SEC 20u                   /* 50 ms of the device */
-#define BACK_AHEAD    (64ull * 1024 * 1024 / CFS_BLOCK)
+#define BACK_AHEAD    (256ull * 1024 * 1024 / CFS_BLOCK)
 #define BACK_RETRY    (10 * CFS_SEC)
 
 static void on_back_timer(struct cfs_timer *t);
@@ -320,6 +320,12 @@ static int allocate_page(struct eng *e, uint32_t page)
                                  page_bytes(e, page));
 }
 
+/* Blocks that are to be there beside the reserve. */
+static bool backed_enough(const struct space *s)
+{
+    return s->free >= s->reserve + BACK_AHEAD;
+}
+
 /* The next page to be allocated; false: none is left. */
 static bool next_unbacked(const struct eng *e, uint32_t *ret)
 {
@@ -342,7 +348,7 @@ void data_back_open(struct eng *e)
     for (uint32_t i = 0; i < s->n_pages; i++)
         space_back(e, i, s->disk[i].place != PLACE_NONE &&
                              allocate_page(e, i) == 0);
-    while (s->free < BACK_AHEAD && next_unbacked(e, &page) &&
+    while (!backed_enough(s) && next_unbacked(e, &page) &&
            allocate_page(e, page) == 0)
         space_back(e, page, true);
     if (e->dev->ops->allocate(e->dev, 0, e->sb.grp_lba * CFS_BLOCK) < 0 ||
@@ -391,7 +397,7 @@ void data_back_ahead(struct eng *e)
 {
     struct pace *p = &e->pace;
 
-    if (e->space.unbacked == 0 || e->space.free >= BACK_AHEAD ||
+    if (e->space.unbacked == 0 || backed_enough(&e->space) ||
         p->backing || p->back_failed || e->closing || e->poisoned ||
         !next_unbacked(e, &p->back_page))
         return;
