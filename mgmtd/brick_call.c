@@ -56,7 +56,7 @@ void brick_call(struct brick *b, uint32_t proc, struct cfs_blob body,
     cfs_task_post(b->vol->m->host.loop, &p->task);
 }
 
-/* -- BRICK.INFO -------------------------------------------------------------- */
+/* -- BRICK.INFO ---------------------------------------------------------- */
 
 struct refresh {
     brick_done *done;

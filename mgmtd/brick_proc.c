@@ -85,7 +85,7 @@ const char *brick_state_str(const struct brick *b)
     return words[b->state];
 }
 
-/* -- an end ---------------------------------------------------------------- */
+/* -- an end -------------------------------------------------------------- */
 
 /* What it said last, into @ret; "" when it said nothing. */
 static void last_words(const char *path, char *ret, size_t len)
@@ -194,7 +194,7 @@ static void on_ended(void *arg, int status)
     volume_changed(b->vol);
 }
 
-/* -- a start ---------------------------------------------------------------- */
+/* -- a start ------------------------------------------------------------- */
 
 static int watch(struct brick *b, uint32_t pid, uint64_t start)
 {
@@ -284,7 +284,7 @@ void brick_forgive(struct brick *b)
     brick_start(b);
 }
 
-/* -- a wanted end ------------------------------------------------------------ */
+/* -- a wanted end -------------------------------------------------------- */
 
 /* Tell it, in the way that is open. */
 static void ask_to_end(struct brick *b)
@@ -334,7 +334,7 @@ static void on_timer(struct cfs_timer *t)
     }
 }
 
-/* -- signing in --------------------------------------------------------------- */
+/* -- signing in ---------------------------------------------------------- */
 
 static void on_first_info(struct brick *b, void *arg, int status,
                           struct cfs_blob body, const char *text)
@@ -408,7 +408,7 @@ void brick_line_lost(struct brick *b)
     volume_changed(b->vol);
 }
 
-/* -- adoption ------------------------------------------------------------------ */
+/* -- adoption ------------------------------------------------------------ */
 
 /* The value behind argument @name in a NUL-separated command line. */
 static const char *argument(const char *args, size_t len, const char *name)

@@ -20,7 +20,7 @@ struct asker {
     struct rpc_msg *msg;
 };
 
-/* -- results ------------------------------------------------------------------ */
+/* -- results ------------------------------------------------------------- */
 
 static void answer(struct command *c, struct rpc_msg *msg)
 {
@@ -49,8 +49,7 @@ static void command_free(struct command *c)
 
 static void forget_oldest(struct mgmtd *m)
 {
-    cfs_list_for_each(l, &m->commands)
-    {
+    cfs_list_for_each(l, &m->commands) {
         struct command *c = cfs_list_entry(l, struct command, link);
 
         if (c->finished) {
@@ -113,7 +112,7 @@ bool command_flag(const struct command *c, const char *name)
     return json_is_true(json_object_get(c->args, name));
 }
 
-/* -- requests ------------------------------------------------------------------- */
+/* -- requests ------------------------------------------------------------ */
 
 static const struct {
     const char *verb;
@@ -131,8 +130,7 @@ static const struct {
 
 static struct command *find(struct mgmtd *m, struct cfs_uuid id)
 {
-    cfs_list_for_each(l, &m->commands)
-    {
+    cfs_list_for_each(l, &m->commands) {
         struct command *c = cfs_list_entry(l, struct command, link);
 
         if (cfs_uuid_eq(c->id, id))

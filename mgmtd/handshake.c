@@ -114,7 +114,7 @@ const struct rpc_proc handshake_procs[] = {
 };
 const uint32_t handshake_n_procs = CFS_ARRAY_SIZE(handshake_procs);
 
-/* -- program VIEW -------------------------------------------------------------- */
+/* -- program VIEW -------------------------------------------------------- */
 
 static void on_view_get(struct rpc_msg *msg, void *ctx)
 {

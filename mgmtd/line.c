@@ -97,8 +97,7 @@ int lines_listen(struct mgmtd *m, struct cfs_err *err)
 
 void lines_close(struct mgmtd *m)
 {
-    cfs_list_for_each_safe(l, &m->lines)
-    {
+    cfs_list_for_each_safe(l, &m->lines) {
         struct line *line = cfs_list_entry(l, struct line, link);
 
         rpc_conn_set_user(line->conn, NULL);
@@ -114,7 +113,7 @@ void lines_close(struct mgmtd *m)
         rpc_listener_close(m->tcp);
 }
 
-/* -- pushing ----------------------------------------------------------------- */
+/* -- pushing ------------------------------------------------------------- */
 
 static void on_pushed(struct rpc_call *call, int status, struct rpc_msg *reply)
 {
@@ -125,8 +124,7 @@ void lines_push(struct mgmtd *m, const char *key,
                 const struct rpc_program *prog, uint32_t proc,
                 struct cfs_blob body)
 {
-    cfs_list_for_each(l, &m->lines)
-    {
+    cfs_list_for_each(l, &m->lines) {
         struct line *line = cfs_list_entry(l, struct line, link);
 
         if (!line->key || strcmp(line->key, key) != 0)

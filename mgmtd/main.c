@@ -32,8 +32,7 @@ static void on_dump(struct cfs_host *h, struct cfs_dump *d)
                  (unsigned long long)store_lineage(m->store));
     cfs_dump_put(d, "revision", "%llu",
                  (unsigned long long)store_revision(m->store));
-    cfs_list_for_each(l, &m->volumes)
-    {
+    cfs_list_for_each(l, &m->volumes) {
         struct volume *vol = cfs_list_entry(l, struct volume, link);
 
         cfs_dump_section(d, "volume %s", vol->name);

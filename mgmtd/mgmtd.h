@@ -85,7 +85,7 @@ extern const struct rpc_proc cli_procs[];
 extern const uint32_t handshake_n_procs, portmap_n_procs, view_n_procs,
     cli_n_procs;
 
-/* -- bricks --------------------------------------------------------------- */
+/* -- bricks -------------------------------------------------------------- */
 
 enum brick_state {
     BRICK_IDLE,     /* no process, and none is wanted */
@@ -150,7 +150,7 @@ void brick_call(struct brick *b, uint32_t proc, struct cfs_blob body,
 void brick_refresh(struct brick *b, uint32_t timeout_ms, brick_done *done,
                    void *arg);
 
-/* -- volumes: volume.c ---------------------------------------------------- */
+/* -- volumes: volume.c --------------------------------------------------- */
 
 struct session;
 
@@ -222,7 +222,7 @@ void volume_describe(struct volume *vol, struct cfs_vg_volume *ret,
                      struct cfs_vg_brick brick[static CFS_SET_MAX],
                      struct cfs_kv *opts, size_t max);
 
-/* -- views: view.c --------------------------------------------------------- */
+/* -- views: view.c ------------------------------------------------------- */
 
 void view_init(struct volume *vol);
 void view_fini(struct volume *vol);
@@ -240,7 +240,7 @@ const char *view_out_reason(const struct volume *vol, const struct brick *b);
 /* What clients are told: the view once it is settled, else one of epoch 0. */
 struct cfs_view view_for_clients(const struct volume *vol);
 
-/* -- sessions: session.c ---------------------------------------------------- */
+/* -- sessions: session.c ------------------------------------------------- */
 
 struct session {
     struct cfs_list    link;
@@ -268,7 +268,7 @@ bool sessions_none(const struct volume *vol);
 /* Declare all dead, whatever their processes do. */
 void sessions_kill(struct volume *vol);
 
-/* -- commands: cli_prog.c ---------------------------------------------------- */
+/* -- commands: cli_prog.c ------------------------------------------------ */
 
 /* A command of the CLI, from its arrival to its answer, and a while longer. */
 struct command {

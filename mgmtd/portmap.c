@@ -30,7 +30,8 @@ static void on_signin(struct rpc_msg *msg, void *ctx)
     uint32_t pid, uid;
     struct brick *b;
 
-    if (!line || !line->trusted || rpc_conn_peer_cred(msg->conn, &pid, &uid) < 0) {
+    if (!line || !line->trusted ||
+        rpc_conn_peer_cred(msg->conn, &pid, &uid) < 0) {
         rpc_reply_error(msg, -EACCES, "a brick signs in as root, on mgmtd's "
                                       "Unix socket");
         return;

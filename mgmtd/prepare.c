@@ -22,7 +22,7 @@
 
 #define MIB ((uint64_t)1 << 20)
 
-/* -- looking ------------------------------------------------------------------ */
+/* -- looking ------------------------------------------------------------- */
 
 /* The folder that @path is in, malloc'ed. */
 static char *parent_of(const char *path)
@@ -99,7 +99,7 @@ int prep_look(struct prep *p, struct cfs_err *err)
     return 0;
 }
 
-/* -- what is in a file ---------------------------------------------------------- */
+/* -- what is in a file --------------------------------------------------- */
 
 /* In one word, into @ret; "data" when nobody knows. */
 static void contents(const char *path, char *ret, size_t len)
@@ -146,7 +146,7 @@ static int check_file(const struct prep *p, const struct prep_brick *b,
                        "is lost", b->path, what);
 }
 
-/* -- sizes ------------------------------------------------------------------------ */
+/* -- sizes --------------------------------------------------------------- */
 
 /* The file system that a new image file of @b will be in. */
 static int fs_of(const struct prep_brick *b, struct statvfs *ret_vfs,
@@ -220,7 +220,7 @@ static int choose_sizes(struct prep *p, struct cfs_err *err)
     return 0;
 }
 
-/* -- making ------------------------------------------------------------------------ */
+/* -- making -------------------------------------------------------------- */
 
 static void put_arg(char **argv, unsigned *n, const char *a, const char *b)
 {

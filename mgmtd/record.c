@@ -14,7 +14,7 @@ const char *vol_state_str(enum vol_state s)
     return state_words[s];
 }
 
-/* -- keys --------------------------------------------------------------- */
+/* -- keys ---------------------------------------------------------------- */
 
 char *rec_volume_key(const char *name)
 {
@@ -64,7 +64,7 @@ char *rec_view_past_key(struct cfs_uuid set, uint64_t epoch)
     return set_key("view-past", set, suffix);
 }
 
-/* -- fields ------------------------------------------------------------- */
+/* -- fields -------------------------------------------------------------- */
 
 static int bad_field(const char *what, const char *field, struct cfs_err *err)
 {
@@ -120,7 +120,7 @@ json_t *rec_json_u64(uint64_t n)
     return mem_ok(json_integer((json_int_t)n));
 }
 
-/* -- volumes ------------------------------------------------------------ */
+/* -- volumes ------------------------------------------------------------- */
 
 static int read_brick(const json_t *rec, const char *what,
                       struct rec_brick *ret, struct cfs_err *err)

@@ -31,7 +31,7 @@ enum vol_state { VOL_CREATED, VOL_STARTED, VOL_STOPPED };
 
 const char *vol_state_str(enum vol_state s);
 
-/* -- keys: malloc'ed --------------------------------------------------- */
+/* -- keys: malloc'ed ----------------------------------------------------- */
 
 #define REC_CLUSTER "cluster"
 
@@ -41,7 +41,7 @@ char *rec_view_key(struct cfs_uuid set);
 char *rec_view_past_prefix(struct cfs_uuid set);
 char *rec_view_past_key(struct cfs_uuid set, uint64_t epoch);
 
-/* -- fields ------------------------------------------------------------- */
+/* -- fields -------------------------------------------------------------- */
 
 /* @what names the record in messages. String results are borrowed. */
 int rec_str(const json_t *rec, const char *what, const char *field,
@@ -53,7 +53,7 @@ int rec_uuid(const json_t *rec, const char *what, const char *field,
 json_t *rec_json_uuid(struct cfs_uuid id);
 json_t *rec_json_u64(uint64_t n);
 
-/* -- volumes ------------------------------------------------------------ */
+/* -- volumes ------------------------------------------------------------- */
 
 struct rec_brick {
     struct cfs_uuid id;

@@ -66,7 +66,7 @@ void sessions_kill(struct volume *vol)
     volume_changed(vol);
 }
 
-/* -- hearing of them -------------------------------------------------------- */
+/* -- hearing of them ----------------------------------------------------- */
 
 static void on_process_ended(void *arg, int status)
 {
@@ -93,8 +93,7 @@ static void watch_process(struct session *s)
 
 static struct session *find(struct volume *vol, uint32_t no)
 {
-    cfs_list_for_each(l, &vol->sessions)
-    {
+    cfs_list_for_each(l, &vol->sessions) {
         struct session *s = cfs_list_entry(l, struct session, link);
 
         if (s->s.no == no)
@@ -140,8 +139,7 @@ void sessions_heard(struct brick *b)
             add(vol, &b->info.session[i]);
     if (b != view_master(vol))
         return;
-    cfs_list_for_each_safe(l, &vol->sessions)
-    {
+    cfs_list_for_each_safe(l, &vol->sessions) {
         struct session *s = cfs_list_entry(l, struct session, link);
 
         if (!s->dead && !s->busy && !lists(b, s->s.no))
@@ -150,7 +148,7 @@ void sessions_heard(struct brick *b)
     volume_changed(vol);
 }
 
-/* -- a death ------------------------------------------------------------------ */
+/* -- a death ------------------------------------------------------------- */
 
 static void next_step(struct session *s);
 
@@ -349,8 +347,7 @@ void sessions_look(struct volume *vol)
 {
     if (!ready(vol))
         return;
-    cfs_list_for_each(l, &vol->sessions)
-    {
+    cfs_list_for_each(l, &vol->sessions) {
         struct session *s = cfs_list_entry(l, struct session, link);
 
         if (s->busy && s->step == PART) {

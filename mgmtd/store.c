@@ -21,7 +21,7 @@ const char *store_engine_name(const struct store *s)
     return s->engine->name;
 }
 
-/* -- reading ------------------------------------------------------------ */
+/* -- reading ------------------------------------------------------------- */
 
 static int decode(const char *key, const char *text, json_t **ret,
                   struct cfs_err *err)
@@ -82,7 +82,7 @@ int store_range(struct store *s, const char *prefix, store_each *each,
     return s->engine->range(s, prefix, walk_one, &w, err);
 }
 
-/* -- building transactions ---------------------------------------------- */
+/* -- building transactions ----------------------------------------------- */
 
 struct store_txn *store_txn_new(void)
 {
@@ -197,7 +197,7 @@ void store_txn_changed(struct store_txn *t, const char *key, const char *text)
     c->text = text ? mem_str(text) : NULL;
 }
 
-/* -- committing --------------------------------------------------------- */
+/* -- committing ---------------------------------------------------------- */
 
 struct current {
     struct cfs_list link;
@@ -271,8 +271,7 @@ static void tell_watchers(struct store *s, const struct store_change *c)
 
     if (c->text)
         value = mem_ok(json_loads(c->text, 0, NULL));
-    cfs_list_for_each_safe(l, &s->watches)
-    {
+    cfs_list_for_each_safe(l, &s->watches) {
         struct store_watch *w = cfs_list_entry(l, struct store_watch, link);
 
         if (starts_with(c->key, w->prefix))
@@ -296,7 +295,7 @@ void store_committed(struct store *s, struct store_txn *t, int status,
         cfs_task_post(s->loop, &s->task);
 }
 
-/* -- watching, life ----------------------------------------------------- */
+/* -- watching, life ------------------------------------------------------ */
 
 void store_watch(struct store *s, struct store_watch *w)
 {

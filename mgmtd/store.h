@@ -73,7 +73,7 @@ typedef int store_each(void *arg, const char *key, json_t *value,
 int store_range(struct store *s, const char *prefix, store_each *each,
                 void *arg, struct cfs_err *err);
 
-/* -- transactions ------------------------------------------------------- */
+/* -- transactions -------------------------------------------------------- */
 
 struct store_txn *store_txn_new(void);
 void              store_txn_free(struct store_txn *t); /* unless committed */
@@ -94,7 +94,7 @@ void store_commit(struct store *s, struct store_txn *t, store_done *done,
 /* @done once this node's copy is as new as the authority is now. */
 void store_current(struct store *s, store_done *done, void *arg);
 
-/* -- watching ----------------------------------------------------------- */
+/* -- watching ------------------------------------------------------------ */
 
 /* Called for each changed record whose key starts with @prefix. @value is
  * NULL when it was deleted. The owner keeps the struct until unwatch. */

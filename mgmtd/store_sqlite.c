@@ -57,7 +57,7 @@ static struct sq *sq_of(struct store *s)
     return cfs_list_entry(s, struct sq, s);
 }
 
-/* -- errors, sums ------------------------------------------------------- */
+/* -- errors, sums -------------------------------------------------------- */
 
 static int sql_error(sqlite3 *db, struct cfs_err *err)
 {
@@ -130,7 +130,7 @@ static int row_get(sqlite3_stmt *st, const char **ret_key,
 
 #define COLUMNS "SELECT key, value, token, sum FROM records "
 
-/* -- reading ------------------------------------------------------------ */
+/* -- reading ------------------------------------------------------------- */
 
 /* What stands under @key; ret_text may be NULL. -ENOENT. */
 static int lookup(sqlite3 *db, const char *key, char **ret_text,
@@ -213,7 +213,7 @@ static int sq_range(struct store *s, const char *prefix,
     return rc;
 }
 
-/* -- the head ----------------------------------------------------------- */
+/* -- the head ------------------------------------------------------------ */
 
 static void head_text(const struct head *h, char *ret, size_t len)
 {
@@ -275,7 +275,7 @@ static int head_get(sqlite3 *db, struct head *ret, struct cfs_err *err)
     return rc;
 }
 
-/* -- committing, on a pool thread --------------------------------------- */
+/* -- committing, on a pool thread ---------------------------------------- */
 
 static int conflict(const char *key, struct cfs_err *err)
 {
@@ -443,7 +443,7 @@ static void sq_commit(struct store *s, struct store_txn *t)
     cfs_job_run(s->loop, &sq->job, commit_work, commit_done);
 }
 
-/* -- opening ------------------------------------------------------------ */
+/* -- opening ------------------------------------------------------------- */
 
 /* A mgmtd that was just killed has the lock until its last thread is gone,
  * which may be in the middle of a flush. */

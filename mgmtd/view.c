@@ -85,7 +85,7 @@ const char *view_out_reason(const struct volume *vol, const struct brick *b)
     return why ? why : "";
 }
 
-/* -- telling --------------------------------------------------------------- */
+/* -- telling ------------------------------------------------------------- */
 
 static void on_told(struct brick *b, void *arg, int status,
                     struct cfs_blob body, const char *text)
@@ -164,7 +164,7 @@ int view_load(struct volume *vol, struct cfs_err *err)
     return 0;
 }
 
-/* -- deciding ------------------------------------------------------------------ */
+/* -- deciding ------------------------------------------------------------ */
 
 /* Whether the store never had the view that @b remembers. */
 static bool is_foreign(struct volume *vol, const struct brick *b)

@@ -56,7 +56,7 @@ static void add_member(struct vc_decision *d, const struct vc_brick *b,
         (struct cfs_member){.brick = b->id, .incarnation = incarnation};
 }
 
-/* -- rule 3 ------------------------------------------------------------- */
+/* -- rule 3 -------------------------------------------------------------- */
 
 static void decide_first(const struct vc_set *set, struct vc_decision *d)
 {
@@ -80,7 +80,7 @@ static void decide_first(const struct vc_set *set, struct vc_decision *d)
     }
 }
 
-/* -- rules 4 and 5 ------------------------------------------------------ */
+/* -- rules 4 and 5 ------------------------------------------------------- */
 
 enum status { SERVING, LOST, UNKNOWN };
 
@@ -121,7 +121,7 @@ static void decide_without_lost(const struct vc_set *set,
     }
 }
 
-/* -- rules 6 to 8 ------------------------------------------------------- */
+/* -- rules 6 to 8 -------------------------------------------------------- */
 
 enum back { NOT_BACK, BACK, BACK_CLEAN, COMING, OLD };
 
@@ -240,7 +240,7 @@ static void decide_again(const struct vc_set *set, struct vc_decision *d)
     }
 }
 
-/* -- the decision ------------------------------------------------------- */
+/* -- the decision -------------------------------------------------------- */
 
 void vc_decide(const struct vc_set *set, struct vc_decision *ret)
 {

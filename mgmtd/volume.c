@@ -20,8 +20,7 @@ struct cfs_uuid uuid_new(struct mgmtd *m)
 
 struct volume *volume_find(struct mgmtd *m, const char *name)
 {
-    cfs_list_for_each(l, &m->volumes)
-    {
+    cfs_list_for_each(l, &m->volumes) {
         struct volume *vol = cfs_list_entry(l, struct volume, link);
 
         if (strcmp(vol->name, name) == 0)
@@ -35,8 +34,7 @@ static const char *near_name(struct mgmtd *m, const char *name)
     const char **words = NULL, *near;
     size_t n = 0;
 
-    cfs_list_for_each(l, &m->volumes)
-    {
+    cfs_list_for_each(l, &m->volumes) {
         words = mem_grow(words, n, sizeof *words);
         words[n++] = cfs_list_entry(l, struct volume, link)->name;
     }
@@ -67,8 +65,7 @@ int volume_need(struct mgmtd *m, const char *name, struct volume **ret,
 
 struct brick *brick_find(struct mgmtd *m, struct cfs_uuid id)
 {
-    cfs_list_for_each(l, &m->volumes)
-    {
+    cfs_list_for_each(l, &m->volumes) {
         struct volume *vol = cfs_list_entry(l, struct volume, link);
 
         for (unsigned i = 0; i < vol->n; i++)
@@ -78,7 +75,7 @@ struct brick *brick_find(struct mgmtd *m, struct cfs_uuid id)
     return NULL;
 }
 
-/* -- waiting ---------------------------------------------------------------- */
+/* -- waiting ------------------------------------------------------------- */
 
 static void wait_over(struct vol_wait *w, bool in_time)
 {
@@ -99,8 +96,7 @@ static void wait_timeout(struct cfs_timer *t)
 /* The first wait that is ready; its done() may change anything. */
 static struct vol_wait *ready_wait(struct volume *vol)
 {
-    cfs_list_for_each(l, &vol->waits)
-    {
+    cfs_list_for_each(l, &vol->waits) {
         struct vol_wait *w = cfs_list_entry(l, struct vol_wait, link);
 
         if (w->ready(w))
@@ -139,7 +135,7 @@ void volume_wait(struct volume *vol, struct vol_wait *w, uint64_t ns,
     volume_changed(vol);
 }
 
-/* -- life ------------------------------------------------------------------ */
+/* -- life ---------------------------------------------------------------- */
 
 struct volume *volume_ref(struct volume *vol)
 {
@@ -206,7 +202,7 @@ static void volume_drop(struct volume *vol)
     volume_unref(vol);
 }
 
-/* -- following the store --------------------------------------------------- */
+/* -- following the store ------------------------------------------------- */
 
 static int load_one(void *arg, const char *key, json_t *rec, uint64_t token,
                     struct cfs_err *err)
@@ -290,8 +286,7 @@ static void view_record(struct store_watch *w, const char *key, json_t *rec,
 
     if (!rec || cfs_uuid_parse(key + strlen(w->prefix), &set) < 0)
         return;
-    cfs_list_for_each(l, &m->volumes)
-    {
+    cfs_list_for_each(l, &m->volumes) {
         struct volume *vol = cfs_list_entry(l, struct volume, link);
 
         if (!cfs_uuid_eq(vol->set, set))
@@ -336,7 +331,7 @@ void volume_reconcile(struct volume *vol)
     volume_changed(vol);
 }
 
-/* -- for the generator -------------------------------------------------------- */
+/* -- for the generator --------------------------------------------------- */
 
 void volume_describe(struct volume *vol, struct cfs_vg_volume *ret,
                      struct cfs_vg_brick brick[static CFS_SET_MAX],
@@ -357,8 +352,7 @@ void volume_describe(struct volume *vol, struct cfs_vg_volume *ret,
             .address = "127.0.0.1",
         };
     }
-    json_object_foreach(options, key, value)
-    {
+    json_object_foreach(options, key, value) {
         if (n == max || !json_is_string(value))
             continue;
         opts[n++] = (struct cfs_kv){key, json_string_value(value)};

@@ -26,7 +26,7 @@ struct create {
     struct cfs_err  err;
 };
 
-/* -- the arguments ---------------------------------------------------------------- */
+/* -- the arguments ------------------------------------------------------- */
 
 static int check_name(const char *name, struct cfs_err *err)
 {
@@ -109,8 +109,7 @@ static int check_options(struct create *cr, struct cfs_err *err)
         json_incref(cr->options);
     else
         cr->options = mem_ok(json_object());
-    json_object_foreach(cr->options, key, value)
-    {
+    json_object_foreach(cr->options, key, value) {
         int rc = cfs_vg_check_option(key, err);
 
         if (rc < 0)
@@ -153,7 +152,7 @@ static int read_args(struct create *cr, struct cfs_err *err)
     return rc;
 }
 
-/* -- the end ------------------------------------------------------------------------ */
+/* -- the end ------------------------------------------------------------- */
 
 static void create_free(struct create *cr)
 {
@@ -206,7 +205,7 @@ static void on_committed(void *arg, int status, const struct cfs_err *err)
     command_ok(c, result);
 }
 
-/* -- the record ---------------------------------------------------------------------- */
+/* -- the record ---------------------------------------------------------- */
 
 /* The cluster is founded with its first volume. Of two first ones at the same
  * time both write the same. */
@@ -267,7 +266,7 @@ static void commit(struct create *cr)
     store_commit(m->store, t, on_committed, cr);
 }
 
-/* -- the devices ----------------------------------------------------------------------- */
+/* -- the devices --------------------------------------------------------- */
 
 static void make_work(struct cfs_job *job)
 {
@@ -289,8 +288,7 @@ static void make_done(struct cfs_job *job)
 /* Whether another create works on the same device. */
 static bool is_reserved(const struct create *cr, const char *path)
 {
-    cfs_list_for_each(l, &cr->c->m->preparing)
-    {
+    cfs_list_for_each(l, &cr->c->m->preparing) {
         struct create *other = cfs_list_entry(l, struct create, link);
 
         for (unsigned i = 0; i < other->prep.n && other != cr; i++)

@@ -62,7 +62,7 @@ static void set_text(json_t *to, const char *key, const char *text)
     set(to, key, s);
 }
 
-/* -- list, info ------------------------------------------------------------------ */
+/* -- list, info ---------------------------------------------------------- */
 
 static json_t *heading(struct volume *vol)
 {
@@ -124,7 +124,7 @@ void volume_info(struct command *c)
     answer(c, info_one);
 }
 
-/* -- status ---------------------------------------------------------------------- */
+/* -- status -------------------------------------------------------------- */
 
 static const char *brick_state(const struct volume *vol, const struct brick *b)
 {
@@ -198,8 +198,7 @@ static json_t *clients_status(const struct volume *vol)
 {
     json_t *list = mem_ok(json_array());
 
-    cfs_list_for_each(l, &vol->sessions)
-    {
+    cfs_list_for_each(l, &vol->sessions) {
         const struct session *s = cfs_list_entry(l, struct session, link);
         json_t *o = mem_ok(json_object());
 
@@ -278,8 +277,7 @@ void volume_status(struct command *c)
 
     ask->c = c;
     ask->pending = 1;
-    cfs_list_for_each(l, &c->m->volumes)
-    {
+    cfs_list_for_each(l, &c->m->volumes) {
         struct volume *vol = cfs_list_entry(l, struct volume, link);
 
         if (*name && strcmp(vol->name, name) != 0)

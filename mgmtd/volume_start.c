@@ -72,7 +72,7 @@ static bool is_over(struct vol_wait *w)
            view_settled(vol);
 }
 
-/* -- a start that failed ------------------------------------------------------- */
+/* -- a start that failed ------------------------------------------------- */
 
 static void on_put_back(void *arg, int status, const struct cfs_err *err)
 {
@@ -103,8 +103,8 @@ static void describe_failure(struct start *st)
         cfs_err_set(&st->err, -EIO, "volume %s cannot serve: %s", vol->name,
                     vol->held);
     else if (none_can(vol))
-        cfs_err_set(&st->err, -EIO, "volume %s does not start: brick %s:%.200s: "
-                    "%s", vol->name, b->node, b->path, b->reason);
+        cfs_err_set(&st->err, -EIO, "volume %s does not start: brick "
+                    "%s:%.200s: %s", vol->name, b->node, b->path, b->reason);
     else if (vol->gone || vol->state != VOL_STARTED)
         cfs_err_set(&st->err, -ECANCELED, "volume %s was stopped meanwhile",
                     vol->name);
@@ -133,7 +133,7 @@ static void on_waited(struct vol_wait *w, bool in_time)
         start_end(st, NULL);
 }
 
-/* -- the verb -------------------------------------------------------------------- */
+/* -- the verb ------------------------------------------------------------ */
 
 static void on_committed(void *arg, int status, const struct cfs_err *err)
 {

@@ -42,7 +42,7 @@ static void stop_end(struct stop *st)
     command_fail(c, &err);
 }
 
-/* -- the bricks end ------------------------------------------------------------- */
+/* -- the bricks end ------------------------------------------------------ */
 
 static bool all_ended(struct vol_wait *w)
 {
@@ -94,7 +94,7 @@ static void record(struct stop *st)
     free(key);
 }
 
-/* -- the clients ------------------------------------------------------------------ */
+/* -- the clients --------------------------------------------------------- */
 
 static bool closed_all(struct vol_wait *w)
 {
@@ -121,8 +121,7 @@ static void on_closed_all(struct vol_wait *w, bool in_time)
 /* A client whose process lives. */
 static const struct session *mounted(const struct volume *vol)
 {
-    cfs_list_for_each(l, &vol->sessions)
-    {
+    cfs_list_for_each(l, &vol->sessions) {
         const struct session *s = cfs_list_entry(l, struct session, link);
 
         if (!s->dead)
@@ -160,7 +159,7 @@ static void on_asked(struct brick *b, void *arg, int status,
         look_at_clients(st);
 }
 
-/* -- the verb ---------------------------------------------------------------------- */
+/* -- the verb ------------------------------------------------------------ */
 
 void volume_stop(struct command *c)
 {

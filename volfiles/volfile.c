@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* -- making one by hand ------------------------------------------------- */
+/* -- making one by hand -------------------------------------------------- */
 
 struct cfs_volfile *cfs_volfile_new(void)
 {
@@ -186,7 +186,7 @@ int cfs_volfile_child(struct cfs_volfile *v, const char *name,
     return 0;
 }
 
-/* -- parsing ------------------------------------------------------------ */
+/* -- parsing ------------------------------------------------------------- */
 
 struct parser {
     const char         *at;
@@ -447,7 +447,7 @@ int cfs_volfile_parse(const char *text, size_t len, struct cfs_volfile **ret,
     return rc;
 }
 
-/* -- printing ----------------------------------------------------------- */
+/* -- printing ------------------------------------------------------------ */
 
 static void print_word(FILE *f, const char *s)
 {

@@ -128,6 +128,47 @@ def test_a_client_that_died_while_mgmtd_was_away_is_closed(volume):
     volume.umount(volume.mount())
 
 
+def end_everything(node, how):
+    """As a reboot does: mgmtd first, then the bricks."""
+    pids = [b["pid"] for b in node.bricks()]
+    node.kill_mgmtd(how)
+    for pid in pids:
+        os.kill(pid, how)
+    instance.wait_for("bricks end",
+                      lambda: not any(map(instance.alive, pids)))
+
+
+def test_after_a_clean_reboot_all_bricks_are_in_sync(volume):
+    mnt = volume.mount()
+    (mnt / "f").write_text("kept")
+    volume.umount(mnt)
+    end_everything(volume, signal.SIGTERM)
+    volume.start()
+    volume.wait_states(["in-sync"] * 3)
+    assert (volume.mount() / "f").read_text() == "kept"
+
+
+def test_after_a_crash_of_everything_one_brick_serves(volume):
+    mnt = volume.mount()
+    (mnt / "f").write_text("kept")
+    volume.umount(mnt)
+    end_everything(volume, signal.SIGKILL)
+    volume.start()
+    volume.wait_states(["in-sync", "out", "out"])
+    assert (volume.mount() / "f").read_text() == "kept"
+
+
+def test_a_create_that_fails_leaves_nothing_behind(node):
+    (node.dirs["bricks"] / "b3.img").mkdir()
+    assert "directory" in node.refused(*create_args(node))
+    (node.dirs["bricks"] / "b3.img").rmdir()
+    message = node.refused("volume", "create", "v", "replica", 3,
+                           *images(node), "--brick-size", "8000T")
+    assert "room" in message or "space" in message or "large" in message
+    assert list(node.dirs["bricks"].iterdir()) == []
+    assert names(node) == []
+
+
 def test_a_configuration_that_was_rolled_back_is_noticed(volume):
     volume.kill_mgmtd(signal.SIGTERM)
     lib = volume.dirs["lib"]

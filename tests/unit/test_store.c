@@ -122,7 +122,7 @@ static int get(struct fix *f, const char *key, uint64_t *ret_token)
     return n;
 }
 
-/* -- the suite ---------------------------------------------------------- */
+/* -- the suite ----------------------------------------------------------- */
 
 static void what_was_put_is_read_and_survives_a_restart(void **state)
 {
@@ -385,7 +385,7 @@ static void a_current_read_is_answered(void **state)
     assert_int_equal(f->status, 0);
 }
 
-/* -- the embedded engine ------------------------------------------------ */
+/* -- the embedded engine ------------------------------------------------- */
 
 static void sql(struct fix *f, const char *text)
 {

@@ -132,7 +132,8 @@ static void an_error_says_the_line_and_the_reason(void **state)
             "line 4: option k stands twice");
     refused("volume a\n type a/b\n option k \"x\n", "line 3: a quote is not");
     refused("volume a\n type a/b\n option k \"x\"y\n", "line 3: a blank");
-    refused("volume a\n type a/b\n option k \"\\z\"\n", "line 3: expected \\\"");
+    refused("volume a\n type a/b\n option k \"\\z\"\n",
+            "line 3: expected \\\"");
     refused("volume a\n type a/b\n option k x#y\n", "must stand in quotes");
     refused("volume a\n type a/b\n subvolumes\n", "line 3: a subvolume's");
     refused("volume a\n type a/b\n subvolumes a\n", "its own subvolume");
