@@ -517,6 +517,12 @@ void eng_unalloc(struct eng *e, struct eng_ext ext)
     use(ext, false);
 }
 
+bool eng_ext_valid(const struct eng *e, struct eng_ext ext)
+{
+    return ext.n > 0 && ext.lba >= BLOCKS_FROM &&
+           ext.lba < e->blocks && ext.n <= e->blocks - ext.lba;
+}
+
 void eng_free(struct eng *e, struct eng_ext ext)
 {
     for (uint32_t i = 0; i < ext.n; i++)

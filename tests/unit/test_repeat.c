@@ -437,6 +437,32 @@ static void a_fenced_session_is_refused_for_ever(void **state)
     assert_int_equal(attach(f, &f->session), -CFS_E_SESSION);
 }
 
+/* A goodbye in the same turn as changes: their records are not written yet. */
+static void a_close_waits_for_answers(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_session_close close = {.req.fop = CFS_FOP_SESSION_CLOSE};
+    struct creation c, again;
+    struct fix_wait w[3];
+
+    hold_answers(f);
+    prepare(f, &c, "a");
+    again = c;
+    close.session = f->session.no;
+    fix_begin(f);
+    renew(f, &c);
+    renew(f, &again);
+    fix_post(f, &c.op.req, &w[0]);
+    fix_post(f, &again.op.req, &w[1]);
+    fix_post(f, &close.req, &w[2]);
+    fix_wait_all(f, w, 3);
+    assert_int_equal(w[0].status, 0);
+    assert_int_equal(w[1].status, 0);
+    assert_int_equal(w[2].status, 0);
+    expect_same(&c, &again);
+    assert_int_equal(attach(f, &f->session), -CFS_E_SESSION);
+}
+
 static void numbers_of_sessions_are_given_once(void **state)
 {
     struct fix *f = *state;
@@ -652,6 +678,7 @@ int main(void)
         T(a_clean_stop_is_told_and_a_kill_is_not),
         T(a_stop_with_a_live_session_is_not_clean),
         T(a_fenced_session_is_refused_for_ever),
+        T(a_close_waits_for_answers),
         T(numbers_of_sessions_are_given_once),
         T(another_process_cannot_attach),
         T(a_closed_session_leaves_no_orphan),

@@ -43,7 +43,7 @@ bool data_idle(const struct eng *e)
     return p->io == 0 && !p->running && !p->backing;
 }
 
-/* -- pace --------------------------------------------------------------------- */
+/* -- pace ------------------------------------------------------------------ */
 
 static uint64_t extv_bytes(const struct extv *v)
 {
@@ -131,7 +131,7 @@ bool data_may_inline(const struct eng *e, uint64_t len)
     return e->pace.unwritten + len <= e->pace.bound;
 }
 
-/* -- I/O ---------------------------------------------------------------------- */
+/* -- I/O ------------------------------------------------------------------- */
 
 uint64_t data_oldest_read(const struct eng *e)
 {
@@ -259,7 +259,7 @@ void eng_data_write(struct eng *e, struct eng_io *io)
     }
 }
 
-/* -- allocation ----------------------------------------------------------------- */
+/* -- allocation ------------------------------------------------------------ */
 
 int eng_alloc(struct eng *e, uint32_t n, uint64_t goal, unsigned flags,
               struct eng_ext *ret, unsigned max, unsigned *ret_n)
@@ -271,6 +271,11 @@ int eng_alloc(struct eng *e, uint32_t n, uint64_t goal, unsigned flags,
     if (eng_avail(e, flags) < (int64_t)n)
         return eng_short_of_space(e, n - eng_avail(e, flags));
     return space_alloc(e, n, goal, ret, max, ret_n);
+}
+
+bool eng_ext_valid(const struct eng *e, struct eng_ext ext)
+{
+    return space_valid(e, ext);
 }
 
 void eng_unalloc(struct eng *e, struct eng_ext ext)
@@ -298,7 +303,7 @@ void eng_release_freed(struct eng *e)
         eng_wake_slow(e);
 }
 
-/* -- sparse images -------------------------------------------------------------- */
+/* -- sparse images --------------------------------------------------------- */
 
 static bool is_sparse(const struct eng *e)
 {

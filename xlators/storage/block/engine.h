@@ -139,7 +139,7 @@ struct eng_wait {
 void eng_wait(struct eng *e, struct eng_wait *w, void (*ready)(struct eng_wait *));
 void eng_wait_end(struct eng *e, struct eng_wait *w); /* unpin, or cancel */
 
-/* -- changing it ------------------------------------------------------------- */
+/* -- changing it ----------------------------------------------------------- */
 
 /* Everything between eng_begin() and eng_commit() happens in one turn of the
  * loop and cannot fail: all that could was asked before.
@@ -198,7 +198,7 @@ void eng_checkpoint(struct eng *e, struct eng_done *d);
 #define ENG_FREEZE_BYTES (256u * 1024u)
 void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx);
 
-/* -- blocks of data ------------------------------------------------------------ */
+/* -- blocks of data -------------------------------------------------------- */
 
 /* Take @n blocks, as few extents as possible, near @goal (0: anywhere), at
  * most @max extents (n always suffice): -ENOSPC, -CFS_E_POISONED, or
@@ -208,6 +208,9 @@ void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx);
 int  eng_alloc(struct eng *e, uint32_t n, uint64_t goal, unsigned flags,
                struct eng_ext *ret, unsigned max, unsigned *ret_n);
 void eng_unalloc(struct eng *e, struct eng_ext ext); /* at once reusable */
+/* Whether @ext can hold data at all: what a record says of addresses is not
+ * to be believed. All below ask for one that can. */
+bool eng_ext_valid(const struct eng *e, struct eng_ext ext);
 /* Within a change: reusable after the checkpoint that does not need them. */
 void eng_free(struct eng *e, struct eng_ext ext);
 
@@ -228,7 +231,7 @@ struct eng_io {
 void eng_data_read(struct eng *e, struct eng_io *io);
 void eng_data_write(struct eng *e, struct eng_io *io);
 
-/* -- for tools -------------------------------------------------------------------- */
+/* -- for tools ------------------------------------------------------------- */
 
 /* An engine opened with blocking, whose loop does not run, gives memory back
  * only here. All pointers that came back end. */

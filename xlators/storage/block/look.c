@@ -51,6 +51,8 @@ int look_mark(struct ops *o, struct cfs_gfid g, uint64_t from,
     struct rec_key lo, hi, all;
     int rc;
 
+    if (from == UINT64_MAX)
+        return -ENOENT;
     rec_key_gfid(&all, REC_REMOVAL, g);
     rec_key_after(&hi, &all);
     rec_key_gfid_u64(&lo, REC_REMOVAL, g, from + 1);
@@ -62,12 +64,32 @@ int look_mark(struct ops *o, struct cfs_gfid g, uint64_t from,
     return f.rc;
 }
 
+int look_any_chunk(struct ops *o, struct cfs_gfid g, uint64_t chunk,
+                   struct rec_chunk *ret)
+{
+    struct rec_chunk c;
+    struct rec_key k;
+    struct cfs_blob v;
+    int rc;
+
+    rec_key_gfid_u64(&k, REC_CHUNK, g, chunk);
+    rc = eng_get(o->e, rec_key_blob(&k), &v);
+    if (rc == 0)
+        rc = rec_chunk_unpack(v, &c);
+    if (rc < 0)
+        return rc;
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
+        if ((c.mapped >> i & 1) &&
+            !eng_ext_valid(o->e, (struct eng_ext){c.lba[i], 1}))
+            return -CFS_E_CORRUPT;
+    *ret = c;
+    return 0;
+}
+
 int look_chunk(struct ops *o, struct cfs_gfid g, const struct rec_inode *ino,
                uint64_t chunk, struct rec_chunk *ret)
 {
     struct look_mark m;
-    struct rec_key k;
-    struct cfs_blob v;
     int rc;
 
     if (ino->marks > 0) {
@@ -77,9 +99,7 @@ int look_chunk(struct ops *o, struct cfs_gfid g, const struct rec_inode *ino,
         if (rc == 0 && m.start <= chunk)
             return -ENOENT;
     }
-    rec_key_gfid_u64(&k, REC_CHUNK, g, chunk);
-    rc = eng_get(o->e, rec_key_blob(&k), &v);
-    return rc < 0 ? rc : rec_chunk_unpack(v, ret);
+    return look_any_chunk(o, g, chunk, ret);
 }
 
 int look_small(struct ops *o, struct cfs_gfid g, struct cfs_blob *ret)
@@ -91,5 +111,7 @@ int look_small(struct ops *o, struct cfs_gfid g, struct cfs_blob *ret)
     rc = eng_get(o->e, rec_key_blob(&k), ret);
     if (rc == -ENOENT)
         return -CFS_E_CORRUPT; /* whoever asks knows that it is there */
+    if (rc == 0 && (ret->len == 0 || ret->len > SMALL_MAX))
+        return -CFS_E_CORRUPT;
     return rc;
 }

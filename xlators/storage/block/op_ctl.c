@@ -224,8 +224,10 @@ int run_session_close(struct op *op)
     if (rc != 0)
         return rc;
     s = session_find(o, r->session);
-    if (!s)
-        return 0;
+    if (!s || s->rec.s.state == CFS_SESSION_CLOSED)
+        return 0; /* somebody else was quicker */
+    if (!answers_written(s))
+        return OP_LATER; /* they go with the session */
     rec = s->rec;
     rec.s.state = CFS_SESSION_CLOSED;
     op->state = NULL; /* the scan's; now a struct ctl */

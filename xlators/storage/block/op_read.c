@@ -279,20 +279,28 @@ static int seek_small(struct op *op, struct cfs_gfid g, struct cfs_lseek *r,
     return 0;
 }
 
+/* All marks of @g, which are as many as its inode says. */
 static int seek_marks(struct op *op, struct cfs_gfid g, uint32_t n,
                       struct seek *s)
 {
     uint64_t from = 0;
+    uint32_t cap = 0;
     int rc;
 
-    if (n == 0)
-        return 0;
-    s->mark = cfs_arena_alloc(op->arena, n * sizeof *s->mark);
     for (s->n_marks = 0; s->n_marks < n; s->n_marks++) {
-        rc = look_mark(op->o, g, from, &s->mark[s->n_marks]);
+        struct look_mark *old = s->mark, m;
+
+        rc = look_mark(op->o, g, from, &m);
         if (rc < 0)
             return rc == -ENOENT ? -CFS_E_CORRUPT : rc;
-        from = s->mark[s->n_marks].end;
+        if (s->n_marks == cap) {
+            cap = cap ? 2 * cap : 16;
+            s->mark = cfs_arena_alloc(op->arena, cap * sizeof m);
+            if (s->n_marks > 0)
+                memcpy(s->mark, old, s->n_marks * sizeof m);
+        }
+        s->mark[s->n_marks] = m;
+        from = m.end;
     }
     return 0;
 }

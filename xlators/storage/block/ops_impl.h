@@ -184,6 +184,9 @@ int look_dirent(struct ops *o, struct cfs_gfid dir, struct cfs_name name,
 /* A chunk of @ino as a reader sees it: -ENOENT also below a removal mark. */
 int look_chunk(struct ops *o, struct cfs_gfid g, const struct rec_inode *ino,
                uint64_t chunk, struct rec_chunk *ret);
+/* Its record, stale or not. */
+int look_any_chunk(struct ops *o, struct cfs_gfid g, uint64_t chunk,
+                   struct rec_chunk *ret);
 /* The first mark of @g that ends behind chunk @from. */
 struct look_mark {
     uint64_t start;
@@ -221,6 +224,8 @@ void            answer_add_stored(struct ops *o, struct session *s,
                                   uint64_t no, const struct rec_answer *a);
 void            answers_acked(struct ops *o, struct session *s, uint64_t below,
                               bool applied);
+/* Whether nobody waits for one of its records any more. */
+bool            answers_written(const struct session *s);
 void            answers_drop(struct ops *o, struct session *s);
 void            answers_spill(struct ops *o, struct plan *p);
 void            answers_spilled(struct ops *o, unsigned n);

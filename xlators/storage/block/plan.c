@@ -213,19 +213,12 @@ void plan_unmap(struct plan *p, struct plan_ino *ino, struct plan_chunk *c,
 static int carve_chunk(struct plan *p, struct plan_ino *ino, uint64_t index)
 {
     struct plan_chunk *c;
-    struct rec_key k;
-    struct cfs_blob v;
     int rc;
 
     c = chunk_slot(p, ino->gfid, index);
-    rec_key_gfid_u64(&k, REC_CHUNK, ino->gfid, index);
-    rc = eng_get(p->o->e, rec_key_blob(&k), &v);
-    if (rc == -ENOENT)
-        return 0;
-    if (rc == 0)
-        rc = rec_chunk_unpack(v, &c->rec);
+    rc = look_any_chunk(p->o, ino->gfid, index, &c->rec);
     if (rc < 0)
-        return rc;
+        return rc == -ENOENT ? 0 : rc;
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
         if (c->rec.mapped >> i & 1)
             plan_free(p, c->rec.lba[i], 1);

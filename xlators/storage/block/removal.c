@@ -51,18 +51,15 @@ static int free_chunk(struct plan *p, struct cfs_gfid g, uint64_t index)
 {
     struct rec_chunk c;
     struct rec_key k;
-    struct cfs_blob v;
     int rc;
 
-    rec_key_gfid_u64(&k, REC_CHUNK, g, index);
-    rc = eng_get(p->o->e, rec_key_blob(&k), &v);
-    if (rc == 0)
-        rc = rec_chunk_unpack(v, &c);
+    rc = look_any_chunk(p->o, g, index, &c);
     if (rc < 0)
         return rc;
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
         if (c.mapped >> i & 1)
             plan_free(p, c.lba[i], 1);
+    rec_key_gfid_u64(&k, REC_CHUNK, g, index);
     plan_del(p, &k);
     return 0;
 }

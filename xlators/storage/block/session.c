@@ -162,6 +162,14 @@ void answers_acked(struct ops *o, struct session *s, uint64_t below,
     forget(o, &s->applied, s->rec.acked, true);
 }
 
+bool answers_written(const struct session *s)
+{
+    cfs_list_for_each(it, &s->applied)
+        if (!cfs_list_entry(it, struct answer, link)->written)
+            return false;
+    return true;
+}
+
 void answers_drop(struct ops *o, struct session *s)
 {
     cfs_list_for_each_safe(it, &s->failed)
