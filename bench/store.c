@@ -32,7 +32,7 @@ struct bench {
     bool             closed;
 };
 
-/* -- time ----------------------------------------------------------------------- */
+/* -- time ------------------------------------------------------------------ */
 
 struct times {
     uint32_t *us10; /* in tenths of a microsecond */
@@ -73,7 +73,7 @@ static uint64_t now_ns(struct bench *b)
     return cfs_now_fresh(b->loop);
 }
 
-/* -- opening and closing -------------------------------------------------------- */
+/* -- opening and closing --------------------------------------------------- */
 
 static void die(const char *what, int rc, const struct cfs_err *err)
 {
@@ -172,7 +172,7 @@ static void make_store(struct bench *b)
         die("mkfs", rc, &err);
 }
 
-/* -- load ------------------------------------------------------------------------ */
+/* -- load ------------------------------------------------------------------ */
 
 struct op;
 
@@ -486,7 +486,7 @@ static void run_updates(struct bench *b, uint64_t files, uint64_t count)
     load_free(l);
 }
 
-/* -- lookups -------------------------------------------------------------------- */
+/* -- lookups --------------------------------------------------------------- */
 
 static void run_lookups(struct bench *b, uint64_t files)
 {
@@ -511,7 +511,7 @@ static void run_lookups(struct bench *b, uint64_t files)
            (double)(now_ns(b) - began) / 1e6, misses);
 }
 
-/* -- fsync ---------------------------------------------------------------------- */
+/* -- fsync ----------------------------------------------------------------- */
 
 struct step {
     struct bench   *b;
@@ -636,7 +636,7 @@ static void run_fsyncs(struct bench *b, unsigned count)
     free(s);
 }
 
-/* -- main ------------------------------------------------------------------------- */
+/* -- main ------------------------------------------------------------------ */
 
 static void print_info(struct bench *b)
 {

@@ -17,7 +17,7 @@ uint64_t rig_random(uint64_t *seed)
     return z ^ (z >> 31);
 }
 
-/* -- the plain map ------------------------------------------------------------ */
+/* -- the plain map --------------------------------------------------------- */
 
 static int rec_cmp(const struct model_rec *r, struct cfs_blob key)
 {
@@ -113,7 +113,7 @@ void model_copy(struct model *to, const struct model *from)
     }
 }
 
-/* -- opening and closing ------------------------------------------------------ */
+/* -- opening and closing --------------------------------------------------- */
 
 /* Records: per operation u16 key length (0: a free), u32 value length
  * (UINT32_MAX: a delete), key, value. */
@@ -266,7 +266,7 @@ void rig_fini(struct rig *r)
     cfs_loop_free(r->loop);
 }
 
-/* -- waiting ------------------------------------------------------------------ */
+/* -- waiting --------------------------------------------------------------- */
 
 struct rig_one {
     struct eng_done d;
@@ -350,7 +350,7 @@ void rig_wait_end(struct rig *r)
         eng_wait_end(r->eng, &r->waits[--r->n_waits]);
 }
 
-/* -- changing ----------------------------------------------------------------- */
+/* -- changing -------------------------------------------------------------- */
 
 static size_t encode(const struct rig_op *ops, unsigned n, uint8_t **ret)
 {
@@ -476,7 +476,7 @@ int rig_checkpoint(struct rig *r)
     return r->status;
 }
 
-/* -- looking ------------------------------------------------------------------ */
+/* -- looking --------------------------------------------------------------- */
 
 struct match {
     const struct model *m;
@@ -585,7 +585,7 @@ bool rig_check(struct rig *r, uint64_t data)
     return false;
 }
 
-/* -- data --------------------------------------------------------------------- */
+/* -- data ------------------------------------------------------------------ */
 
 struct rig_io {
     struct eng_io io;

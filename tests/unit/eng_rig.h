@@ -2,8 +2,8 @@
 /* eng_rig.h - an engine on a recording device, beside a plain sorted map that
  * says what must be in it.
  *
- * A change is a list of puts, deletes and frees; its journal record is that list, so
- * that replay can apply it again.
+ * A change is a list of puts, deletes and frees; its journal record is that
+ * list, so that replay can apply it again.
  */
 #ifndef CFS_TESTS_ENG_RIG_H
 #define CFS_TESTS_ENG_RIG_H
@@ -11,7 +11,7 @@
 #include "tests/unit/recdev.h"
 #include "xlators/storage/block/engine_int.h"
 
-/* -- the plain map ------------------------------------------------------------ */
+/* -- the plain map --------------------------------------------------------- */
 
 struct model_rec {
     uint32_t klen;
@@ -31,7 +31,7 @@ const struct model_rec *model_get(const struct model *m, struct cfs_blob key);
 void model_copy(struct model *to, const struct model *from);
 void model_clear(struct model *m);
 
-/* -- the rig ------------------------------------------------------------------ */
+/* -- the rig --------------------------------------------------------------- */
 
 struct rig {
     struct cfs_loop  *loop;

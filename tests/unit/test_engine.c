@@ -95,7 +95,7 @@ static void what_was_answered_survives_a_kill(void **state)
     rig_fini(&r);
 }
 
-/* -- a device that fails -------------------------------------------------------- */
+/* -- a device that fails --------------------------------------------------- */
 
 struct told {
     unsigned times;
@@ -213,7 +213,7 @@ static void a_failed_read_is_told_and_tried_again(void **state)
     rig_fini(&r);
 }
 
-/* -- a device that is slow -------------------------------------------------------- */
+/* -- a device that is slow ------------------------------------------------- */
 
 /* A flush that hangs holds up nobody but those who wait for it. */
 static void changes_go_on_while_a_flush_hangs(void **state)
@@ -259,7 +259,7 @@ static void one_flush_serves_all(void **state)
     rig_fini(&r);
 }
 
-/* -- space ------------------------------------------------------------------------ */
+/* -- space ----------------------------------------------------------------- */
 
 static uint64_t free_blocks(const struct rig *r)
 {
@@ -436,7 +436,7 @@ static void a_sparse_image_counts_what_is_allocated(void **state)
     free(val);
 }
 
-/* -- freezing --------------------------------------------------------------------- */
+/* -- freezing -------------------------------------------------------------- */
 
 static void on_freeze(void *ctx)
 {
@@ -468,7 +468,7 @@ static void what_is_put_at_the_freeze_is_in_that_checkpoint(void **state)
     rig_fini(&r);
 }
 
-/* -- flipped bits, flags ------------------------------------------------------------ */
+/* -- flipped bits, flags --------------------------------------------------- */
 
 struct seen {
     const struct model *m;

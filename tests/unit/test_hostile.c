@@ -66,7 +66,7 @@ static void seal(const struct image *im, struct fmt_ckpt *c)
     memcpy(block_at(im, im->sb->size - AREA_BLOCKS) + off, c, SLOT_BYTES);
 }
 
-/* -- forgeries -------------------------------------------------------------------- */
+/* -- forgeries ------------------------------------------------------------- */
 
 static void scribble(uint8_t *p, size_t len, uint64_t *rnd)
 {
@@ -226,7 +226,7 @@ static void forge_journal(const struct image *im, uint64_t *rnd)
     }
 }
 
-/* -- the victim --------------------------------------------------------------------- */
+/* -- the victim ------------------------------------------------------------ */
 
 static int look(void *ctx, struct cfs_blob key, struct cfs_blob val)
 {

@@ -51,7 +51,7 @@ static unsigned images_wanted(void)
     return s ? (unsigned)strtoul(s, NULL, 0) : 600;
 }
 
-/* -- history ------------------------------------------------------------------ */
+/* -- history --------------------------------------------------------------- */
 
 static struct cfs_blob dup_blob(struct cfs_blob b)
 {
@@ -122,7 +122,7 @@ static void model_at(const struct history *h, unsigned n, struct model *m)
     }
 }
 
-/* -- the run -------------------------------------------------------------------- */
+/* -- the run --------------------------------------------------------------- */
 
 static void fill_block(uint64_t seed, uint8_t *to)
 {
@@ -232,7 +232,7 @@ static void run(struct rig *r, struct history *h, unsigned changes,
     rig_settle(r);
 }
 
-/* -- looking at what a cut left --------------------------------------------------- */
+/* -- looking at what a cut left -------------------------------------------- */
 
 /* How many changes must be there, and how many can be. */
 static void bounds(const struct history *h, size_t event, unsigned *lo,
@@ -328,7 +328,7 @@ static bool image_is_good(struct rig *r, struct recdev *image,
     return ok;
 }
 
-/* -- the tests --------------------------------------------------------------------- */
+/* -- the tests ------------------------------------------------------------- */
 
 struct record_of_run {
     struct rig     rig;

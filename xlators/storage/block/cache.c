@@ -23,7 +23,7 @@ struct nread {
     struct fmt_ptr  at[];
 };
 
-/* -- memory ----------------------------------------------------------------- */
+/* -- memory ---------------------------------------------------------------- */
 
 #if defined(__SANITIZE_ADDRESS__)
 /* Each page on its own, so that the sanitizer watches it. */
@@ -178,7 +178,7 @@ void cache_fini(struct eng *e)
     }
 }
 
-/* -- children --------------------------------------------------------------- */
+/* -- children -------------------------------------------------------------- */
 
 void cache_need_kids(struct node *n)
 {
@@ -216,7 +216,7 @@ unsigned cache_slot_of(const struct node *parent, const struct node *kid)
     return 0;
 }
 
-/* -- reading ---------------------------------------------------------------- */
+/* -- reading --------------------------------------------------------------- */
 
 /* Whether a page just read is the node that its pointer promised. */
 static int verify(struct eng *e, const uint8_t *page, unsigned level,
@@ -431,7 +431,7 @@ int cache_read_root(struct eng *e, const struct fmt_ptr *at, unsigned level,
     return 0;
 }
 
-/* -- waiting ---------------------------------------------------------------- */
+/* -- waiting --------------------------------------------------------------- */
 
 /* Waiters who asked when their node was there already. */
 static void on_wake(struct cfs_task *t)
@@ -485,7 +485,7 @@ void eng_wait_end(struct eng *e, struct eng_wait *w)
         drop_failed(e, n);
 }
 
-/* -- leaving ---------------------------------------------------------------- */
+/* -- leaving --------------------------------------------------------------- */
 
 /* @n is not in the tree any more; free it unless a waiter, a read or a
  * checkpoint still knows it. */

@@ -140,7 +140,7 @@ void ckpt_fail(struct eng *e)
     done_all(e, &e->ckpt.now, -CFS_E_POISONED);
 }
 
-/* -- freezing ----------------------------------------------------------------- */
+/* -- freezing -------------------------------------------------------------- */
 
 /* The next checkpoint of this life, and where it will say that replay
  * begins. */
@@ -223,7 +223,7 @@ static int freeze(struct eng *e, bool clean)
     return 0;
 }
 
-/* -- the order of writes and flushes ------------------------------------------ */
+/* -- the order of writes and flushes --------------------------------------- */
 
 static void on_job_done(struct cfs_job *j);
 
@@ -316,7 +316,7 @@ static void on_task(struct cfs_task *t)
     cfs_job_run(e->loop, &c->job, on_write_work, on_job_done);
 }
 
-/* -- the finish ----------------------------------------------------------------- */
+/* -- the finish ------------------------------------------------------------ */
 
 static void free_result(struct eng *e, const struct dirt *d, unsigned parts)
 {

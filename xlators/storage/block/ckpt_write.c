@@ -66,7 +66,7 @@ static uint64_t next_place(struct run *r)
     return lba;
 }
 
-/* -- order ---------------------------------------------------------------------- */
+/* -- order ----------------------------------------------------------------- */
 
 /* Values first, then leaves, then what refers to them; by key, so that what
  * is read together lies together. */
@@ -106,7 +106,7 @@ static struct dirt **sorted(struct ckpt *c, uint32_t *ret_n)
     return v;
 }
 
-/* -- nodes ---------------------------------------------------------------------- */
+/* -- nodes ----------------------------------------------------------------- */
 
 /* Put the true pointers where @page has temporary ones. */
 static void fill_in(struct ckpt *c, uint8_t *page)
@@ -179,7 +179,7 @@ static int write_nodes(struct eng *e)
     return rc;
 }
 
-/* -- space map ------------------------------------------------------------------ */
+/* -- space map ------------------------------------------------------------- */
 
 static uint8_t other_place(uint8_t place)
 {
@@ -272,7 +272,7 @@ static int write_maps(struct eng *e)
     return rc < 0 ? rc : run_flush(&r);
 }
 
-/* -- the record ----------------------------------------------------------------- */
+/* -- the record ------------------------------------------------------------ */
 
 /* The record as bytes, in c->slot. */
 static void seal(struct eng *e)

@@ -188,7 +188,7 @@ static const struct cfs_dev_ops file_ops = {
     .close = file_close,
 };
 
-/* -- opening ---------------------------------------------------------------------- */
+/* -- opening --------------------------------------------------------------- */
 
 /* The same file once more, with an error state and flags of its own. */
 static int open_again(int fd, int flags)

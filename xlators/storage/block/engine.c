@@ -13,7 +13,7 @@ const struct eng_config eng_config_default = {
     .checkpoint_ms = 5000,
 };
 
-/* -- memory, bytes -------------------------------------------------------------- */
+/* -- memory, bytes --------------------------------------------------------- */
 
 static void *must(void *p, size_t len)
 {
@@ -74,7 +74,7 @@ void eng_done_post(struct eng *e, struct eng_done *d, int status)
     cfs_task_post(e->loop, &d->task);
 }
 
-/* -- admission ------------------------------------------------------------------ */
+/* -- admission ------------------------------------------------------------- */
 
 /* Load, in 1024ths of a bound, above which changes are slowed, and how many
  * may pass in a tick when it is just reached. */
@@ -232,7 +232,7 @@ static void on_slow_timer(struct cfs_timer *t)
     wake_some(e, at_load >= LOAD_SLOW ? e->credit : UINT64_MAX);
 }
 
-/* -- poison --------------------------------------------------------------------- */
+/* -- poison ---------------------------------------------------------------- */
 
 static void on_poison_task(struct cfs_task *t)
 {
@@ -280,7 +280,7 @@ void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx)
     e->freeze_ctx = ctx;
 }
 
-/* -- figures -------------------------------------------------------------------- */
+/* -- figures --------------------------------------------------------------- */
 
 static struct eng_format format_of(const struct fmt_super *sb)
 {
@@ -352,7 +352,7 @@ int eng_hb_write(struct eng *e, unsigned i, const void *slot)
     return eng_write(e, CFS_DEV_DIRECT, e->sb.hb_lba + i, slot, 1);
 }
 
-/* -- beginning and end ------------------------------------------------------------ */
+/* -- beginning and end ----------------------------------------------------- */
 
 static void on_close_task(struct cfs_task *t);
 

@@ -82,8 +82,8 @@ int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
              struct cfs_err *err);
 
 /* Open (blocking, up to seconds): newest checkpoint, journal, replay. @dev is
- * taken over on success and closed by eng_close(). Errors: -EINVAL (no store, unknown
- * incompatible feature), -CFS_E_CORRUPT, -EIO; err says what. */
+ * taken over on success and closed by eng_close(). Errors: -EINVAL (no store,
+ * unknown incompatible feature), -CFS_E_CORRUPT, -EIO; err says what. */
 int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
              const struct eng_config *config, eng_replay *replay, void *ctx,
              struct eng **ret, struct cfs_err *err);
@@ -136,7 +136,8 @@ struct eng_wait {
     void           *impl;
     void (*ready)(struct eng_wait *w);
 };
-void eng_wait(struct eng *e, struct eng_wait *w, void (*ready)(struct eng_wait *));
+void eng_wait(struct eng *e, struct eng_wait *w,
+              void (*ready)(struct eng_wait *));
 void eng_wait_end(struct eng *e, struct eng_wait *w); /* unpin, or cancel */
 
 /* -- changing it ----------------------------------------------------------- */
@@ -157,8 +158,8 @@ int eng_touch(struct eng *e, struct cfs_blob key);
 
 /* At most @puts puts and deletes, whose keys and values have @bytes in all,
  * and a record of @rec bytes (extents, sums, body). Each put may cost a dozen
- * blocks in the worst case, so keep a change below a hundred. -ENOSPC; -CFS_E_MISS: slow down, eng_wait();
- * -CFS_E_POISONED. */
+ * blocks in the worst case, so keep a change below a hundred. -ENOSPC;
+ * -CFS_E_MISS: slow down, eng_wait(); -CFS_E_POISONED. */
 int eng_begin(struct eng *e, unsigned puts, size_t bytes, size_t rec,
               unsigned flags);
 

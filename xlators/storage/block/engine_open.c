@@ -17,7 +17,7 @@ static uint64_t first_chain(const struct eng *e)
     return eng_sum(e, &e->incarnation, sizeof e->incarnation);
 }
 
-/* -- the steps -------------------------------------------------------------------- */
+/* -- the steps ------------------------------------------------------------- */
 
 static int forget_cache(struct eng *e, struct cfs_err *err)
 {

@@ -76,7 +76,7 @@ bool jrn_room(const struct eng *e, size_t len, bool reserve)
     return used <= j->size - (reserve ? 0 : JRN_RESERVE(j->size));
 }
 
-/* -- appending ---------------------------------------------------------------- */
+/* -- appending ------------------------------------------------------------- */
 
 /* Room for @len more bytes in the buffer. */
 static uint8_t *buf_room(struct jrn_buf *b, size_t len)
@@ -178,7 +178,7 @@ uint64_t eng_durable(const struct eng *e)
     return e->jrn.durable;
 }
 
-/* -- writing ------------------------------------------------------------------ */
+/* -- writing --------------------------------------------------------------- */
 
 /* All of @b, its last block filled up with zeros. Any thread. */
 static int write_buf(struct eng *e, struct jrn_buf *b)
@@ -304,7 +304,7 @@ static void on_hook(struct cfs_hook *h)
     eng_close_step(e);
 }
 
-/* -- flushing ----------------------------------------------------------------- */
+/* -- flushing -------------------------------------------------------------- */
 
 static void on_flush_work(struct cfs_job *job)
 {

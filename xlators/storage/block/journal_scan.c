@@ -192,7 +192,7 @@ static int data_whole(struct jscan *sc, const struct eng_rec *rec)
     return 1;
 }
 
-/* -- the passes ----------------------------------------------------------------- */
+/* -- the passes ------------------------------------------------------------ */
 
 static int damage(struct cfs_err *err, uint64_t pos, const char *what)
 {

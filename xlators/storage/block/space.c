@@ -32,7 +32,7 @@ void extv_fini(struct extv *v)
     *v = (struct extv){0};
 }
 
-/* -- bits ------------------------------------------------------------------- */
+/* -- bits ------------------------------------------------------------------ */
 
 static bool bit(const uint64_t *map, uint32_t i)
 {
@@ -92,7 +92,7 @@ static uint32_t bits_count_clear(const uint64_t *map)
     return n;
 }
 
-/* -- pages ------------------------------------------------------------------ */
+/* -- pages ----------------------------------------------------------------- */
 
 /* The part of @ext, from @*at on, that lies in one page. */
 struct piece {
@@ -256,7 +256,7 @@ void space_fini(struct eng *e)
     *s = (struct space){0};
 }
 
-/* -- reading it ------------------------------------------------------------- */
+/* -- reading it ------------------------------------------------------------ */
 
 /* A group's index, verified. */
 static int read_index(struct eng *e, uint32_t group, struct fmt_top top,
@@ -365,7 +365,7 @@ bool space_live(const struct eng *e, uint64_t lba)
            bit(s->page[off / MAP_BLOCKS].live, (uint32_t)(off % MAP_BLOCKS));
 }
 
-/* -- taking ----------------------------------------------------------------- */
+/* -- taking ---------------------------------------------------------------- */
 
 /* A run of up to @want free blocks of @page from @from on: the first of that
  * length, or none. Learns how long the longest is. */
@@ -554,7 +554,7 @@ int space_mark(struct eng *e, struct eng_ext ext)
     return 0;
 }
 
-/* -- giving back ------------------------------------------------------------ */
+/* -- giving back ----------------------------------------------------------- */
 
 int space_free(struct eng *e, struct eng_ext ext)
 {

@@ -203,7 +203,7 @@ int super_read_ckpt(struct cfs_dev *dev, const struct fmt_super *sb,
     return rc;
 }
 
-/* -- mkfs --------------------------------------------------------------------- */
+/* -- mkfs ------------------------------------------------------------------ */
 
 static int write_at(struct cfs_dev *dev, uint64_t lba, const void *buf,
                     size_t blocks)

@@ -35,7 +35,7 @@ static int descend(struct eng *e, struct cfs_blob key, struct path *ret)
     }
 }
 
-/* -- reading ---------------------------------------------------------------- */
+/* -- reading --------------------------------------------------------------- */
 
 static int leaf_value(struct eng *e, struct node *leaf, unsigned slot,
                       struct cfs_blob *ret)
@@ -156,7 +156,7 @@ int eng_scan(struct eng *e, struct cfs_blob lo, struct cfs_blob hi,
     }
 }
 
-/* -- making dirty ------------------------------------------------------------- */
+/* -- making dirty ---------------------------------------------------------- */
 
 bool node_is_frozen(const struct eng *e, const struct node *n)
 {
@@ -256,7 +256,7 @@ static void path_dirty(struct eng *e, const struct path *p)
     }
 }
 
-/* -- changing ----------------------------------------------------------------- */
+/* -- changing -------------------------------------------------------------- */
 
 /* A large value that a record is about to refer to. Its reference goes to
  * @ref (REF_MAX bytes); the pointer in it is temporary. */
@@ -367,7 +367,7 @@ void eng_del(struct eng *e, struct cfs_blob key)
     tree_rebalance(e, &p, p.n - 1);
 }
 
-/* -- beginning and end ---------------------------------------------------------- */
+/* -- beginning and end ----------------------------------------------------- */
 
 void tree_init(struct eng *e)
 {

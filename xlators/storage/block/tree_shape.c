@@ -56,7 +56,7 @@ static void detach(struct node *parent, unsigned slot)
     parent->n_kids--;
 }
 
-/* -- splitting ---------------------------------------------------------------- */
+/* -- splitting ------------------------------------------------------------- */
 
 /* A full node's cells and the one to come, in order. */
 struct items {
@@ -206,7 +206,7 @@ void tree_insert(struct eng *e, struct path *p, unsigned at, unsigned slot,
         split(e, p, at, slot, c, kid);
 }
 
-/* -- merging ------------------------------------------------------------------ */
+/* -- merging --------------------------------------------------------------- */
 
 /* The root has one child, or none: one level less. */
 static void collapse(struct eng *e)
