@@ -866,7 +866,8 @@ static void zero_range_leaves_zeros_and_space(void **state)
 {
     struct fix *f = *state;
     struct cfs_gfid g = make_file(f, "file");
-    uint8_t *want = zeros(400000), *p = pattern(300000, 2);
+    static uint8_t want[400000];
+    uint8_t *p = pattern(300000, 2);
     struct cfs_attr a;
 
     memcpy(want, p, 300000);
@@ -881,7 +882,6 @@ static void zero_range_leaves_zeros_and_space(void **state)
                                    110000), 0);
     memset(want + 290000, 0, 110000);
     expect_file(f, g, want, 400000);
-    free(want);
     free(p);
 }
 

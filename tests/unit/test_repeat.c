@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "tests/unit/store_fix.h"
+#include "xlators/storage/block/rec.h"
 
 #define ROOT cfs_gfid_root
 
@@ -281,6 +282,53 @@ static void a_change_touches_what_it_says(void **state)
     assert_int_equal(submit(f, &c), -EINVAL);
 }
 
+/* A client that touches what has nothing to do with its operation, or too
+ * much, is refused; the brick lives. */
+static void hostile_touches_are_refused(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_rename r = {.req.fop = CFS_FOP_RENAME};
+    struct cfs_setxattr x = {.req.fop = CFS_FOP_SETXATTR};
+    struct cfs_gfid g[4], dir[2], file[2];
+    uint8_t *value = calloc(1, CFS_XATTR_MAX);
+    char name[8];
+
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "g%u", i);
+        assert_int_equal(fix_create(f, ROOT, name, S_IFREG, &g[i]), 0);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(name, sizeof name, "d%u", i);
+        assert_int_equal(fix_create(f, ROOT, name, S_IFDIR, &dir[i]), 0);
+        assert_int_equal(fix_create(f, dir[i], "x", S_IFREG, &file[i]), 0);
+    }
+    r.parent = dir[0];
+    r.newparent = dir[1];
+    r.name = r.newname = cfs_test_name("x");
+    r.child = file[0];
+    r.victim = file[1];
+    r.req.change = fix_change(f, 4, g);
+    r.req.epoch = f->view.epoch;
+    fix_begin(f);
+    assert_int_equal(fix_do(f, &r.req), -EINVAL);
+
+    x.gfid = g[0];
+    x.name = cfs_test_name("user.x");
+    x.value = (struct cfs_blob){value, CFS_XATTR_MAX};
+    x.req.change = fix_change(f, 2, g);
+    x.req.epoch = f->view.epoch;
+    fix_begin(f);
+    assert_int_equal(fix_do(f, &x.req), -EINVAL);
+    x.req.change->n = 5;
+    x.req.change->no++;
+    x.req = (struct cfs_req){.fop = CFS_FOP_SETXATTR,
+                             .epoch = f->view.epoch,
+                             .change = x.req.change};
+    fix_begin(f);
+    assert_int_equal(fix_do(f, &x.req), -EINVAL);
+    free(value);
+}
+
 static void a_read_names_the_version_that_it_wants(void **state)
 {
     struct fix *f = *state;
@@ -437,6 +485,38 @@ static void a_fenced_session_is_refused_for_ever(void **state)
     assert_int_equal(attach(f, &f->session), -CFS_E_SESSION);
 }
 
+/* Until it is closed, whoever ends it must be able to go on. */
+static void a_fenced_session_is_told_until_it_is_closed(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_brick *info = calloc(1, sizeof *info);
+    struct cfs_session_fence op = {.req.fop = CFS_FOP_SESSION_FENCE};
+    uint8_t tail[32];
+
+    assert_int_equal(fence(f, f->session.no, tail), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        fix_info(f, info);
+        assert_int_equal(info->n_sessions, 1);
+        assert_int_equal(info->session[0].no, f->session.no);
+        assert_int_equal(info->session[0].state, CFS_SESSION_FENCED);
+        if (i == 0)
+            fix_halt(f);
+        if (i == 0)
+            assert_int_equal(fix_start(f), 0);
+    }
+    assert_int_equal(info->clean, 0);
+    fix_next_view(f, true);
+    assert_int_equal(fix_session_close(f, f->session.no), 0);
+    fix_info(f, info);
+    assert_int_equal(info->n_sessions, 0);
+    /* Its answers are gone: it has nothing to compare. */
+    op.session = f->session.no;
+    fix_begin(f);
+    assert_int_equal(fix_do(f, &op.req), 0);
+    assert_int_equal(op.tail.len, 0);
+    free(info);
+}
+
 /* A goodbye in the same turn as changes: their records are not written yet. */
 static void a_close_waits_for_answers(void **state)
 {
@@ -508,6 +588,39 @@ static void a_closed_session_leaves_no_orphan(void **state)
     fix_info(f, info);
     assert_int_equal(info->inodes, 1);
     free(info);
+}
+
+/* A client that says goodbye before it has its answers gets them all. */
+static void a_session_may_be_closed_with_changes_on_their_way(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_session_close close = {.req.fop = CFS_FOP_SESSION_CLOSE};
+    struct creation c[3], again;
+    struct fix_wait w[5];
+
+    fix_begin(f);
+    for (unsigned i = 0; i < 3; i++) {
+        static const char *const names[] = {"a", "b", "c"};
+
+        prepare(f, &c[i], names[i]);
+        fix_learn(f, &c[i].change);
+    }
+    fix_begin(f);
+    for (unsigned i = 0; i < 3; i++) {
+        renew(f, &c[i]);
+        fix_post(f, &c[i].op.req, &w[i]);
+    }
+    again = c[2];
+    again.op.req = (struct cfs_req){.fop = CFS_FOP_CREATE,
+                                    .epoch = f->view.epoch,
+                                    .change = &again.change};
+    fix_post(f, &again.op.req, &w[3]);
+    close.session = f->session.no;
+    fix_post(f, &close.req, &w[4]);
+    fix_wait_all(f, w, 5);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(w[i].status, 0);
+    assert_int_equal(submit(f, &again), -CFS_E_SESSION);
 }
 
 /* The same changes at two bricks, but for those of @skip. */
@@ -628,6 +741,40 @@ static void an_inode_that_changed_since_is_not_cleared(void **state)
     expect_counts(f, 1, 1);
 }
 
+static void read_dirty(struct fix *f, struct cfs_gfid g,
+                       struct rec_dirty *ret)
+{
+    struct rec_key k;
+    struct cfs_blob v;
+
+    rec_key_gfid(&k, REC_DIRTY, g);
+    assert_int_equal(eng_get(ops_engine(f->ops), rec_key_blob(&k), &v), 0);
+    assert_int_equal(rec_dirty_unpack(v, ret), 0);
+}
+
+static void the_dirty_index_knows_the_last_clean_version(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_version clean;
+    struct rec_dirty d;
+    struct cfs_gfid g;
+
+    assert_int_equal(fix_create(f, ROOT, "a", S_IFREG, &g), 0);
+    assert_int_equal(clear(f, f->change_no + 1,
+                           (struct cfs_gfid[]){ROOT, g}, 2), 0);
+    clean = fix_version(f, g);
+    assert_int_equal(fix_write(f, g, 0, "x", 1), 0);
+    read_dirty(f, g, &d);
+    assert_int_equal(d.session, f->session.no);
+    assert_int_equal(cfs_version_cmp(d.clean, clean), 0);
+    fix_reopen(f, FIX_CLEAN); /* another session */
+    assert_int_equal(fix_write(f, g, 0, "y", 1), 0);
+    read_dirty(f, g, &d);
+    assert_int_equal(d.session, f->session.no);
+    assert_int_equal(cfs_version_cmp(d.clean, clean), 0);
+    expect_counts(f, 1, 0);
+}
+
 static void a_purged_inode_is_cleared_with_its_tombstone(void **state)
 {
     struct fix *f = *state;
@@ -671,6 +818,7 @@ int main(void)
         T(only_the_expected_version_is_changed),
         T(a_failed_change_uses_no_version),
         T(a_change_touches_what_it_says),
+        T(hostile_touches_are_refused),
         T(a_read_names_the_version_that_it_wants),
         T(a_brick_serves_only_in_its_view),
         T(a_lower_view_is_ignored),
@@ -678,13 +826,16 @@ int main(void)
         T(a_clean_stop_is_told_and_a_kill_is_not),
         T(a_stop_with_a_live_session_is_not_clean),
         T(a_fenced_session_is_refused_for_ever),
+        T(a_fenced_session_is_told_until_it_is_closed),
         T(a_close_waits_for_answers),
         T(numbers_of_sessions_are_given_once),
         T(another_process_cannot_attach),
         T(a_closed_session_leaves_no_orphan),
+        T(a_session_may_be_closed_with_changes_on_their_way),
         T(tails_tell_bricks_that_differ),
         T(changes_leave_marks_until_they_are_cleared),
         T(an_inode_that_changed_since_is_not_cleared),
+        T(the_dirty_index_knows_the_last_clean_version),
         T(a_purged_inode_is_cleared_with_its_tombstone),
         T(a_gfid_is_never_used_again),
     };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* look.c - records found in the tree and decoded. */
+#include "core/dirent.h"
 #include "xlators/storage/block/ops_impl.h"
 
 int look_inode(struct ops *o, struct cfs_gfid g, struct rec_inode *ret)
@@ -20,6 +21,8 @@ int look_dirent(struct ops *o, struct cfs_gfid dir, struct cfs_name name,
     struct cfs_blob v;
     int rc;
 
+    if (!cfs_name_valid(name))
+        return -ENOENT;
     rec_key_name(&k, REC_DIRENT, dir, name);
     rc = eng_get(o->e, rec_key_blob(&k), &v);
     return rc < 0 ? rc : rec_dirent_unpack(v, ret);

@@ -240,8 +240,6 @@ static void change_written(struct eng_done *d)
     struct answer *a = op->answer;
     struct cfs_list *it;
 
-    /* Followers take copies before the answer may be forgotten. */
-    a->written = true;
     while ((it = cfs_list_pop(&a->followers)) != NULL) {
         struct op *f = cfs_list_entry(it, struct op, follow);
 
@@ -251,6 +249,7 @@ static void change_written(struct eng_done *d)
     }
     if (d->status == 0)
         answer_give(op, &a->a);
+    answer_written(a);
     op_end(op, d->status);
 }
 

@@ -240,9 +240,11 @@ static void fenced(struct op *op)
     struct session *s = session_find(op->o, r->session);
     uint8_t *tail = cfs_arena_alloc(op->arena, SESSION_TAIL);
 
-    if (s)
+    r->tail = (struct cfs_blob){tail, 0};
+    if (s && s->rec.s.state != CFS_SESSION_CLOSED) {
         session_tail(s, tail);
-    r->tail = (struct cfs_blob){tail, SESSION_TAIL};
+        r->tail.len = SESSION_TAIL;
+    }
     answer_ok(op);
 }
 
@@ -341,6 +343,7 @@ int run_view_set(struct op *op)
     if (is_poisoned(o))
         return -CFS_E_POISONED;
     if (r->view.epoch == 0 || r->view.n_sync == 0 ||
+        r->view.n_sync > CFS_SET_MAX || r->view.n_syncing > CFS_SET_MAX ||
         r->view.n_sync + r->view.n_syncing > CFS_SET_MAX)
         return -EINVAL;
     if (o->view.epoch > 0 && !cfs_uuid_eq(o->view.set, r->view.set))

@@ -121,7 +121,7 @@ int read_getxattr(struct op *op, struct cfs_gfid g, const struct rec_inode *i)
     struct cfs_blob v;
     int rc;
 
-    if (i->n_xattr == 0)
+    if (i->n_xattr == 0 || r->name.len > CFS_NAME_MAX)
         return -ENODATA;
     rec_key_name(&k, REC_XATTR, g, r->name);
     rc = eng_get(op->o->e, rec_key_blob(&k), &v);

@@ -93,7 +93,7 @@ struct op *op_own_new(struct ops *o, enum jrec_type type,
 /* -- sessions and answers (session.c) --------------------------------------------- */
 
 struct answer {
-    struct session   *session;
+    struct session   *session;   /* NULL: dropped before it was written */
     struct cfs_list   link;      /* session.applied or .failed, by arrival */
     struct cfs_list   hash;
     struct cfs_list   unstored;  /* ops.unstored */
@@ -227,11 +227,13 @@ void            answers_acked(struct ops *o, struct session *s, uint64_t below,
 /* Whether nobody waits for one of its records any more. */
 bool            answers_written(const struct session *s);
 void            answers_drop(struct ops *o, struct session *s);
+/* Its record is in the journal. */
+void            answer_written(struct answer *a);
 void            answers_spill(struct ops *o, struct plan *p);
 void            answers_spilled(struct ops *o, unsigned n);
 void            answer_give(struct op *op, const struct rec_answer *a);
 void            sessions_free(struct ops *o);
-/* What session_fence answers. */
+/* What session_fence answers; nothing of a session that is closed. */
 #define SESSION_TAIL 32u
 void session_tail(const struct session *s, uint8_t ret[static SESSION_TAIL]);
 
@@ -262,7 +264,9 @@ struct plan_chunk {
     struct rec_chunk rec;
 };
 
-#define PLAN_INODES 6u
+/* What a change touches, and what it names: a hostile one may say that these
+ * have nothing in common. */
+#define PLAN_INODES (CFS_TOUCH_MAX + 4u)
 
 struct plan {
     struct ops         *o;

@@ -308,21 +308,31 @@ static void finish_chunks(struct plan *p)
     }
 }
 
-/* I6: an inode's first change since it was clean, or since another session's,
- * enters it in the dirty index. */
-static void finish_dirty(struct plan *p, struct plan_ino *i)
+/* I6: an inode's first change since it was clean enters it in the dirty index;
+ * another session's has its number there. */
+static int finish_dirty(struct plan *p, struct plan_ino *i)
 {
-    struct rec_dirty d = {.session = p->session, .clean = i->was};
+    struct rec_dirty d = {.clean = i->was};
     uint8_t v[REC_DIRTY_MAX];
+    struct cfs_blob old;
     struct rec_key k;
+    int rc = 0;
 
     if (p->session == 0 || i->rec.dirty == p->session)
-        return;
-    if (i->rec.dirty == 0)
-        p->d_dirty++;
-    i->rec.dirty = p->session;
+        return 0;
     rec_key_gfid(&k, REC_DIRTY, i->gfid);
+    if (i->rec.dirty == 0) {
+        p->d_dirty++;
+    } else {
+        rc = eng_get(p->o->e, rec_key_blob(&k), &old);
+        if (rc == 0)
+            rc = rec_dirty_unpack(old, &d);
+        if (rc < 0)
+            return rc == -ENOENT ? -CFS_E_CORRUPT : rc;
+    }
+    i->rec.dirty = d.session = p->session;
     plan_put(p, &k, v, rec_dirty_pack(&d, v));
+    return 0;
 }
 
 static void finish_inode(struct plan *p, const struct plan_ino *i)
@@ -357,6 +367,8 @@ static bool is_planned(const struct plan *p, struct cfs_gfid g)
 /* The touched inodes get their versions. */
 static int finish_versions(struct plan *p, const struct cfs_change *c)
 {
+    int rc;
+
     for (uint32_t i = 0; i < c->n; i++)
         if (!is_planned(p, c->touch[i].gfid))
             return -EINVAL;
@@ -371,28 +383,34 @@ static int finish_versions(struct plan *p, const struct cfs_change *c)
             continue;
         ino->rec.version = t->make;
         ino->changed = true;
-        finish_dirty(p, ino);
+        rc = finish_dirty(p, ino);
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }
 
 /* I7: a change to several inodes is kept until all members have it. */
-static void finish_oplog(struct plan *p, const struct cfs_change *c)
+static int finish_oplog(struct plan *p, const struct cfs_change *c)
 {
-    uint8_t *v = cfs_arena_alloc(p->arena, REC_OPLOG_HEAD + p->request.len);
     struct rec_key k;
     unsigned n = 0;
+    uint8_t *v;
 
     for (uint32_t i = 0; i < c->n; i++)
         n += cfs_version_cmp(c->touch[i].make, c->touch[i].expect) != 0;
     if (n < 2)
-        return;
+        return 0;
+    if (p->request.len > ENG_VALUE_MAX - REC_OPLOG_HEAD)
+        return -EINVAL; /* a large xattr's has no business here */
+    v = cfs_arena_alloc(p->arena, REC_OPLOG_HEAD + p->request.len);
     v[0] = REC_FMT;
     v[1] = (uint8_t)p->fop;
     memcpy(v + REC_OPLOG_HEAD, p->request.p, p->request.len);
     rec_key_change(&k, REC_OPLOG, c->session, c->no);
     plan_put(p, &k, v, REC_OPLOG_HEAD + p->request.len);
     p->d_oplog++;
+    return 0;
 }
 
 int plan_finish(struct plan *p, const struct cfs_change *c)
@@ -401,9 +419,10 @@ int plan_finish(struct plan *p, const struct cfs_change *c)
 
     if (c) {
         rc = finish_versions(p, c);
+        if (rc == 0)
+            rc = finish_oplog(p, c);
         if (rc < 0)
             return rc;
-        finish_oplog(p, c);
         answers_spill(p->o, p);
     }
     for (unsigned i = 0; i < p->n_ino; i++)

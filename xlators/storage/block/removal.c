@@ -180,7 +180,9 @@ static int orphan_each(void *ctx, struct cfs_blob key, struct cfs_blob value)
         o->rc = rec_orphan_unpack(value, &session);
     if (o->rc < 0)
         return 1;
+    /* On behind it, whatever becomes of it: the smallest greater key. */
     rec_key_gfid(&o->from, REC_ORPHAN, id.gfid);
+    o->from.b[o->from.len++] = 0;
     if (session != o->session)
         return ++o->seen == ORPHANS_SEEN;
     o->found = true;

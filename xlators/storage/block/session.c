@@ -117,11 +117,18 @@ void answer_add_stored(struct ops *o, struct session *s, uint64_t no,
     now_stored(o, n);
 }
 
+void answer_written(struct answer *a)
+{
+    a->written = true;
+    if (!a->session)
+        free(a);
+}
+
+/* Forget @a; the change that it answers keeps it until it is written. */
 static void answer_free(struct ops *o, struct answer *a, bool applied)
 {
     struct session *s = a->session;
 
-    assert(cfs_list_empty(&a->followers));
     if (a->stored) {
         struct dead_answer *d = xcalloc(sizeof *d);
 
@@ -136,7 +143,9 @@ static void answer_free(struct ops *o, struct answer *a, bool applied)
     cfs_list_del(&a->hash);
     s->n_answers--;
     o->n_answers--;
-    free(a);
+    a->session = NULL;
+    if (a->written)
+        free(a);
 }
 
 static void forget(struct ops *o, struct cfs_list *l, uint64_t below,
