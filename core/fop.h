@@ -131,7 +131,7 @@ struct cfs_brick {
     uint64_t           dirty;    /* entries in the dirty index */
     uint64_t           oplog;    /* entries in the operation log */
     uint32_t           session_max; /* the highest number ever given */
-    uint32_t           n_sessions; /* live ones; may exceed the array */
+    uint32_t           n_sessions; /* live, fenced; may exceed the array */
     struct cfs_session session[CFS_INFO_SESSIONS];
     char               reason[CFS_ERR_TEXT]; /* why poisoned */
 };

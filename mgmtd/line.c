@@ -10,6 +10,7 @@
  * say it on either.
  */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "mgmtd/mgmtd.h"
@@ -29,6 +30,20 @@ static void on_up(struct rpc_conn *c, void *ctx)
     rpc_conn_set_user(c, line);
 }
 
+/* Whoever had this volfile may have died before it signed in, or before every
+ * member heard its goodbye. */
+static void client_left(struct mgmtd *m, const char *key)
+{
+    const char *prefix = "volume:";
+    struct volume *vol;
+
+    if (strncmp(key, prefix, strlen(prefix)) != 0)
+        return;
+    vol = volume_find(m, key + strlen(prefix));
+    if (vol && vol->state == VOL_STARTED)
+        sessions_ask(vol);
+}
+
 static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
 {
     struct line *line = rpc_conn_user(c);
@@ -40,6 +55,8 @@ static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
     rpc_conn_set_user(c, NULL);
     if (line->brick)
         brick_line_lost(line->brick);
+    else if (line->key)
+        client_left(line->m, line->key);
     free(line->key);
     free(line);
 }

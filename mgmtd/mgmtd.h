@@ -259,8 +259,10 @@ struct session {
     } member[CFS_SET_MAX];
 };
 
-/* @b said which sessions are live there. */
+/* @b said which sessions are open there. */
 void sessions_heard(struct brick *b);
+/* Ask every brick that is here. */
+void sessions_ask(struct volume *vol);
 /* Go on with deaths that waited for bricks or for a view. */
 void sessions_look(struct volume *vol);
 void sessions_free(struct volume *vol);

@@ -6,7 +6,7 @@
  * opened on this machine is watched (its id, and when it started).
  *
  * A death, at every member of the view, one step after the other:
- *   ASK    is it live there at all? If nowhere, it was closed: the end.
+ *   ASK    is it still open there? If nowhere, it was closed: the end.
  *   FENCE  it is refused from now on, durably, and the member gives a digest
  *          of the changes that not all members are known to have answered
  *   -      members whose digest is not the master's leave the view, and that
@@ -14,7 +14,9 @@
  *   CLOSE  its orphans are purged; the volume can be mounted again
  *
  * A step that fails (a member died, the view changed) leads back to the
- * first one, later: each of them may be repeated.
+ * first one, later: each of them may be repeated, by another mgmtd too. A
+ * member that has closed it says so by an empty digest: then they had been
+ * compared before, or the client had said goodbye, with nothing in flight.
  */
 #include <stdio.h>
 
@@ -89,6 +91,8 @@ static void watch_process(struct session *s)
                                on_process_ended, s, &s->watch) < 0;
     else if (strcmp(s->s.node, cfs_node_name()) == 0)
         s->dead = true; /* this machine has been started anew since */
+    if (s->s.state == CFS_SESSION_FENCED)
+        s->dead = true; /* somebody, an earlier mgmtd perhaps, has begun */
 }
 
 static struct session *find(struct volume *vol, uint32_t no)
@@ -116,7 +120,8 @@ static void add(struct volume *vol, const struct cfs_session *live)
                  s->s.where, s->dead ? ": its process is gone" : "");
 }
 
-/* Whether @b says that session @no is live. It lists only so many. */
+/* Whether @b says that session @no is live, or fenced and not closed. It
+ * lists only so many. */
 static bool lists(const struct brick *b, uint32_t no)
 {
     if (b->info.n_sessions > CFS_INFO_SESSIONS)
@@ -134,7 +139,7 @@ void sessions_heard(struct brick *b)
     if (!view_has(vol, b))
         return;
     for (unsigned i = 0; i < b->info.n_sessions && i < CFS_INFO_SESSIONS; i++)
-        if (b->info.session[i].state == CFS_SESSION_LIVE &&
+        if (b->info.session[i].state != CFS_SESSION_CLOSED &&
             !find(vol, b->info.session[i].no))
             add(vol, &b->info.session[i]);
     if (b != view_master(vol))
@@ -146,6 +151,20 @@ void sessions_heard(struct brick *b)
             session_drop(s); /* a clean goodbye */
     }
     volume_changed(vol);
+}
+
+static void on_heard(struct brick *b, void *arg, int status,
+                     struct cfs_blob body, const char *text)
+{
+    if (status == 0)
+        sessions_heard(b);
+}
+
+void sessions_ask(struct volume *vol)
+{
+    for (unsigned i = 0; i < vol->n; i++)
+        if (vol->brick[i].here)
+            brick_refresh(&vol->brick[i], ANSWER_MS, on_heard, NULL);
 }
 
 /* -- a death ------------------------------------------------------------- */
@@ -242,7 +261,7 @@ static void call_members(struct session *s)
     assert(s->pending > 0);
 }
 
-static bool live_somewhere(const struct session *s)
+static bool open_somewhere(const struct session *s)
 {
     const struct volume *vol = s->vol;
 
@@ -263,6 +282,9 @@ static void compare_tails(struct session *s)
         s->failed = true; /* the view changed meanwhile */
         return;
     }
+    for (unsigned i = 0; i < vol->n; i++)
+        if (s->member[i].asked && s->member[i].tail.len == 0)
+            return;
     want = &s->member[master->index].tail;
     for (unsigned i = 0; i < vol->n; i++) {
         const struct cfs_blob *tail = &s->member[i].tail;
@@ -305,7 +327,7 @@ static void next_step(struct session *s)
     }
     switch ((enum step)s->step) {
     case ASK:
-        if (!live_somewhere(s)) {
+        if (!open_somewhere(s)) {
             finish(s);
             return;
         }

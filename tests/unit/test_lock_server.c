@@ -55,6 +55,15 @@ static void drop_session(uint32_t no)
             b->session[i--] = b->session[--b->n_sessions];
 }
 
+static void fence_session(uint32_t no)
+{
+    struct cfs_brick *b = &fix->brick;
+
+    for (unsigned i = 0; i < b->n_sessions; i++)
+        if (b->session[i].no == no)
+            b->session[i].state = CFS_SESSION_FENCED;
+}
+
 static void serve(struct cfs_req *req)
 {
     switch (req->fop) {
@@ -84,7 +93,8 @@ static void serve(struct cfs_req *req)
         drop_session(container_of(req, struct cfs_session_close, req)->session);
         break;
     case CFS_FOP_SESSION_FENCE:
-        drop_session(container_of(req, struct cfs_session_fence, req)->session);
+        fence_session(
+            container_of(req, struct cfs_session_fence, req)->session);
         break;
     default:
         break;
@@ -278,27 +288,42 @@ static void of_two_that_open_at_once_one_gets_on(void **state)
     assert_int_equal(fix->opens, 1);
 }
 
-static void a_closed_or_fenced_session_excludes_nobody(void **state)
+static void close_session(uint32_t no)
 {
     struct cfs_call *c = cfs_call_begin(fix->g);
     struct cfs_session_close *close = cfs_call_new(c, struct cfs_session_close);
-    struct cfs_session_fence *fence;
+
+    close->req.call = c;
+    close->session = no;
+    cfs_wind_session_close(fix->g->top, close, close_done);
+    turn();
+}
+
+static void a_closed_session_excludes_nobody(void **state)
+{
+    assert_int_equal(open_as(100), 0);
+    assert_int_equal(attach(&fix->session, 1), 0);
+    close_session(fix->session.no);
+    assert_int_equal(open_as(200), 0);
+}
+
+/* Between the two, members are compared. */
+static void a_fenced_session_excludes_others_until_it_is_closed(void **state)
+{
+    struct cfs_call *c = cfs_call_begin(fix->g);
+    struct cfs_session_fence *fence = cfs_call_new(c, struct cfs_session_fence);
+    uint32_t no;
 
     assert_int_equal(open_as(100), 0);
     assert_int_equal(attach(&fix->session, 1), 0);
-    close->req.call = c;
-    close->session = fix->session.no;
-    cfs_wind_session_close(fix->g->top, close, close_done);
-    turn();
-    assert_int_equal(open_as(200), 0);
-    assert_int_equal(attach(&fix->session, 1), 0);
-    c = cfs_call_begin(fix->g);
-    fence = cfs_call_new(c, struct cfs_session_fence);
+    no = fix->session.no;
     fence->req.call = c;
-    fence->session = fix->session.no;
+    fence->session = no;
     cfs_wind_session_fence(fix->g->top, fence, fence_done);
     turn();
-    assert_int_equal(open_as(300), 0);
+    assert_int_equal(open_as(200), -CFS_E_IN_USE);
+    close_session(no);
+    assert_int_equal(open_as(200), 0);
 }
 
 static void an_attachment_must_be_of_this_view(void **state)
@@ -362,7 +387,8 @@ int main(void)
         T(other_services_are_not_excluded),
         T(a_number_is_reserved_until_it_is_attached),
         T(of_two_that_open_at_once_one_gets_on),
-        T(a_closed_or_fenced_session_excludes_nobody),
+        T(a_closed_session_excludes_nobody),
+        T(a_fenced_session_excludes_others_until_it_is_closed),
         T(an_attachment_must_be_of_this_view),
         T(a_number_belongs_to_one_process),
         T(a_text_that_does_not_end_is_refused),

@@ -90,8 +90,9 @@ static int check_view(const struct cfs_brick *info, uint64_t epoch,
 }
 
 /* The session, other than number @no, that keeps @who out. The brick lists
- * the live ones, as many as fit; those attached since its start, and the
- * reserved, are here. */
+ * the live ones, and those that are fenced and not closed yet (members may
+ * differ in what these changed last), as many as fit; those attached since
+ * its start, and the reserved, are here. */
 static const struct cfs_session *holder(struct ls_sessions *t,
                                         const struct cfs_brick *info,
                                         const struct cfs_session *who,
@@ -102,7 +103,7 @@ static const struct cfs_session *holder(struct ls_sessions *t,
     for (unsigned i = 0; i < info->n_sessions && i < CFS_INFO_SESSIONS; i++) {
         const struct cfs_session *s = &info->session[i];
 
-        if (s->no != no && s->state == CFS_SESSION_LIVE && exclusive(s))
+        if (s->no != no && s->state != CFS_SESSION_CLOSED && exclusive(s))
             return s;
     }
     cfs_list_for_each_safe(it, &t->all) {

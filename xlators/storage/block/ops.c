@@ -175,6 +175,14 @@ void ops_reconfigure(struct ops *o, uint64_t small_file)
     o->config.small_file = small_file;
 }
 
+/* Live, or fenced: what it changed last is still to be compared, and what it
+ * left unlinked is still there. */
+static bool is_open(const struct session *s)
+{
+    return s->rec.s.state == CFS_SESSION_LIVE ||
+           s->rec.s.state == CFS_SESSION_FENCED;
+}
+
 void ops_info(const struct ops *o, struct cfs_brick *ret)
 {
     struct eng_info info;
@@ -198,7 +206,7 @@ void ops_info(const struct ops *o, struct cfs_brick *ret)
     cfs_list_for_each(it, &o->sessions) {
         const struct session *s = cfs_list_entry(it, struct session, link);
 
-        if (s->rec.s.state != CFS_SESSION_LIVE)
+        if (!is_open(s))
             continue;
         if (ret->n_sessions < CFS_INFO_SESSIONS)
             ret->session[ret->n_sessions] = s->rec.s;
@@ -244,11 +252,10 @@ static void closed(void *ctx, int status)
     done(arg, status);
 }
 
-static bool has_live_session(const struct ops *o)
+static bool has_open_session(const struct ops *o)
 {
     cfs_list_for_each(it, &o->sessions)
-        if (cfs_list_entry(it, struct session, link)->rec.s.state ==
-            CFS_SESSION_LIVE)
+        if (is_open(cfs_list_entry(it, struct session, link)))
             return true;
     return false;
 }
@@ -266,7 +273,7 @@ static void close_task(struct cfs_task *t)
     if (!cfs_list_empty(&o->running))
         return;
     eng_info(o->e, &info);
-    if (o->in_sync && !o->brick.clean && !has_live_session(o) &&
+    if (o->in_sync && !o->brick.clean && !has_open_session(o) &&
         !info.poisoned && !o->config.eng.read_only && !o->clean_tried) {
         o->clean_tried = true;
         op_begin(op_own_new(o, JREC_CLEAN, plan_own_clean, clean_said));
