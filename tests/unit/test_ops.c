@@ -966,6 +966,114 @@ static void a_full_brick_refuses_writes_and_still_deletes(void **state)
     free(got);
 }
 
+#ifndef OPS_ON_FAKE_ENGINE
+static int failing_flush(struct cfs_dev *d)
+{
+    return -EIO;
+}
+
+static unsigned writes_left;
+
+static int failing_write(struct cfs_dev *d, enum cfs_dev_via via,
+                         uint64_t off, const struct iovec *iov, int n_iov,
+                         size_t len)
+{
+    struct cfs_dev_ops *ops = (struct cfs_dev_ops *)(uintptr_t)d->ops;
+    struct fix *f = container_of(ops, struct fix, dev_ops);
+
+    if (writes_left == 0)
+        return -EIO;
+    writes_left--;
+    return f->real_ops->write(d, via, off, iov, n_iov, len);
+}
+
+static void on_poison(void *ctx, int status)
+{
+    ++*(unsigned *)ctx;
+}
+
+/* Changes and fsyncs of several files at once; whatever fails meanwhile, each
+ * is answered, and those that say 0 came before. */
+static void fail_in_flight(struct fix *f, const struct cfs_gfid *g)
+{
+    static struct cfs_write w[40];
+    static struct cfs_change c[40];
+    struct cfs_fsync sync[4] = {0};
+    struct fix_wait wait[44];
+    bool failed[4] = {false};
+    unsigned poisoned = 0;
+
+    ops_on_poison(f->ops, on_poison, &poisoned);
+    for (unsigned i = 0; i < 40; i++) {
+        c[i] = *fix_change(f, 1, &g[i % 4]);
+        fix_learn(f, &c[i]);
+    }
+    fix_begin(f);
+    for (unsigned i = 0; i < 40; i++) {
+        w[i] = (struct cfs_write){.req = {.fop = CFS_FOP_WRITE,
+                                          .epoch = f->view.epoch,
+                                          .change = &c[i]}};
+        w[i].gfid = g[i % 4];
+        w[i].offset = i * 3000;
+        w[i].data = cfs_buf_new(5000);
+        memset(w[i].data.data, (int)i, 5000);
+        cfs_arena_keep(&f->call.arena, w[i].data);
+        w[i].sums = fix_sums(f, w[i].offset, w[i].data.data, 5000);
+        fix_post(f, &w[i].req, &wait[i]);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        sync[i].req = (struct cfs_req){.fop = CFS_FOP_FSYNC,
+                                       .epoch = f->view.epoch};
+        sync[i].gfid = g[i];
+        fix_post(f, &sync[i].req, &wait[40 + i]);
+    }
+    fix_wait_all(f, wait, 44);
+    for (unsigned i = 0; i < 44; i++) {
+        bool *before = &failed[i % 4];
+
+        assert_true(wait[i].status == 0 ||
+                    wait[i].status == -CFS_E_POISONED);
+        assert_false(*before && wait[i].status == 0);
+        *before = wait[i].status < 0;
+    }
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(wait[40 + i].status, -CFS_E_POISONED);
+    assert_int_equal(poisoned, 1);
+}
+
+static void a_failing_device_ends_the_brick_and_says_so(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_brick *info = calloc(1, sizeof *info);
+    struct cfs_gfid g[4];
+    char name[8];
+    struct cfs_attr a;
+
+    for (unsigned round = 0; round < 12; round++) {
+        for (unsigned i = 0; i < 4; i++) {
+            snprintf(name, sizeof name, "%u-%u", round, i);
+            g[i] = make_file(f, name);
+        }
+        writes_left = round * 3;
+        if (round % 4 == 3)
+            f->dev_ops.flush = failing_flush;
+        else
+            f->dev_ops.write = failing_write;
+        fail_in_flight(f, g);
+        assert_int_equal(fix_getattr(f, ROOT, &a), -CFS_E_POISONED);
+        fix_info(f, info);
+        assert_int_equal(info->poisoned, 1);
+        assert_true(strlen(info->reason) > 0);
+        f->dev_ops.flush = f->real_ops->flush;
+        f->dev_ops.write = f->real_ops->write;
+        f->change_no += 100;
+        f->n_known = 0; /* what stood is looked up again */
+        fix_reopen(f, FIX_KILL);
+    }
+    free(info);
+}
+#endif
+
 /* -- against a model --------------------------------------------------------------------- */
 
 #define M_FILES 12
@@ -1122,6 +1230,9 @@ int main(void)
         T(copy_copies_within_the_brick),
         T(a_file_may_be_larger_than_the_brick),
         T(a_full_brick_refuses_writes_and_still_deletes),
+#ifndef OPS_ON_FAKE_ENGINE
+        T(a_failing_device_ends_the_brick_and_says_so),
+#endif
         T(random_changes_agree_with_a_model_across_restarts),
     };
 
