@@ -379,6 +379,30 @@ static void an_answer_of_an_older_view_does_not_settle(void **state)
     assert_int_equal(fix->answers, 1);
 }
 
+/* What members remember follows from it, and is compared at a death. */
+static void a_repeat_says_the_same_acked_below(void **state)
+{
+    struct rep_change first = {0}, second = {0};
+
+    serve_all();
+    change(&first, 10);
+    change(&second, 11);
+    assert_int_equal(second.wire.acked_below, 1);
+    answered(&second, 1, 0);
+    answered(&second, 2, 0);
+    for (unsigned i = 0; i < N; i++)
+        answered(&first, i, 0);
+    assert_int_equal(fix->answers, 1);
+    rep_disconnected(&fix->core, 0, fix->now);
+    answered(&second, 0, -ENOTCONN);
+    rep_connected(&fix->core, 0, fix->now);
+    attached(0, 0);
+    assert_int_equal(fix->sends[0], 3);
+    assert_int_equal(second.wire.acked_below, 1);
+    answered(&second, 0, 0);
+    assert_int_equal(fix->answers, 2);
+}
+
 static void an_orphan_keeps_acked_below_and_its_inode(void **state)
 {
     struct rep_change a = {0}, b = {0}, other = {0};
@@ -513,6 +537,7 @@ int main(void)
         T(who_queues_behind_a_stuck_change_fails_with_it),
         T(a_slow_answer_is_waited_for),
         T(an_answer_of_an_older_view_does_not_settle),
+        T(a_repeat_says_the_same_acked_below),
         T(an_orphan_keeps_acked_below_and_its_inode),
         T(a_leg_that_nobody_waits_for_holds_memory_only),
         T(times_of_changes_increase_whatever_the_clock_does),

@@ -294,6 +294,9 @@ static void number(struct rep_core *c, struct rep_change *ch)
             t->make = (struct cfs_version){c->view.epoch, t->expect.seq + 1};
     }
     cfs_list_add_tail(&c->numbered, &ch->numbered);
+    /* A repeat says the same: members that have applied the same changes then
+     * remember the same answers, which is what is compared at our death. */
+    ch->wire.acked_below = rep_acked_below(c);
     c->flying_bytes += ch->size;
 }
 
@@ -303,7 +306,6 @@ static void drive_legs(struct rep_core *c, struct rep_change *ch)
     unsigned open = 0;
     bool blocked = false;
 
-    ch->wire.acked_below = rep_acked_below(c);
     for (unsigned i = 0; i < c->n; i++) {
         struct rep_leg *leg = &ch->leg[i];
 
