@@ -182,6 +182,33 @@ void rpc_resolve_cancel(struct rpc_resolve *r)
         r->conn = NULL;
 }
 
+uint16_t rpc_sockaddr_port(const struct rpc_sockaddr *s)
+{
+    if (s->any.sa_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)(const void *)&s->storage)
+                         ->sin6_port);
+    return ntohs(
+        ((const struct sockaddr_in *)(const void *)&s->storage)->sin_port);
+}
+
+void rpc_sockaddr_set_port(struct rpc_sockaddr *s, uint16_t port)
+{
+    if (s->any.sa_family == AF_INET6)
+        ((struct sockaddr_in6 *)(void *)&s->storage)->sin6_port = htons(port);
+    else
+        ((struct sockaddr_in *)(void *)&s->storage)->sin_port = htons(port);
+}
+
+void rpc_sockaddr_any(sa_family_t family, uint16_t port,
+                      struct rpc_sockaddr *ret)
+{
+    *ret = (struct rpc_sockaddr){0};
+    ret->any.sa_family = family;
+    ret->len = family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                  : sizeof(struct sockaddr_in);
+    rpc_sockaddr_set_port(ret, port);
+}
+
 void rpc_sockaddr_print(const struct rpc_sockaddr *s, char *ret, size_t size)
 {
     char host[64], port[PORT_TEXT + 2];

@@ -241,6 +241,25 @@ static void connected(struct rpc_conn *c)
 
 /* -- connecting ----------------------------------------------------------- */
 
+/* Root connects from a port that only root can have (rpc_conn_is_privileged);
+ * where none is free the kernel chooses, and the peer may refuse. */
+static void bind_privileged(struct rpc_conn *c, int fd, sa_family_t family)
+{
+    const unsigned lo = 512, n = IPPORT_RESERVED - lo;
+    uint16_t start;
+
+    if (family == AF_UNIX || geteuid() != 0)
+        return;
+    cfs_random(c->loop, &start, sizeof start);
+    for (unsigned i = 0; i < n; i++) {
+        struct rpc_sockaddr any;
+
+        rpc_sockaddr_any(family, (uint16_t)(lo + (start + i) % n), &any);
+        if (bind(fd, &any.any, any.len) == 0 || errno != EADDRINUSE)
+            return;
+    }
+}
+
 /* 1: connected; 0: under way; -errno. */
 static int try_address(struct rpc_conn *c, const struct rpc_sockaddr *to)
 {
@@ -250,6 +269,7 @@ static int try_address(struct rpc_conn *c, const struct rpc_sockaddr *to)
                 SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
+    bind_privileged(c, fd, to->any.sa_family);
     do {
         rc = connect(fd, &to->any, to->len) == 0 ? 1 : -errno;
     } while (rc == -EINTR);
@@ -579,6 +599,20 @@ int rpc_conn_peer_cred(const struct rpc_conn *c, uint32_t *ret_pid,
     *ret_pid = (uint32_t)cred.pid;
     *ret_uid = (uint32_t)cred.uid;
     return 0;
+}
+
+bool rpc_conn_is_privileged(const struct rpc_conn *c)
+{
+    struct rpc_sockaddr peer = {.len = sizeof peer.storage};
+    uint32_t pid, uid;
+
+    if (c->local)
+        return rpc_conn_peer_cred(c, &pid, &uid) == 0 &&
+               (uid == 0 || uid == geteuid());
+    if (geteuid() != 0)
+        return true;
+    return c->fd >= 0 && getpeername(c->fd, &peer.any, &peer.len) == 0 &&
+           rpc_sockaddr_port(&peer) < IPPORT_RESERVED;
 }
 
 const char *rpc_conn_name(const struct rpc_conn *c)

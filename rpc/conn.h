@@ -122,6 +122,11 @@ bool  rpc_conn_is_local(const struct rpc_conn *c); /* Unix socket */
 /* Of a Unix peer. -ENOTSUP on TCP. */
 int   rpc_conn_peer_cred(const struct rpc_conn *c, uint32_t *ret_pid,
                          uint32_t *ret_uid);
+/* Whether the peer is root, or who we are, as far as its machine's kernel can
+ * be believed: a Unix peer's uid; over TCP a port below 1024, which
+ * rpc_connect() takes where it may. Anybody will do for us when we are not
+ * root ourselves. */
+bool  rpc_conn_is_privileged(const struct rpc_conn *c);
 const char *rpc_conn_name(const struct rpc_conn *c); /* peer, for the log */
 void *rpc_conn_user(const struct rpc_conn *c);
 void  rpc_conn_set_user(struct rpc_conn *c, void *user);

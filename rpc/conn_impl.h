@@ -155,6 +155,12 @@ struct rpc_resolve *rpc_resolve_start(
 void rpc_resolve_cancel(struct rpc_resolve *r); /* NULL is fine */
 
 /* "1.2.3.4:5", for people. */
+/* Of a TCP address. */
+uint16_t rpc_sockaddr_port(const struct rpc_sockaddr *s);
+void     rpc_sockaddr_set_port(struct rpc_sockaddr *s, uint16_t port);
+/* @port of any of our addresses. */
+void     rpc_sockaddr_any(sa_family_t family, uint16_t port,
+                          struct rpc_sockaddr *ret);
 void rpc_sockaddr_print(const struct rpc_sockaddr *s, char *ret, size_t size);
 
 /* -- conn.c --------------------------------------------------------------- */

@@ -94,30 +94,12 @@ static int bind_unix(struct rpc_listener *l, const struct rpc_sockaddr *at)
     return rc;
 }
 
-static void set_port(struct rpc_sockaddr *at, uint16_t port)
-{
-    if (at->any.sa_family == AF_INET6)
-        ((struct sockaddr_in6 *)(void *)&at->storage)->sin6_port = htons(port);
-    else
-        ((struct sockaddr_in *)(void *)&at->storage)->sin_port = htons(port);
-}
-
-static uint16_t get_port(const struct rpc_sockaddr *at)
-{
-    if (at->any.sa_family == AF_INET6)
-        return ntohs(
-            ((const struct sockaddr_in6 *)(const void *)&at->storage)
-                ->sin6_port);
-    return ntohs(
-        ((const struct sockaddr_in *)(const void *)&at->storage)->sin_port);
-}
-
 /* The port of @at, or any free one of [lo, hi], from a random one on.
  * listen(2) belongs to it: two may have bound a port, one may listen. */
 static int bind_tcp(struct rpc_listener *l, struct rpc_sockaddr *at,
                     uint16_t lo, uint16_t hi)
 {
-    const uint16_t fixed = get_port(at);
+    const uint16_t fixed = rpc_sockaddr_port(at);
     uint32_t n = 1, first = 0;
     int rc = -EADDRINUSE;
 
@@ -130,7 +112,7 @@ static int bind_tcp(struct rpc_listener *l, struct rpc_sockaddr *at,
         const uint16_t port =
             fixed != 0 ? fixed : (uint16_t)(lo + (first % n + i) % n);
 
-        set_port(at, port);
+        rpc_sockaddr_set_port(at, port);
         l->port = port;
         rc = bind(l->fd, &at->any, at->len) == 0 ? 0 : -errno;
         if (rc == 0 && listen(l->fd, BACKLOG) < 0) {

@@ -3,6 +3,8 @@
  * lost, absent, moved or somebody else; hostile and slow peers; stopping. */
 #include "tests/unit/protocol_rig.h"
 
+#include <netinet/in.h>
+
 /* -- losing the brick ----------------------------------------------------- */
 
 static void a_lost_brick_unwinds_everything_and_is_told_once(void **state)
@@ -192,22 +194,29 @@ static void a_brick_s_port_is_asked_of_its_mgmtd(void **state)
 
 /* -- hostile and slow ----------------------------------------------------- */
 
-static int raw_call(struct world *w, uint32_t program, uint32_t proc,
-                    const void *body, uint32_t len)
+static void raw_send(struct world *w, int fd, uint32_t program, uint32_t proc,
+                     const void *body, uint32_t len)
 {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
     struct rpc_hdr h = {.program = program, .version = 1, .procedure = proc,
                         .body_len = len};
     uint8_t b[CFS_RPC_HDR + 512];
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-    memcpy(un.sun_path, w->path, strlen(w->path));
-    assert_int_equal(connect(fd, (void *)&un, sizeof un), 0);
     rpc_hdr_pack(&h, b);
     memcpy(b + CFS_RPC_HDR, body, len);
     assert_int_equal(send(fd, b, CFS_RPC_HDR + len, 0),
                      (ssize_t)(CFS_RPC_HDR + len));
     pause_for(w, 10 * CFS_MS);
+}
+
+static int raw_call(struct world *w, uint32_t program, uint32_t proc,
+                    const void *body, uint32_t len)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    memcpy(un.sun_path, w->path, strlen(w->path));
+    assert_int_equal(connect(fd, (void *)&un, sizeof un), 0);
+    raw_send(w, fd, program, proc, body, len);
     return fd;
 }
 
@@ -239,6 +248,39 @@ static void a_body_that_is_no_request_closes_its_connection_alone(
     ask(&w, &w.client, req, 0);
     assert_int_equal(req->status, 0);
     end_op(req);
+    end(&w);
+}
+
+/* What anybody on this machine can do: connect from a port of his own. */
+static void a_stranger_on_the_machine_is_refused(void **state)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct mgmt_hello hello = {0};
+    struct cfs_blob body;
+    struct cfs_arena a;
+    struct rpc_hdr h;
+    struct world w;
+    uint8_t b[CFS_RPC_HDR];
+    const char *why;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    if (geteuid() != 0) {
+        close(fd);
+        skip(); /* then there is nobody else's to be protected */
+    }
+    begin_both(&w);
+    in.sin_port = htons(w.server.port);
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(fd, (void *)&in, sizeof in), 0);
+    cfs_arena_init(&a);
+    assert_int_equal(cfs_uuid_parse(BRICK, &hello.brick), 0);
+    body = mgmt_pack_hello(&a, &hello);
+    raw_send(&w, fd, RPC_SESSION, RPC_SESSION_HELLO, body.p, body.len);
+    cfs_arena_fini(&a);
+    assert_int_equal(recv(fd, b, sizeof b, MSG_DONTWAIT), sizeof b);
+    assert_int_equal(rpc_hdr_unpack(b, &h, &why), 0);
+    assert_int_equal(h.status, -EACCES);
+    close(fd);
     end(&w);
 }
 
@@ -355,6 +397,7 @@ int main(void)
         cmocka_unit_test(a_brick_with_another_protocol_is_refused),
         cmocka_unit_test(a_brick_s_port_is_asked_of_its_mgmtd),
         cmocka_unit_test(a_body_that_is_no_request_closes_its_connection_alone),
+        cmocka_unit_test(a_stranger_on_the_machine_is_refused),
         cmocka_unit_test(a_client_that_names_no_brick_is_refused),
         cmocka_unit_test(calls_over_the_limit_do_not_reach_the_brick),
         cmocka_unit_test(a_client_that_stops_waits_for_its_answers),

@@ -86,6 +86,8 @@ static void on_hello(struct rpc_msg *msg, void *ctx)
     cfs_arena_fini(&a);
     if (rc < 0) {
         rpc_reply_error(msg, rc, "no valid greeting");
+    } else if (!rpc_conn_is_privileged(msg->conn)) {
+        rpc_reply_error(msg, -EACCES, "only root's connections are served");
     } else if (!cfs_uuid_eq(hello.brick, srv->brick)) {
         cfs_uuid_print(srv->brick, id);
         snprintf(text, sizeof text, "this is another brick: %s", id);
