@@ -101,7 +101,7 @@ unsigned fake_eng_missed(void)
     return chance.missed;
 }
 
-/* -- the map ------------------------------------------------------------------ */
+/* -- the map -------------------------------------------------------------- */
 
 static int key_cmp(const struct item *i, struct cfs_blob key)
 {
@@ -216,7 +216,7 @@ uint64_t fake_eng_digest(const struct eng *e, const char *tables)
     return sum;
 }
 
-/* -- missing ------------------------------------------------------------------ */
+/* -- missing -------------------------------------------------------------- */
 
 static uint64_t key_hash(struct cfs_blob key)
 {
@@ -293,7 +293,7 @@ void eng_wait_end(struct eng *e, struct eng_wait *w)
     free(f);
 }
 
-/* -- reading ------------------------------------------------------------------- */
+/* -- reading -------------------------------------------------------------- */
 
 int eng_get(struct eng *e, struct cfs_blob key, struct cfs_blob *ret)
 {
@@ -335,7 +335,7 @@ int eng_touch(struct eng *e, struct cfs_blob key)
     return misses(e, key) ? -CFS_E_MISS : 0;
 }
 
-/* -- changing ------------------------------------------------------------------- */
+/* -- changing ------------------------------------------------------------- */
 
 int eng_begin(struct eng *e, unsigned puts, size_t bytes, size_t rec,
               unsigned flags)
@@ -472,7 +472,7 @@ void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx)
     e->freeze_ctx = ctx;
 }
 
-/* -- data -------------------------------------------------------------------------- */
+/* -- data ----------------------------------------------------------------- */
 
 static uint64_t count_free(const struct eng *e)
 {
@@ -570,7 +570,7 @@ void eng_data_write(struct eng *e, struct eng_io *io)
     do_io(e, io, true);
 }
 
-/* -- life ---------------------------------------------------------------------------- */
+/* -- life ----------------------------------------------------------------- */
 
 int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
              struct cfs_err *err)

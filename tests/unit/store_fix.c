@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-/* -- a brick's life -------------------------------------------------------------- */
+/* -- a brick's life ------------------------------------------------------- */
 
 static void stay_open(struct cfs_dev *d)
 {
@@ -135,28 +135,65 @@ static void open_session(struct fix *f)
     fix_attach(f);
 }
 
+/* What it stands on, but for the device. */
+static void set_up(struct fix *f)
+{
+    struct cfs_err err = {0};
+
+    assert_int_equal(cfs_loop_new(&f->loop, &err), 0);
+    assert_int_equal(cfs_log_open(&f->log, NULL, CFS_LOG_ERROR, CFS_LOG_PLAIN,
+                                  &err), 0);
+    cfs_arena_init(&f->call.arena);
+    f->call.loop = f->loop;
+}
+
 void fix_open(struct fix *f, const struct ops_config *config)
+{
+    struct cfs_dev *dev;
+
+    assert_int_equal(cfs_dev_mem(FIX_SIZE, &dev), 0);
+    fix_open_on(f, config, dev);
+}
+
+void fix_open_on(struct fix *f, const struct ops_config *config,
+                 struct cfs_dev *dev)
 {
     struct eng_format format = {.brick = uuid_of(9), .cluster = uuid_of(8)};
     struct cfs_err err = {0};
-    struct cfs_dev *dev;
 
     memset(f, 0, sizeof *f);
     f->config = config ? *config : ops_config_default;
     f->now = (struct cfs_time){1000000000, 0};
     f->next_ino = 0x100000000;
-    assert_int_equal(cfs_loop_new(&f->loop, &err), 0);
-    assert_int_equal(cfs_log_open(&f->log, NULL, CFS_LOG_ERROR, CFS_LOG_PLAIN,
-                                  &err), 0);
-    assert_int_equal(cfs_dev_mem(FIX_SIZE, &dev), 0);
+    set_up(f);
     if (ops_mkfs(dev, &format, (struct cfs_time){1, 2}, &err) < 0)
         fail_msg("mkfs: %s", err.text);
     take_dev(f, dev);
-    cfs_arena_init(&f->call.arena);
-    f->call.loop = f->loop;
     assert_int_equal(fix_start(f), 0);
     fix_next_view(f, true);
     open_session(f);
+}
+
+void fix_twin(struct fix *f, const struct fix *of)
+{
+    *f = (struct fix){
+        .config = of->config,
+        .view = of->view,
+        .session = of->session,
+        .next_ino = of->next_ino,
+        .change_no = of->change_no,
+        .now = of->now,
+    };
+    set_up(f);
+}
+
+void fix_put_on(struct fix *f, struct cfs_dev *dev)
+{
+    assert_false(f->open);
+    if (f->dev)
+        free_dev(f);
+    take_dev(f, dev);
+    f->n_known = 0;
 }
 
 void fix_close(struct fix *f)
@@ -165,7 +202,8 @@ void fix_close(struct fix *f)
         fix_halt(f);
     if (f->check)
         f->check(f);
-    free_dev(f);
+    if (f->dev)
+        free_dev(f);
     cfs_arena_fini(&f->call.arena);
     cfs_log_close(f->log);
     cfs_loop_free(f->loop);
@@ -190,7 +228,7 @@ void fix_reopen(struct fix *f, enum fix_how how)
         fix_attach(f);
 }
 
-/* -- requests -------------------------------------------------------------------- */
+/* -- requests ------------------------------------------------------------- */
 
 void fix_begin(struct fix *f)
 {
@@ -240,6 +278,12 @@ static void set_done(struct cfs_req *req)
 
 void fix_post(struct fix *f, struct cfs_req *req, struct fix_wait *w)
 {
+    fix_post_on(f, &f->call, req, w);
+}
+
+void fix_post_on(struct fix *f, struct cfs_call *call, struct cfs_req *req,
+                 struct fix_wait *w)
+{
     unsigned i = 0;
 
     *w = (struct fix_wait){0};
@@ -247,7 +291,7 @@ void fix_post(struct fix *f, struct cfs_req *req, struct fix_wait *w)
         i++;
     flying[i].req = req;
     flying[i].w = w;
-    req->call = &f->call;
+    req->call = call;
     set_done(req);
     ops_submit(f->ops, req);
 }
@@ -283,7 +327,7 @@ int fix_do(struct fix *f, struct cfs_req *req)
     return w.status;
 }
 
-/* -- versions -------------------------------------------------------------------- */
+/* -- versions ------------------------------------------------------------- */
 
 static struct fix_known *known(struct fix *f, struct cfs_gfid g)
 {
@@ -392,7 +436,7 @@ struct cfs_blob fix_sums(struct fix *f, uint64_t offset, const void *data,
     return (struct cfs_blob){sums, n * (uint32_t)sizeof *sums};
 }
 
-/* -- operations --------------------------------------------------------------------- */
+/* -- operations ----------------------------------------------------------- */
 
 static int create(struct fix *f, struct cfs_gfid dir, const char *name,
                   uint32_t mode, const char *target, struct cfs_gfid *ret)
@@ -731,4 +775,59 @@ void fix_settle(struct fix *f)
 void fix_info(struct fix *f, struct cfs_brick *ret)
 {
     ops_info(f->ops, ret);
+}
+
+/* -- shorthands ----------------------------------------------------------- */
+
+struct cfs_gfid fix_file(struct fix *f, const char *name)
+{
+    struct cfs_gfid g;
+
+    assert_int_equal(fix_create(f, cfs_gfid_root, name, S_IFREG | 0644, &g),
+                     0);
+    return g;
+}
+
+struct cfs_gfid fix_dir(struct fix *f, struct cfs_gfid in, const char *name)
+{
+    struct cfs_gfid g;
+
+    assert_int_equal(fix_create(f, in, name, S_IFDIR | 0755, &g), 0);
+    return g;
+}
+
+uint8_t *fix_pattern(uint32_t len, unsigned seed)
+{
+    uint8_t *p = malloc(len);
+
+    for (uint32_t i = 0; i < len; i++)
+        p[i] = (uint8_t)(seed + i * 7 + i / 251);
+    return p;
+}
+
+uint8_t *fix_zeros(uint32_t len)
+{
+    uint8_t *p = malloc(len);
+
+    memset(p, 0, len);
+    return p;
+}
+
+void fix_expect(struct fix *f, struct cfs_gfid g, const uint8_t *want,
+                uint64_t size)
+{
+    uint8_t *got = malloc(CFS_IO_MAX);
+    struct cfs_attr a;
+
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.size, size);
+    for (uint64_t at = 0; at < size;) {
+        int n = fix_read(f, g, at, got, CFS_IO_MAX);
+
+        assert_true(n > 0);
+        assert_memory_equal(got, want + at, (size_t)n);
+        at += (uint64_t)n;
+    }
+    assert_int_equal(fix_read(f, g, size, got, 1), 0);
+    free(got);
 }

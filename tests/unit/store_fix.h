@@ -47,7 +47,14 @@ struct fix {
 };
 
 void fix_open(struct fix *f, const struct ops_config *config);
+void fix_open_on(struct fix *f, const struct ops_config *config,
+                 struct cfs_dev *dev);
 void fix_close(struct fix *f);
+
+/* The same client (view, session, numbers), with a loop of its own and no
+ * brick yet; and a brick for it, which is not open. The old one is closed. */
+void fix_twin(struct fix *f, const struct fix *of);
+void fix_put_on(struct fix *f, struct cfs_dev *dev);
 
 enum fix_how {
     FIX_CLEAN,  /* session closed, last checkpoint */
@@ -76,6 +83,9 @@ struct fix_wait {
     int  status;
 };
 void fix_post(struct fix *f, struct cfs_req *req, struct fix_wait *w);
+/* In a call of the caller's, which outlives other operations. */
+void fix_post_on(struct fix *f, struct cfs_call *call, struct cfs_req *req,
+                 struct fix_wait *w);
 void fix_wait_all(struct fix *f, struct fix_wait *w, unsigned n);
 /* Number, time and touch list of a change; versions from what is known. A
  * null gfid is skipped. */
@@ -89,7 +99,7 @@ struct cfs_gfid fix_new_gfid(struct fix *f);
 struct cfs_blob fix_sums(struct fix *f, uint64_t offset, const void *data,
                          uint32_t len);
 
-/* -- operations ------------------------------------------------------------- */
+/* -- operations ----------------------------------------------------------- */
 
 int fix_create(struct fix *f, struct cfs_gfid dir, const char *name,
                uint32_t mode, struct cfs_gfid *ret);
@@ -131,5 +141,17 @@ int fix_session_close(struct fix *f, uint32_t no);
 void fix_idle(struct fix *f);
 void fix_settle(struct fix *f);
 void fix_info(struct fix *f, struct cfs_brick *ret);
+
+/* -- shorthands ----------------------------------------------------------- */
+
+/* A file in the root, a directory in @in; they must succeed. */
+struct cfs_gfid fix_file(struct fix *f, const char *name);
+struct cfs_gfid fix_dir(struct fix *f, struct cfs_gfid in, const char *name);
+/* @len bytes, malloc'ed. */
+uint8_t *fix_pattern(uint32_t len, unsigned seed);
+uint8_t *fix_zeros(uint32_t len);
+/* @g holds the @size bytes of @want, and nothing more. */
+void fix_expect(struct fix *f, struct cfs_gfid g, const uint8_t *want,
+                uint64_t size);
 
 #endif

@@ -1,97 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_ops.c - what each operation does to a brick, and what it refuses. */
-#include <linux/falloc.h>
+/* test_ops.c - what each operation does to names and attributes, and what it
+ * refuses. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
 #include "core/dirent.h"
-#include "tests/unit/store_fix.h"
-#ifdef OPS_ON_FAKE_ENGINE
-#include "tests/unit/fake_eng.h"
-#endif
+#include "tests/unit/ops_main.h"
 
 #define ROOT cfs_gfid_root
 
-static struct ops_config config;
-
-static int setup(void **state)
-{
-    struct fix *f = calloc(1, sizeof *f);
-
-    fix_open(f, &config);
-#ifndef OPS_ON_FAKE_ENGINE
-    f->check = fix_fsck;
-#endif
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fix_close(*state);
-    free(*state);
-    cfs_buf_pool_drain();
-    return 0;
-}
-
-static struct cfs_gfid make_file(struct fix *f, const char *name)
-{
-    struct cfs_gfid g;
-
-    assert_int_equal(fix_create(f, ROOT, name, S_IFREG | 0644, &g), 0);
-    return g;
-}
-
-static struct cfs_gfid make_dir(struct fix *f, struct cfs_gfid in,
-                                const char *name)
-{
-    struct cfs_gfid g;
-
-    assert_int_equal(fix_create(f, in, name, S_IFDIR | 0755, &g), 0);
-    return g;
-}
-
-static uint8_t *pattern(uint32_t len, unsigned seed)
-{
-    uint8_t *p = malloc(len);
-
-    for (uint32_t i = 0; i < len; i++)
-        p[i] = (uint8_t)(seed + i * 7 + i / 251);
-    return p;
-}
-
-static uint8_t *zeros(uint32_t len)
-{
-    uint8_t *p = malloc(len);
-
-    memset(p, 0, len);
-    return p;
-}
-
-/* @g holds @want, and nothing more. */
-static void expect_file(struct fix *f, struct cfs_gfid g, const uint8_t *want,
-                        uint64_t size)
-{
-    uint8_t *got = malloc(CFS_IO_MAX);
-    struct cfs_attr a;
-
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.size, size);
-    for (uint64_t at = 0; at < size;) {
-        int n = fix_read(f, g, at, got, CFS_IO_MAX);
-
-        assert_true(n > 0);
-        assert_memory_equal(got, want + at, (size_t)n);
-        at += (uint64_t)n;
-    }
-    assert_int_equal(fix_read(f, g, size, got, 1), 0);
-    free(got);
-}
-
-/* -- names ------------------------------------------------------------------ */
+/* -- names ---------------------------------------------------------------- */
 
 static void a_new_brick_has_an_empty_root(void **state)
 {
@@ -138,7 +58,7 @@ static void create_makes_every_type(void **state)
 static void create_refuses(void **state)
 {
     struct fix *f = *state;
-    struct cfs_gfid file = make_file(f, "file"), dir = make_dir(f, ROOT, "d");
+    struct cfs_gfid file = fix_file(f, "file"), dir = fix_dir(f, ROOT, "d");
 
     assert_int_equal(fix_create(f, ROOT, "file", S_IFREG, NULL), -EEXIST);
     assert_int_equal(fix_create(f, file, "x", S_IFREG, NULL), -ENOTDIR);
@@ -156,7 +76,7 @@ static void set_group_id_directories_pass_their_group_on(void **state)
 {
     struct fix *f = *state;
     struct cfs_setattr op = {.gid = 77, .mode = 02775};
-    struct cfs_gfid dir = make_dir(f, ROOT, "d"), sub;
+    struct cfs_gfid dir = fix_dir(f, ROOT, "d"), sub;
     struct cfs_attr a;
 
     op.gfid = dir;
@@ -197,7 +117,7 @@ static void a_symbolic_link_keeps_its_target(void **state)
 static void unlink_leaves_an_orphan_until_it_is_purged(void **state)
 {
     struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file");
+    struct cfs_gfid g = fix_file(f, "file");
     uint8_t buf[8];
     struct cfs_attr a;
 
@@ -215,11 +135,11 @@ static void unlink_leaves_an_orphan_until_it_is_purged(void **state)
 static void unlink_and_rmdir_refuse(void **state)
 {
     struct fix *f = *state;
-    struct cfs_gfid dir = make_dir(f, ROOT, "d");
+    struct cfs_gfid dir = fix_dir(f, ROOT, "d");
     struct cfs_attr a;
 
-    make_file(f, "file");
-    make_dir(f, dir, "sub");
+    fix_file(f, "file");
+    fix_dir(f, dir, "sub");
     assert_int_equal(fix_unlink(f, ROOT, "file", true), -ENOTDIR);
     assert_int_equal(fix_unlink(f, ROOT, "d", false), -EISDIR);
     assert_int_equal(fix_unlink(f, ROOT, "d", true), -ENOTEMPTY);
@@ -233,7 +153,7 @@ static void unlink_and_rmdir_refuse(void **state)
 static void a_link_is_another_name(void **state)
 {
     struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "a"), dir = make_dir(f, ROOT, "d");
+    struct cfs_gfid g = fix_file(f, "a"), dir = fix_dir(f, ROOT, "d");
     struct cfs_attr a;
 
     assert_int_equal(fix_link(f, g, dir, "b"), 0);
@@ -253,8 +173,8 @@ static void a_link_is_another_name(void **state)
 static void rename_moves_and_replaces(void **state)
 {
     struct fix *f = *state;
-    struct cfs_gfid a = make_file(f, "a"), b = make_file(f, "b");
-    struct cfs_gfid d = make_dir(f, ROOT, "d"), e = make_dir(f, d, "e");
+    struct cfs_gfid a = fix_file(f, "a"), b = fix_file(f, "b");
+    struct cfs_gfid d = fix_dir(f, ROOT, "d"), e = fix_dir(f, d, "e");
     struct cfs_attr at;
 
     assert_int_equal(fix_rename(f, ROOT, "a", d, "a2", 0), 0);
@@ -283,7 +203,7 @@ static void rename_moves_and_replaces(void **state)
 static void rename_of_two_names_of_one_file_does_nothing(void **state)
 {
     struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "a");
+    struct cfs_gfid g = fix_file(f, "a");
     struct cfs_attr a;
 
     assert_int_equal(fix_link(f, g, ROOT, "b"), 0);
@@ -297,10 +217,10 @@ static void rename_of_two_names_of_one_file_does_nothing(void **state)
 static void no_directory_is_moved_below_itself(void **state)
 {
     struct fix *f = *state;
-    struct cfs_gfid a = make_dir(f, ROOT, "a"), b = make_dir(f, a, "b");
-    struct cfs_gfid c = make_dir(f, b, "c");
+    struct cfs_gfid a = fix_dir(f, ROOT, "a"), b = fix_dir(f, a, "b");
+    struct cfs_gfid c = fix_dir(f, b, "c");
 
-    make_file(f, "file");
+    fix_file(f, "file");
     assert_int_equal(fix_rename(f, ROOT, "a", a, "x", 0), -EINVAL);
     assert_int_equal(fix_rename(f, ROOT, "a", c, "x", 0), -EINVAL);
     assert_int_equal(fix_rename(f, b, "c", ROOT, "a", 0), -ENOTEMPTY);
@@ -313,8 +233,8 @@ static void no_directory_is_moved_below_itself(void **state)
 static void exchange_swaps_files_and_directories(void **state)
 {
     struct fix *f = *state;
-    struct cfs_gfid d = make_dir(f, ROOT, "d"), e = make_dir(f, d, "e");
-    struct cfs_gfid g = make_file(f, "file");
+    struct cfs_gfid d = fix_dir(f, ROOT, "d"), e = fix_dir(f, d, "e");
+    struct cfs_gfid g = fix_file(f, "file");
     struct cfs_attr a;
 
     assert_int_equal(fix_rename(f, ROOT, "file", d, "e", RENAME_EXCHANGE), 0);
@@ -334,7 +254,7 @@ static void exchange_swaps_files_and_directories(void **state)
     assert_gfid_equal(a.gfid, e);
 }
 
-/* -- readdir ---------------------------------------------------------------------- */
+/* -- readdir -------------------------------------------------------------- */
 
 /* Lists @dir in pieces of @size bytes; names in @ret, how many. */
 static unsigned list(struct fix *f, struct cfs_gfid dir, uint32_t size,
@@ -376,7 +296,7 @@ static void readdir_lists_each_entry_once_in_order_of_creation(void **state)
 
     for (unsigned i = 0; i < 300; i++) {
         snprintf(want[i], 32, "file-%u", i * 7919 % 300);
-        make_file(f, want[i]);
+        fix_file(f, want[i]);
     }
     for (unsigned plus = 0; plus < 2; plus++) {
         assert_int_equal(list(f, ROOT, 500, plus, got, 300), 300);
@@ -397,7 +317,7 @@ static void readdir_neither_skips_nor_repeats_while_entries_go(void **state)
 
     for (unsigned i = 0; i < 20; i++) {
         snprintf(name, sizeof name, "%02u", i);
-        make_file(f, name);
+        fix_file(f, name);
     }
     op.gfid = ROOT;
     op.size = 40; /* one entry */
@@ -418,7 +338,7 @@ static void readdir_neither_skips_nor_repeats_while_entries_go(void **state)
     assert_true(op.eof);
 }
 
-/* -- attributes ----------------------------------------------------------------------- */
+/* -- attributes ----------------------------------------------------------- */
 
 static void setattr_sets_what_the_mask_says(void **state)
 {
@@ -427,7 +347,7 @@ static void setattr_sets_what_the_mask_says(void **state)
                              .atime = {-5, 1}, .mtime = {1 << 20, 999999999}};
     struct cfs_attr a;
 
-    op.gfid = make_file(f, "file");
+    op.gfid = fix_file(f, "file");
     op.mask = CFS_SET_MODE | CFS_SET_UID | CFS_SET_GID | CFS_SET_ATIME |
               CFS_SET_MTIME;
     assert_int_equal(fix_setattr(f, &op), 0);
@@ -448,7 +368,7 @@ static void setattr_sets_what_the_mask_says(void **state)
 static void automatic_times_grow_when_the_clock_does_not(void **state)
 {
     struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file");
+    struct cfs_gfid g = fix_file(f, "file");
     struct cfs_attr a, b;
 
     assert_int_equal(fix_write(f, g, 0, "1", 1), 0);
@@ -465,8 +385,8 @@ static void xattrs_are_kept_and_listed(void **state)
 {
     struct fix *f = *state;
     struct cfs_listxattr op = {.req.fop = CFS_FOP_LISTXATTR};
-    uint8_t *big = pattern(CFS_XATTR_MAX, 3), *got = malloc(CFS_XATTR_MAX);
-    struct cfs_gfid g = make_file(f, "file");
+    uint8_t *big = fix_pattern(CFS_XATTR_MAX, 3), *got = malloc(CFS_XATTR_MAX);
+    struct cfs_gfid g = fix_file(f, "file");
 
     assert_int_equal(fix_getxattr(f, g, "user.a", got, CFS_XATTR_MAX),
                      -ENODATA);
@@ -497,7 +417,7 @@ static void xattrs_are_kept_and_listed(void **state)
 static void xattrs_of_one_inode_are_bounded(void **state)
 {
     struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file");
+    struct cfs_gfid g = fix_file(f, "file");
     struct cfs_attr a;
     char name[32];
     int rc = 0;
@@ -514,687 +434,9 @@ static void xattrs_of_one_inode_are_bounded(void **state)
     assert_int_equal(fix_getattr(f, g, &a), -ENOENT);
 }
 
-/* -- data ------------------------------------------------------------------------------- */
-
-static void small_files_and_large_ones_read_back(void **state)
-{
-    static const uint32_t sizes[] = {1, 100, 2047, 2048, 2049, 4095, 4096,
-                                     4097, 131071, 131072, 131073, 1 << 20};
-    struct fix *f = *state;
-    char name[32];
-
-    for (unsigned i = 0; i < CFS_ARRAY_SIZE(sizes); i++) {
-        uint8_t *p = pattern(sizes[i], i);
-        struct cfs_attr a;
-        struct cfs_gfid g;
-
-        snprintf(name, sizeof name, "f%u", sizes[i]);
-        g = make_file(f, name);
-        assert_int_equal(fix_write(f, g, 0, p, sizes[i]), 0);
-        expect_file(f, g, p, sizes[i]);
-        assert_int_equal(fix_getattr(f, g, &a), 0);
-        assert_int_equal(a.blocks, (sizes[i] + 4095) / 4096 * 8);
-        free(p);
-    }
-}
-
-static void a_small_file_grows_out_of_the_tree(void **state)
-{
-    struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file");
-    uint8_t *want = zeros(300000);
-    uint8_t *p = pattern(20000, 9);
-
-    memcpy(want, p, 1000);
-    assert_int_equal(fix_write(f, g, 0, p, 1000), 0);
-    expect_file(f, g, want, 1000);
-    memcpy(want + 1500, p, 300);
-    assert_int_equal(fix_write(f, g, 1500, p, 300), 0);
-    expect_file(f, g, want, 1800);
-    memcpy(want + 200001, p, 20000);
-    assert_int_equal(fix_write(f, g, 200001, p, 20000), 0);
-    expect_file(f, g, want, 220001);
-    free(want);
-    free(p);
-}
-
-static void a_write_with_a_wrong_checksum_is_refused(void **state)
-{
-    struct fix *f = *state;
-    struct cfs_write op = {.req.fop = CFS_FOP_WRITE};
-    struct cfs_attr a;
-
-    op.gfid = make_file(f, "file");
-    op.req.change = fix_change(f, 1, &op.gfid);
-    fix_begin(f);
-    op.req.epoch = f->view.epoch;
-    op.data = cfs_buf_new(5000);
-    cfs_arena_keep(&f->call.arena, op.data);
-    memset(op.data.data, 1, 5000);
-    op.sums = fix_sums(f, 0, op.data.data, 5000);
-    op.data.data[4500] ^= 4;
-    assert_int_equal(fix_do(f, &op.req), -CFS_E_CHECKSUM);
-    assert_int_equal(fix_getattr(f, op.gfid, &a), 0);
-    assert_int_equal(a.size, 0);
-}
-
-static void append_wants_the_size(void **state)
-{
-    struct fix *f = *state;
-    struct cfs_write op = {.req.fop = CFS_FOP_WRITE};
-
-    op.gfid = make_file(f, "file");
-    assert_int_equal(fix_write(f, op.gfid, 0, "12345", 5), 0);
-    for (uint64_t offset = 4; offset < 6; offset++) {
-        struct cfs_change *c = fix_change(f, 1, &op.gfid);
-
-        fix_begin(f);
-        op.req = (struct cfs_req){.fop = CFS_FOP_WRITE,
-                                  .epoch = f->view.epoch, .change = c};
-        op.offset = offset;
-        op.flags = CFS_WRITE_APPEND;
-        op.data = cfs_buf_new(1);
-        cfs_arena_keep(&f->call.arena, op.data);
-        op.data.data[0] = '6';
-        op.sums = fix_sums(f, offset, op.data.data, 1);
-        assert_int_equal(fix_do(f, &op.req), offset == 5 ? 0 : -EINVAL);
-        if (offset == 5)
-            fix_learn(f, c);
-    }
-    expect_file(f, op.gfid, (const uint8_t *)"123456", 6);
-}
-
-static void truncate_cuts_and_what_grows_again_is_zeros(void **state)
-{
-    static const uint64_t sizes[] = {300001, 300001, 131072, 5000, 4096, 1,
-                                     0};
-    struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file");
-    uint8_t *p = pattern(400000, 1), *want = zeros(500000);
-    struct cfs_attr a;
-
-    memcpy(want, p, 400000);
-    assert_int_equal(fix_write(f, g, 0, p, 400000), 0);
-    for (unsigned i = 0; i < CFS_ARRAY_SIZE(sizes); i++) {
-        memset(want + sizes[i], 0, 500000 - sizes[i]);
-        assert_int_equal(fix_truncate(f, g, sizes[i]), 0);
-        expect_file(f, g, want, sizes[i]);
-        assert_int_equal(fix_truncate(f, g, 450000), 0);
-        expect_file(f, g, want, 450000);
-        assert_int_equal(fix_getattr(f, g, &a), 0);
-        assert_int_equal(a.blocks, (sizes[i] + 4095) / 4096 * 8);
-    }
-    free(p);
-    free(want);
-}
-
-static void truncate_works_in_line(void **state)
-{
-    struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file");
-    uint8_t want[4096] = "0123456789";
-    struct cfs_attr a;
-
-    assert_int_equal(fix_write(f, g, 0, want, 10), 0);
-    assert_int_equal(fix_truncate(f, g, 4), 0);
-    memset(want + 4, 0, 6);
-    expect_file(f, g, want, 4);
-    assert_int_equal(fix_truncate(f, g, 3000), 0);
-    expect_file(f, g, want, 3000);
-    assert_int_equal(fix_truncate(f, g, 0), 0);
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.blocks, 0);
-}
-
-static void a_large_truncate_is_a_hole_at_once(void **state)
-{
-    struct fix *f = *state;
-    const uint64_t chunk = 128 << 10;
-    struct cfs_gfid g = make_file(f, "file");
-    uint8_t byte = 7, got[2];
-    struct cfs_attr a;
-    struct ops_stat st;
-
-    /* One block in each of 400 chunks. */
-    for (unsigned i = 0; i < 400; i++)
-        assert_int_equal(fix_write(f, g, i * chunk, &byte, 1), 0);
-    assert_int_equal(fix_truncate(f, g, 100 * chunk), 0);
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.blocks, 100 * 8);
-    /* Written again in the middle of what is being freed. */
-    byte = 9;
-    assert_int_equal(fix_write(f, g, 200 * chunk, &byte, 1), 0);
-    assert_int_equal(fix_truncate(f, g, 400 * chunk), 0);
-    assert_int_equal(fix_read(f, g, 199 * chunk, got, 1), 1);
-    assert_int_equal(got[0], 0);
-    assert_int_equal(fix_read(f, g, 200 * chunk, got, 2), 2);
-    assert_int_equal(got[0], 9);
-    assert_int_equal(got[1], 0);
-    assert_int_equal(fix_read(f, g, 300 * chunk, got, 1), 1);
-    assert_int_equal(got[0], 0);
-    assert_int_equal(fix_read(f, g, 99 * chunk, got, 1), 1);
-    assert_int_equal(got[0], 7);
-    assert_int_equal(fix_truncate(f, g, 0), 0);
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.blocks, 0);
-    ops_stat(f->ops, &st);
-    assert_true(st.removals > 0);
-}
-
-/* A change that follows at once finds all chunks still there. */
-static void what_is_being_freed_may_be_written(void **state)
-{
-    static const unsigned at[] = {100, 399, 200, 201, 150};
-    struct fix *f = *state;
-    const uint64_t chunk = 128 << 10;
-    struct cfs_gfid g = make_file(f, "file");
-    struct cfs_setattr cut = {.mask = CFS_SET_SIZE};
-    struct cfs_write w[5] = {0};
-    struct cfs_change c[6];
-    struct fix_wait wait[6];
-    uint8_t byte = 7, got;
-    struct cfs_attr a;
-
-    for (unsigned i = 0; i < 400; i++)
-        assert_int_equal(fix_write(f, g, i * chunk, &byte, 1), 0);
-    for (unsigned i = 0; i < 6; i++) {
-        c[i] = *fix_change(f, 1, &g);
-        fix_learn(f, &c[i]);
-    }
-    fix_begin(f);
-    cut.req = (struct cfs_req){.fop = CFS_FOP_SETATTR,
-                               .epoch = f->view.epoch, .change = &c[0]};
-    cut.gfid = g;
-    cut.size = 100 * chunk;
-    fix_post(f, &cut.req, &wait[0]);
-    for (unsigned i = 0; i < 5; i++) {
-        w[i].req = (struct cfs_req){.fop = CFS_FOP_WRITE,
-                                    .epoch = f->view.epoch,
-                                    .change = &c[i + 1]};
-        w[i].gfid = g;
-        w[i].offset = at[i] * chunk;
-        w[i].data = cfs_buf_new(1);
-        w[i].data.data[0] = 9;
-        cfs_arena_keep(&f->call.arena, w[i].data);
-        w[i].sums = fix_sums(f, w[i].offset, w[i].data.data, 1);
-        fix_post(f, &w[i].req, &wait[i + 1]);
-    }
-    fix_wait_all(f, wait, 6);
-    for (unsigned i = 0; i < 6; i++)
-        assert_int_equal(wait[i].status, 0);
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.blocks, 105 * 8);
-    for (unsigned i = 0; i < 400; i++) {
-        unsigned want = i < 100 ? 7 : 0;
-
-        for (unsigned k = 0; k < 5; k++)
-            want = at[k] == i ? 9 : want;
-        if (i == 399)
-            assert_int_equal(a.size, 399 * chunk + 1);
-        assert_int_equal(fix_read(f, g, i * chunk, &got, 1), 1);
-        assert_int_equal(got, want);
-    }
-}
-
-/* Flip a bit of the block on the device that begins with @want's bytes. */
-static void damage_block(struct fix *f, const uint8_t want[static 4096])
-{
-    uint8_t *buf = aligned_alloc(4096, 4096);
-    struct iovec iov = {buf, 4096};
-    unsigned n = 0;
-
-    for (uint64_t at = 0; at < f->dev->size; at += 4096) {
-        assert_int_equal(f->dev->ops->read(f->dev, CFS_DEV_BUFFERED, at, buf,
-                                           4096), 0);
-        if (memcmp(buf, want, 4096) != 0)
-            continue;
-        buf[1234] ^= 0x10;
-        assert_int_equal(f->dev->ops->write(f->dev, CFS_DEV_BUFFERED, at,
-                                            &iov, 1, 4096), 0);
-        n++;
-    }
-    free(buf);
-    assert_int_equal(n, 1);
-}
-
-static void damaged_data_is_never_returned(void **state)
-{
-    struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file"), h = make_file(f, "other");
-    uint8_t *p = pattern(20000, 77), *got = malloc(20000);
-
-    f->check = NULL; /* which would find it, too */
-    assert_int_equal(fix_write(f, g, 0, p, 20000), 0);
-    damage_block(f, p + 8192);
-    assert_int_equal(fix_read(f, g, 0, got, 20000), -CFS_E_CHECKSUM);
-    assert_int_equal(fix_read(f, g, 8192, got, 1), -CFS_E_CHECKSUM);
-    assert_int_equal(fix_read(f, g, 0, got, 8192), 8192);
-    assert_int_equal(fix_read(f, g, 12288, got, 8192), 20000 - 12288);
-    /* Nor does it get into a new block. */
-    assert_int_equal(fix_write(f, g, 8200, "x", 1), -CFS_E_CHECKSUM);
-    assert_int_equal(fix_truncate(f, g, 8200), -CFS_E_CHECKSUM);
-    assert_int_equal(fix_copy(f, g, 8000, h, 0, 1000, NULL),
-                     -CFS_E_CHECKSUM);
-    /* What replaces it whole makes it good. */
-    assert_int_equal(fix_write(f, g, 8192, p + 8192, 4096), 0);
-    expect_file(f, g, p, 20000);
-    free(p);
-    free(got);
-}
-
-static void punch_makes_holes_of_whole_blocks(void **state)
-{
-    const uint32_t mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file");
-    uint8_t *want = pattern(300000, 5);
-    struct cfs_attr a;
-    uint64_t at;
-
-    assert_int_equal(fix_write(f, g, 0, want, 300000), 0);
-    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_PUNCH_HOLE, 0, 1),
-                     -EOPNOTSUPP);
-    assert_int_equal(fix_fallocate(f, g, mode, 5000, 10000), 0);
-    memset(want + 5000, 0, 10000);
-    expect_file(f, g, want, 300000);
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.blocks, (74 - 1) * 8);
-    assert_int_equal(fix_lseek(f, g, 0, SEEK_HOLE, &at), 0);
-    assert_int_equal(at, 8192);
-    assert_int_equal(fix_lseek(f, g, 8192, SEEK_DATA, &at), 0);
-    assert_int_equal(at, 12288);
-    assert_int_equal(fix_fallocate(f, g, mode, 100, 200), 0);
-    memset(want + 100, 0, 200);
-    assert_int_equal(fix_fallocate(f, g, mode, 290000, 1000000), 0);
-    memset(want + 290000, 0, 10000);
-    expect_file(f, g, want, 300000);
-    assert_int_equal(fix_lseek(f, g, 294912, SEEK_DATA, &at), -ENXIO);
-    free(want);
-}
-
-static void punch_works_in_line(void **state)
-{
-    const uint32_t mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file");
-    uint8_t want[] = "0123456789";
-    struct cfs_attr a;
-
-    assert_int_equal(fix_write(f, g, 0, want, 10), 0);
-    assert_int_equal(fix_fallocate(f, g, mode, 2, 3), 0);
-    memset(want + 2, 0, 3);
-    expect_file(f, g, want, 10);
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.blocks, 8);
-    assert_int_equal(fix_fallocate(f, g, mode, 0, 10), 0);
-    memset(want, 0, 10);
-    expect_file(f, g, want, 10);
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.blocks, 0);
-}
-
-static void fallocate_takes_space_that_reads_as_zeros(void **state)
-{
-    struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file");
-    uint8_t *want = zeros(1 << 20), *p = pattern(6000, 2);
-    struct cfs_attr a;
-    uint64_t at;
-
-    memcpy(want, "small", 5);
-    assert_int_equal(fix_write(f, g, 0, "small", 5), 0);
-    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_KEEP_SIZE, 0, 1 << 20), 0);
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.size, 5);
-    assert_int_equal(a.blocks, 256 * 8);
-    assert_int_equal(fix_fallocate(f, g, 0, 0, 1 << 20), 0);
-    expect_file(f, g, want, 1 << 20);
-    assert_int_equal(fix_lseek(f, g, 0, SEEK_HOLE, &at), 0);
-    assert_int_equal(at, 4096);
-    assert_int_equal(fix_write(f, g, 50000, p, 6000), 0);
-    memcpy(want + 50000, p, 6000);
-    expect_file(f, g, want, 1 << 20);
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.blocks, 256 * 8);
-    assert_int_equal(fix_lseek(f, g, 4096, SEEK_DATA, &at), 0);
-    assert_int_equal(at, 49152);
-    free(want);
-    free(p);
-}
-
-static void zero_range_leaves_zeros_and_space(void **state)
-{
-    struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file");
-    static uint8_t want[400000];
-    uint8_t *p = pattern(300000, 2);
-    struct cfs_attr a;
-
-    memcpy(want, p, 300000);
-    assert_int_equal(fix_write(f, g, 0, p, 300000), 0);
-    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_ZERO_RANGE, 1000, 200000),
-                     0);
-    memset(want + 1000, 0, 200000);
-    expect_file(f, g, want, 300000);
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.blocks, 74 * 8);
-    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_ZERO_RANGE, 290000,
-                                   110000), 0);
-    memset(want + 290000, 0, 110000);
-    expect_file(f, g, want, 400000);
-    free(p);
-}
-
-static void copy_copies_within_the_brick(void **state)
-{
-    struct fix *f = *state;
-    struct cfs_gfid a = make_file(f, "a"), b = make_file(f, "b");
-    uint8_t *p = pattern(300000, 4), *want = zeros(400000);
-    uint32_t copied;
-
-    assert_int_equal(fix_write(f, a, 0, p, 300000), 0);
-    assert_int_equal(fix_copy(f, a, 1000, b, 3, 200000, &copied), 0);
-    assert_int_equal(copied, 200000);
-    memcpy(want + 3, p + 1000, 200000);
-    expect_file(f, b, want, 200003);
-    assert_int_equal(fix_copy(f, a, 299000, b, 300000, 5000, &copied), 0);
-    assert_int_equal(copied, 1000);
-    memcpy(want + 300000, p + 299000, 1000);
-    expect_file(f, b, want, 301000);
-    assert_int_equal(fix_copy(f, a, 300000, b, 0, 10, &copied), 0);
-    assert_int_equal(copied, 0);
-    assert_int_equal(fix_copy(f, b, 0, b, 350000, 10, &copied), 0);
-    memcpy(want + 350000, want, 10);
-    expect_file(f, b, want, 350010);
-    free(p);
-    free(want);
-}
-
-static void a_file_may_be_larger_than_the_brick(void **state)
-{
-    struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file");
-    const uint64_t far = CFS_FILE_MAX - 10;
-    uint8_t got[20];
-    struct cfs_attr a;
-
-    assert_int_equal(fix_write(f, g, far, "0123456789", 10), 0);
-    assert_int_equal(fix_write(f, g, far + 1, "0123456789", 10), -EFBIG);
-    assert_int_equal(fix_getattr(f, g, &a), 0);
-    assert_int_equal(a.size, CFS_FILE_MAX);
-    assert_int_equal(a.blocks, 8);
-    assert_int_equal(fix_read(f, g, far - 5, got, 20), 15);
-    assert_memory_equal(got, "\0\0\0\0\0" "0123456789", 15);
-    assert_int_equal(fix_truncate(f, g, CFS_FILE_MAX + 1), -EFBIG);
-    assert_int_equal(fix_truncate(f, g, 0), 0);
-}
-
-/* -- space ------------------------------------------------------------------------------- */
-
-static void a_full_brick_refuses_writes_and_still_deletes(void **state)
-{
-    struct fix *f = *state;
-    struct cfs_gfid g = make_file(f, "file"), h;
-    uint8_t *p = pattern(1 << 20, 6), *got = malloc(1 << 20);
-    struct cfs_brick *info = calloc(1, sizeof *info);
-    uint64_t at = 0, free_before;
-    int rc;
-
-    fix_info(f, info);
-    free_before = info->free;
-    while ((rc = fix_write(f, g, at, p, 1 << 20)) == 0) {
-        at += 1 << 20;
-        assert_true(at < FIX_SIZE);
-    }
-    assert_int_equal(rc, -ENOSPC);
-    for (uint64_t i = 0; i < at; i += 1 << 20) {
-        assert_int_equal(fix_read(f, g, i, got, 1 << 20), 1 << 20);
-        assert_memory_equal(got, p, 1 << 20);
-    }
-    assert_int_equal(fix_truncate(f, g, 1 << 20), 0);
-    h = make_file(f, "other");
-    assert_int_equal(fix_write(f, h, 0, p, 1 << 20), 0);
-    assert_int_equal(fix_unlink(f, ROOT, "file", false), 0);
-    assert_int_equal(fix_purge(f, g), 0);
-    assert_int_equal(fix_unlink(f, ROOT, "other", false), 0);
-    assert_int_equal(fix_purge(f, h), 0);
-    fix_settle(f);
-    fix_info(f, info);
-    assert_true(info->free + (1 << 20) > free_before);
-    free(info);
-    free(p);
-    free(got);
-}
-
-#ifndef OPS_ON_FAKE_ENGINE
-static int failing_flush(struct cfs_dev *d)
-{
-    return -EIO;
-}
-
-static unsigned writes_left;
-
-static int failing_write(struct cfs_dev *d, enum cfs_dev_via via,
-                         uint64_t off, const struct iovec *iov, int n_iov,
-                         size_t len)
-{
-    struct cfs_dev_ops *ops = (struct cfs_dev_ops *)(uintptr_t)d->ops;
-    struct fix *f = container_of(ops, struct fix, dev_ops);
-
-    if (writes_left == 0)
-        return -EIO;
-    writes_left--;
-    return f->real_ops->write(d, via, off, iov, n_iov, len);
-}
-
-static void on_poison(void *ctx, int status)
-{
-    ++*(unsigned *)ctx;
-}
-
-/* Changes and fsyncs of several files at once; whatever fails meanwhile, each
- * is answered, and those that say 0 came before. */
-static void fail_in_flight(struct fix *f, const struct cfs_gfid *g)
-{
-    static struct cfs_write w[40];
-    static struct cfs_change c[40];
-    struct cfs_fsync sync[4] = {0};
-    struct fix_wait wait[44];
-    bool failed[4] = {false};
-    unsigned poisoned = 0;
-
-    ops_on_poison(f->ops, on_poison, &poisoned);
-    for (unsigned i = 0; i < 40; i++) {
-        c[i] = *fix_change(f, 1, &g[i % 4]);
-        fix_learn(f, &c[i]);
-    }
-    fix_begin(f);
-    for (unsigned i = 0; i < 40; i++) {
-        w[i] = (struct cfs_write){.req = {.fop = CFS_FOP_WRITE,
-                                          .epoch = f->view.epoch,
-                                          .change = &c[i]}};
-        w[i].gfid = g[i % 4];
-        w[i].offset = i * 3000;
-        w[i].data = cfs_buf_new(5000);
-        memset(w[i].data.data, (int)i, 5000);
-        cfs_arena_keep(&f->call.arena, w[i].data);
-        w[i].sums = fix_sums(f, w[i].offset, w[i].data.data, 5000);
-        fix_post(f, &w[i].req, &wait[i]);
-    }
-    for (unsigned i = 0; i < 4; i++) {
-        sync[i].req = (struct cfs_req){.fop = CFS_FOP_FSYNC,
-                                       .epoch = f->view.epoch};
-        sync[i].gfid = g[i];
-        fix_post(f, &sync[i].req, &wait[40 + i]);
-    }
-    fix_wait_all(f, wait, 44);
-    for (unsigned i = 0; i < 44; i++) {
-        bool *before = &failed[i % 4];
-
-        assert_true(wait[i].status == 0 ||
-                    wait[i].status == -CFS_E_POISONED);
-        assert_false(*before && wait[i].status == 0);
-        *before = wait[i].status < 0;
-    }
-    for (unsigned i = 0; i < 4; i++)
-        assert_int_equal(wait[40 + i].status, -CFS_E_POISONED);
-    assert_int_equal(poisoned, 1);
-}
-
-static void a_failing_device_ends_the_brick_and_says_so(void **state)
-{
-    struct fix *f = *state;
-    struct cfs_brick *info = calloc(1, sizeof *info);
-    struct cfs_gfid g[4];
-    char name[8];
-    struct cfs_attr a;
-
-    for (unsigned round = 0; round < 12; round++) {
-        for (unsigned i = 0; i < 4; i++) {
-            snprintf(name, sizeof name, "%u-%u", round, i);
-            g[i] = make_file(f, name);
-        }
-        writes_left = round * 3;
-        if (round % 4 == 3)
-            f->dev_ops.flush = failing_flush;
-        else
-            f->dev_ops.write = failing_write;
-        fail_in_flight(f, g);
-        assert_int_equal(fix_getattr(f, ROOT, &a), -CFS_E_POISONED);
-        fix_info(f, info);
-        assert_int_equal(info->poisoned, 1);
-        assert_true(strlen(info->reason) > 0);
-        f->dev_ops.flush = f->real_ops->flush;
-        f->dev_ops.write = f->real_ops->write;
-        f->change_no += 100;
-        f->n_known = 0; /* what stood is looked up again */
-        fix_reopen(f, FIX_KILL);
-    }
-    free(info);
-}
-#endif
-
-/* -- against a model --------------------------------------------------------------------- */
-
-#define M_FILES 12
-#define M_SIZE  (700u << 10)
-
-struct model_file {
-    struct cfs_gfid gfid;
-    bool            there;
-    uint64_t        size;
-    uint8_t        *data; /* M_SIZE bytes; zeros behind the size */
-};
-
-static uint64_t rnd(uint64_t *seed, uint64_t below)
-{
-    *seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-    return (*seed >> 33) % below;
-}
-
-static void model_data_op(struct fix *f, struct model_file *m, uint64_t *seed)
-{
-    static uint8_t buf[M_SIZE];
-    uint64_t at = rnd(seed, M_SIZE / 2) >> rnd(seed, 16);
-    uint32_t len = 1 + (uint32_t)(rnd(seed, M_SIZE / 3) >> rnd(seed, 16));
-    uint64_t end = at + len;
-
-    switch (rnd(seed, 6)) {
-    case 0:
-    case 1:
-        for (uint32_t i = 0; i < len; i++)
-            buf[i] = (uint8_t)rnd(seed, 256);
-        assert_int_equal(fix_write(f, m->gfid, at, buf, len), 0);
-        memcpy(m->data + at, buf, len);
-        break;
-    case 2:
-        assert_int_equal(fix_truncate(f, m->gfid, at), 0);
-        memset(m->data + at, 0, M_SIZE - at);
-        m->size = end = at;
-        break;
-    case 3:
-        assert_int_equal(fix_fallocate(f, m->gfid,
-                                       FALLOC_FL_PUNCH_HOLE |
-                                           FALLOC_FL_KEEP_SIZE,
-                                       at, len), 0);
-        memset(m->data + at, 0, len);
-        end = 0;
-        break;
-    case 4:
-        assert_int_equal(fix_fallocate(f, m->gfid, FALLOC_FL_ZERO_RANGE, at,
-                                       len), 0);
-        memset(m->data + at, 0, len);
-        break;
-    default:
-        assert_int_equal(fix_fallocate(f, m->gfid, 0, at, len), 0);
-        break;
-    }
-    if (end > m->size)
-        m->size = end;
-}
-
-static void model_step(struct fix *f, struct model_file *m, unsigned i,
-                       uint64_t *seed)
-{
-    char name[16];
-
-    snprintf(name, sizeof name, "m%u", i);
-    if (!m->there) {
-        m->gfid = make_file(f, name);
-        m->there = true;
-        m->size = 0;
-        memset(m->data, 0, M_SIZE);
-    } else if (rnd(seed, 12) == 0) {
-        assert_int_equal(fix_unlink(f, ROOT, name, false), 0);
-        assert_int_equal(fix_purge(f, m->gfid), 0);
-        m->there = false;
-    } else {
-        model_data_op(f, m, seed);
-    }
-}
-
-static void model_compare(struct fix *f, struct model_file *m)
-{
-    char name[16];
-    struct cfs_attr a;
-
-    for (unsigned i = 0; i < M_FILES; i++) {
-        snprintf(name, sizeof name, "m%u", i);
-        if (!m[i].there) {
-            assert_int_equal(fix_lookup(f, ROOT, name, &a), -ENOENT);
-            continue;
-        }
-        assert_int_equal(fix_lookup(f, ROOT, name, &a), 0);
-        assert_gfid_equal(a.gfid, m[i].gfid);
-        expect_file(f, m[i].gfid, m[i].data, m[i].size);
-    }
-}
-
-static void random_changes_agree_with_a_model_across_restarts(void **state)
-{
-    struct fix *f = *state;
-    struct model_file m[M_FILES] = {0};
-    uint64_t seed = 20261121;
-
-    for (unsigned i = 0; i < M_FILES; i++)
-        m[i].data = zeros(M_SIZE);
-    for (unsigned round = 0; round < 12; round++) {
-        for (unsigned n = 0; n < 60; n++) {
-            unsigned i = (unsigned)rnd(&seed, M_FILES);
-
-            model_step(f, &m[i], i, &seed);
-        }
-        model_compare(f, m);
-        fix_reopen(f, (enum fix_how)(round % 3));
-        model_compare(f, m);
-    }
-    for (unsigned i = 0; i < M_FILES; i++)
-        free(m[i].data);
-}
-
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, ops_setup, ops_teardown)
     const struct CMUnitTest tests[] = {
         T(a_new_brick_has_an_empty_root),
         T(create_makes_every_type),
@@ -1214,47 +456,7 @@ int main(void)
         T(automatic_times_grow_when_the_clock_does_not),
         T(xattrs_are_kept_and_listed),
         T(xattrs_of_one_inode_are_bounded),
-        T(small_files_and_large_ones_read_back),
-        T(a_small_file_grows_out_of_the_tree),
-        T(a_write_with_a_wrong_checksum_is_refused),
-        T(append_wants_the_size),
-        T(truncate_cuts_and_what_grows_again_is_zeros),
-        T(truncate_works_in_line),
-        T(a_large_truncate_is_a_hole_at_once),
-        T(what_is_being_freed_may_be_written),
-        T(damaged_data_is_never_returned),
-        T(punch_makes_holes_of_whole_blocks),
-        T(punch_works_in_line),
-        T(fallocate_takes_space_that_reads_as_zeros),
-        T(zero_range_leaves_zeros_and_space),
-        T(copy_copies_within_the_brick),
-        T(a_file_may_be_larger_than_the_brick),
-        T(a_full_brick_refuses_writes_and_still_deletes),
-#ifndef OPS_ON_FAKE_ENGINE
-        T(a_failing_device_ends_the_brick_and_says_so),
-#endif
-        T(random_changes_agree_with_a_model_across_restarts),
     };
 
-    int failed;
-
-    config = ops_config_default;
-#ifdef OPS_ON_FAKE_ENGINE
-    /* All the same, when anything that is looked at may be missing. */
-    fake_eng_chances(7, 5, 20, 1);
-    failed = cmocka_run_group_tests_name("missing nodes", tests, NULL, NULL);
-    fake_eng_chances(2, 2, 5, 2);
-    config.small_file = 0;
-    failed += cmocka_run_group_tests_name("nothing in line", tests, NULL,
-                                          NULL);
-    fake_eng_forget();
-#else
-    failed = cmocka_run_group_tests_name("ample memory", tests, NULL, NULL);
-    config.eng.cache_size = 1;
-    config.eng.checkpoint_ms = 20;
-    config.small_file = 0;
-    failed += cmocka_run_group_tests_name("little memory, nothing in line",
-                                          tests, NULL, NULL);
-#endif
-    return failed;
+    return ops_main(tests, CFS_ARRAY_SIZE(tests));
 }

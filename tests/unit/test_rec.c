@@ -31,7 +31,7 @@ static struct cfs_time any_time(void)
                              (uint32_t)(rnd() % 1000000000)};
 }
 
-/* -- keys ----------------------------------------------------------------------- */
+/* -- keys ----------------------------------------------------------------- */
 
 static int key_cmp(const struct rec_key *a, const struct rec_key *b)
 {
@@ -101,7 +101,7 @@ static void keys_come_apart_as_they_were_made(void **state)
     assert_int_equal(rec_key_parse(rec_key_blob(&k), &id), -CFS_E_CORRUPT);
 }
 
-/* -- values ---------------------------------------------------------------------- */
+/* -- values --------------------------------------------------------------- */
 
 static struct rec_inode any_inode(uint32_t type)
 {
@@ -255,7 +255,7 @@ static void answers_come_back(void **state)
     assert_memory_equal(&a, &b, sizeof a);
 }
 
-/* -- hostile bytes ------------------------------------------------------------------ */
+/* -- hostile bytes -------------------------------------------------------- */
 
 /* Whatever a decoder accepts is what its packer would write. */
 static void decode_all(struct cfs_blob b)

@@ -219,7 +219,7 @@ static void a_number_never_carries_another_operation(void **state)
     assert_int_equal(fix_setattr(f, &op), -EINVAL);
 }
 
-/* -- versions ------------------------------------------------------------------ */
+/* -- versions ------------------------------------------------------------- */
 
 static void only_the_expected_version_is_changed(void **state)
 {
@@ -344,7 +344,7 @@ static void a_read_names_the_version_that_it_wants(void **state)
     assert_int_equal(fix_do(f, &op.req), -CFS_E_VERSION);
 }
 
-/* -- views and sessions --------------------------------------------------------- */
+/* -- views and sessions --------------------------------------------------- */
 
 static void a_brick_serves_only_in_its_view(void **state)
 {
@@ -656,7 +656,7 @@ static void tails_tell_bricks_that_differ(void **state)
     free(other);
 }
 
-/* -- what replication needs -------------------------------------------------------- */
+/* -- what replication needs ----------------------------------------------- */
 
 static int clear(struct fix *f, uint64_t below, const struct cfs_gfid *g,
                  unsigned n)

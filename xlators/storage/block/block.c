@@ -51,7 +51,7 @@ static const struct cfs_opt block_opts[] = {
     {0},
 };
 
-/* -- life --------------------------------------------------------------------- */
+/* -- life ----------------------------------------------------------------- */
 
 static void on_poison(void *ctx, int status)
 {
@@ -169,7 +169,7 @@ static void block_notify(struct cfs_xl *xl, const struct cfs_event *ev)
     }
 }
 
-/* -- statedump -------------------------------------------------------------------- */
+/* -- statedump ------------------------------------------------------------ */
 
 static void dump_engine(struct cfs_dump *d, const struct eng_info *i)
 {
@@ -225,7 +225,7 @@ static void block_dump(struct cfs_xl *xl, struct cfs_dump *d)
     free(brick);
 }
 
-/* -- operations ---------------------------------------------------------------------- */
+/* -- operations ----------------------------------------------------------- */
 
 static void submit(struct cfs_xl *xl, struct cfs_req *req)
 {

@@ -32,7 +32,7 @@ struct op_wait {
     struct op      *op;
 };
 
-/* -- queues ------------------------------------------------------------------- */
+/* -- queues --------------------------------------------------------------- */
 
 static struct cfs_list *ino_bucket(struct ops *o, struct cfs_gfid g)
 {
@@ -140,7 +140,7 @@ static bool hold_grantable(const struct op_hold *h)
     return h->shared && before->shared && before->granted;
 }
 
-/* -- put aside ----------------------------------------------------------------- */
+/* -- put aside ------------------------------------------------------------ */
 
 static void miss_ready(struct eng_wait *w)
 {
@@ -194,7 +194,7 @@ static void run_later(struct op *op)
         cfs_timer_start(&o->later_timer, 0);
 }
 
-/* -- reads ----------------------------------------------------------------------- */
+/* -- reads ---------------------------------------------------------------- */
 
 static int read_run(struct op *op)
 {
@@ -214,7 +214,7 @@ static int read_run(struct op *op)
     return op->type->read(op, gfid, &ino);
 }
 
-/* -- changes ---------------------------------------------------------------------- */
+/* -- changes -------------------------------------------------------------- */
 
 /* The record of a client's change. Its size is known before its plan is
  * finished: the request and the stage are. */
@@ -240,6 +240,7 @@ static void change_written(struct eng_done *d)
     struct answer *a = op->answer;
     struct cfs_list *it;
 
+    a->written = true;
     while ((it = cfs_list_pop(&a->followers)) != NULL) {
         struct op *f = cfs_list_entry(it, struct op, follow);
 
@@ -249,7 +250,6 @@ static void change_written(struct eng_done *d)
     }
     if (d->status == 0)
         answer_give(op, &a->a);
-    answer_written(a);
     op_end(op, d->status);
 }
 
@@ -358,7 +358,7 @@ static int change_run(struct op *op)
     return rc;
 }
 
-/* -- the brick's own ---------------------------------------------------------------- */
+/* -- the brick's own ------------------------------------------------------ */
 
 static void own_written(struct eng_done *d)
 {
@@ -416,7 +416,7 @@ struct op *op_own_new(struct ops *o, enum jrec_type type,
     return op;
 }
 
-/* -- life ---------------------------------------------------------------------------- */
+/* -- life ----------------------------------------------------------------- */
 
 static void run(struct op *op)
 {

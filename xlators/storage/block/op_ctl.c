@@ -84,7 +84,7 @@ static void answer_ok(struct op *op)
     op_end(op, 0);
 }
 
-/* -- sessions ------------------------------------------------------------------------ */
+/* -- sessions ------------------------------------------------------------- */
 
 int plan_own_session(struct op *op, struct plan *p)
 {
@@ -271,7 +271,7 @@ int run_session_fence(struct op *op)
     return write_session(op, &rec, fenced);
 }
 
-/* -- views --------------------------------------------------------------------------- */
+/* -- views ---------------------------------------------------------------- */
 
 struct view_keys {
     struct rec_key first;
@@ -357,7 +357,7 @@ int run_view_set(struct op *op)
     return commit_own(op, own, view_in_force);
 }
 
-/* -- clearing ------------------------------------------------------------------------ */
+/* -- clearing ------------------------------------------------------------- */
 
 static bool named_before(struct cfs_blob inodes, uint32_t i)
 {
@@ -514,7 +514,7 @@ int run_clear(struct op *op)
     return OP_WAIT;
 }
 
-/* -- the rest ------------------------------------------------------------------------- */
+/* -- the rest ------------------------------------------------------------- */
 
 int run_brick_info(struct op *op)
 {

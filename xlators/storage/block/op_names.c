@@ -12,7 +12,7 @@
 #include "core/dirent.h"
 #include "xlators/storage/block/ops_impl.h"
 
-/* -- parts ---------------------------------------------------------------------- */
+/* -- parts ---------------------------------------------------------------- */
 
 /* A directory in which names may change. */
 static int open_dir(struct plan *p, struct cfs_gfid g, struct plan_ino **ret)
@@ -89,7 +89,7 @@ static int may_go(const struct plan_ino *i, bool want_dir)
 }
 
 
-/* -- create --------------------------------------------------------------------------- */
+/* -- create --------------------------------------------------------------- */
 
 static int check_create(const struct cfs_create *r)
 {
@@ -203,7 +203,7 @@ int plan_create(struct op *op, struct plan *p)
     return 0;
 }
 
-/* -- unlink --------------------------------------------------------------------------- */
+/* -- unlink --------------------------------------------------------------- */
 
 int plan_unlink(struct op *op, struct plan *p)
 {
@@ -238,7 +238,7 @@ int plan_unlink(struct op *op, struct plan *p)
     return 0;
 }
 
-/* -- link ----------------------------------------------------------------------------- */
+/* -- link ----------------------------------------------------------------- */
 
 int plan_link(struct op *op, struct plan *p)
 {
@@ -275,7 +275,7 @@ int plan_link(struct op *op, struct plan *p)
     return 0;
 }
 
-/* -- rename --------------------------------------------------------------------------- */
+/* -- rename --------------------------------------------------------------- */
 
 struct renaming {
     const struct cfs_rename *r;

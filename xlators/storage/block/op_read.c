@@ -52,7 +52,7 @@ int read_readlink(struct op *op, struct cfs_gfid g, const struct rec_inode *i)
     return 0;
 }
 
-/* -- read ------------------------------------------------------------------------ */
+/* -- read ----------------------------------------------------------------- */
 
 static void read_give(struct op *op, const struct fetch *f)
 {
@@ -112,7 +112,7 @@ int read_read(struct op *op, struct cfs_gfid g, const struct rec_inode *i)
     return OP_WAIT;
 }
 
-/* -- extended attributes ------------------------------------------------------------ */
+/* -- extended attributes -------------------------------------------------- */
 
 int read_getxattr(struct op *op, struct cfs_gfid g, const struct rec_inode *i)
 {
@@ -186,7 +186,7 @@ int read_listxattr(struct op *op, struct cfs_gfid g,
     return 0;
 }
 
-/* -- lseek ---------------------------------------------------------------------------- */
+/* -- lseek ---------------------------------------------------------------- */
 
 #define SEEK_CHUNKS 1024u /* looked at in one turn */
 
@@ -341,7 +341,7 @@ int read_lseek(struct op *op, struct cfs_gfid g, const struct rec_inode *i)
     return seek_answer(s, r, i->size);
 }
 
-/* -- the rest ---------------------------------------------------------------------------- */
+/* -- the rest ------------------------------------------------------------- */
 
 int run_statfs(struct op *op)
 {

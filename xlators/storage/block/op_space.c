@@ -19,7 +19,7 @@ static uint64_t up(uint64_t bytes)
     return (bytes + CFS_BLOCK - 1) / CFS_BLOCK;
 }
 
-/* -- lists of chunks --------------------------------------------------------------- */
+/* -- lists of chunks ------------------------------------------------------ */
 
 static int list_each(void *ctx, struct cfs_blob key, struct cfs_blob value)
 {
@@ -74,7 +74,7 @@ static int unmap_range(struct plan *p, struct plan_ino *ino, uint64_t from,
     return 0;
 }
 
-/* -- truncate -------------------------------------------------------------------------- */
+/* -- truncate ------------------------------------------------------------- */
 
 /* Counts the blocks of whole chunks that a mark will hide, some in each run. */
 struct cut {
@@ -276,7 +276,7 @@ int resize(struct op *op, struct plan *p, struct plan_ino *ino, uint64_t size)
     return 0;
 }
 
-/* -- fallocate ----------------------------------------------------------------------------- */
+/* -- fallocate ------------------------------------------------------------ */
 
 struct range {
     uint64_t offset;

@@ -92,7 +92,7 @@ int write_patches(struct op *op, struct plan *p, struct plan_ino *ino,
     return stage_store(p, ino);
 }
 
-/* -- write ------------------------------------------------------------------------ */
+/* -- write ---------------------------------------------------------------- */
 
 /* The bytes are those that were sent. */
 static int check_sums(const struct cfs_write *r)
@@ -171,7 +171,7 @@ int plan_write(struct op *op, struct plan *p)
     return 0;
 }
 
-/* -- copy ------------------------------------------------------------------------- */
+/* -- copy ----------------------------------------------------------------- */
 
 static void copy_fetched(struct fetch *f, int status)
 {

@@ -60,7 +60,7 @@ const struct op_type op_types[CFS_FOP_N] = {
     CTL(brick_info, BRICK_INFO),
 };
 
-/* -- opening ---------------------------------------------------------------------- */
+/* -- opening -------------------------------------------------------------- */
 
 static void ops_free(struct ops *o)
 {
@@ -139,7 +139,7 @@ int ops_open(struct cfs_loop *loop, struct cfs_log *log, const char *who,
     return 0;
 }
 
-/* -- serving ----------------------------------------------------------------------- */
+/* -- serving -------------------------------------------------------------- */
 
 void ops_submit(struct ops *o, struct cfs_req *req)
 {
@@ -240,7 +240,7 @@ const char *ops_reason(const struct ops *o)
     return eng_poison_reason(o->e);
 }
 
-/* -- closing ----------------------------------------------------------------------- */
+/* -- closing -------------------------------------------------------------- */
 
 static void closed(void *ctx, int status)
 {

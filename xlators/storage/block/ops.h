@@ -39,7 +39,8 @@ extern const struct ops_config ops_config_default;
 int ops_mkfs(struct cfs_dev *dev, const struct eng_format *format,
              struct cfs_time now, struct cfs_err *err);
 
-/* Open (blocking): as eng_open(), which takes @dev over on success. @who names it in the log. */
+/* Open (blocking): as eng_open(), which takes @dev over on success. @who names
+ * it in the log. */
 int ops_open(struct cfs_loop *loop, struct cfs_log *log, const char *who,
              struct cfs_dev *dev, const struct ops_config *config,
              struct ops **ret, struct cfs_err *err);

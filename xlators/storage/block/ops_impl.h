@@ -12,7 +12,7 @@
 #include "xlators/storage/block/jrec.h"
 #include "xlators/storage/block/ops.h"
 
-/* -- an operation's turn (op.c) ------------------------------------------------ */
+/* -- an operation's turn (op.c) ------------------------------------------- */
 
 enum op_more {
     OP_WAIT = 1, /* somebody will call op_again() or op_end() */
@@ -90,10 +90,10 @@ struct op *op_own_new(struct ops *o, enum jrec_type type,
                       int (*plan)(struct op *, struct plan *),
                       void (*done)(struct op *, int));
 
-/* -- sessions and answers (session.c) --------------------------------------------- */
+/* -- sessions and answers (session.c) ------------------------------------- */
 
 struct answer {
-    struct session   *session;   /* NULL: dropped before it was written */
+    struct session   *session;
     struct cfs_list   link;      /* session.applied or .failed, by arrival */
     struct cfs_list   hash;
     struct cfs_list   unstored;  /* ops.unstored */
@@ -130,7 +130,7 @@ struct dead_answer {
     uint64_t        no;
 };
 
-/* -- the brick -------------------------------------------------------------------- */
+/* -- the brick ------------------------------------------------------------ */
 
 #define INO_BUCKETS 4096u
 
@@ -175,7 +175,7 @@ struct ops {
 
 extern const struct op_type op_types[CFS_FOP_N];
 
-/* -- looking at records (look.c) ---------------------------------------------------- */
+/* -- looking at records (look.c) ------------------------------------------ */
 
 /* All: -ENOENT, -CFS_E_MISS, -CFS_E_CORRUPT. */
 int look_inode(struct ops *o, struct cfs_gfid g, struct rec_inode *ret);
@@ -197,7 +197,7 @@ int look_mark(struct ops *o, struct cfs_gfid g, uint64_t from,
 /* A small file's bytes or a link's target, where they lie. */
 int look_small(struct ops *o, struct cfs_gfid g, struct cfs_blob *ret);
 
-/* -- admission (op_admit.c) --------------------------------------------------------- */
+/* -- admission (op_admit.c) ----------------------------------------------- */
 
 int  admit_member(const struct op *op);
 int  admit_read(const struct op *op);
@@ -227,8 +227,6 @@ void            answers_acked(struct ops *o, struct session *s, uint64_t below,
 /* Whether nobody waits for one of its records any more. */
 bool            answers_written(const struct session *s);
 void            answers_drop(struct ops *o, struct session *s);
-/* Its record is in the journal. */
-void            answer_written(struct answer *a);
 void            answers_spill(struct ops *o, struct plan *p);
 void            answers_spilled(struct ops *o, unsigned n);
 void            answer_give(struct op *op, const struct rec_answer *a);
@@ -237,7 +235,7 @@ void            sessions_free(struct ops *o);
 #define SESSION_TAIL 32u
 void session_tail(const struct session *s, uint8_t ret[static SESSION_TAIL]);
 
-/* -- the plan of a change (plan.c) --------------------------------------------------- */
+/* -- the plan of a change (plan.c) ---------------------------------------- */
 
 struct plan_ino {
     struct cfs_gfid   gfid;
@@ -329,7 +327,7 @@ int  plan_finish(struct plan *p, const struct cfs_change *c);
 int  plan_ready(struct plan *p, size_t rec_size);
 void plan_apply(struct plan *p);
 
-/* -- a change's data (stage.c) ---------------------------------------------------------- */
+/* -- a change's data (stage.c) -------------------------------------------- */
 
 /* Bytes to go into a file; NULL: zeros. */
 struct stage_patch {
@@ -412,7 +410,7 @@ int  fetch_begin(struct fetch *f, struct cfs_gfid g,
 /* Checksums of the pieces of each block, as fops.def says: little-endian. */
 struct cfs_blob fetch_sums(const struct fetch *f);
 
-/* -- the operations ------------------------------------------------------------------ */
+/* -- the operations ------------------------------------------------------- */
 
 int read_lookup(struct op *op, struct cfs_gfid g, const struct rec_inode *i);
 int read_getattr(struct op *op, struct cfs_gfid g, const struct rec_inode *i);
@@ -481,13 +479,13 @@ void own_applied(struct ops *o, enum jrec_type type,
                  const struct jrec_own *own, uint64_t pos);
 void ops_idle(struct ops *o); /* the last operation has ended */
 
-/* -- background (removal.c) ------------------------------------------------------------- */
+/* -- background (removal.c) ----------------------------------------------- */
 
 void removal_kick(struct ops *o); /* there may be a mark */
 /* Purge what @session left unlinked; then @op goes on. */
 int  purge_orphans(struct op *op, uint32_t session);
 
-/* -- replay (replay.c) -------------------------------------------------------------------- */
+/* -- replay (replay.c) ---------------------------------------------------- */
 
 int  replay(void *ctx, struct eng *e, const struct eng_rec *rec);
 void freeze(void *ctx);

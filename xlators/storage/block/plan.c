@@ -44,7 +44,7 @@ static void *grow(struct cfs_arena *a, void *old, unsigned n, unsigned *cap,
     return p;
 }
 
-/* -- inodes ------------------------------------------------------------------- */
+/* -- inodes --------------------------------------------------------------- */
 
 static struct plan_ino *ino_slot(struct plan *p, struct cfs_gfid g)
 {
@@ -102,7 +102,7 @@ void plan_stamp(struct plan *p, struct plan_ino *ino, bool data)
     ino->changed = true;
 }
 
-/* -- puts --------------------------------------------------------------------- */
+/* -- puts ----------------------------------------------------------------- */
 
 static struct plan_put *put_slot(struct plan *p, const struct rec_key *k)
 {
@@ -149,7 +149,7 @@ void plan_free(struct plan *p, uint64_t lba, uint32_t n)
     p->freed[p->n_freed++] = (struct eng_ext){lba, n};
 }
 
-/* -- chunks ------------------------------------------------------------------- */
+/* -- chunks --------------------------------------------------------------- */
 
 static struct plan_chunk *chunk_slot(struct plan *p, struct cfs_gfid g,
                                      uint64_t index)
@@ -288,7 +288,7 @@ int plan_carve(struct plan *p, struct plan_ino *ino, uint64_t start,
     return 0;
 }
 
-/* -- finishing ------------------------------------------------------------------ */
+/* -- finishing ------------------------------------------------------------ */
 
 static void finish_chunks(struct plan *p)
 {

@@ -38,7 +38,7 @@ static bool type_valid(uint32_t type)
     }
 }
 
-/* -- inodes ------------------------------------------------------------------- */
+/* -- inodes --------------------------------------------------------------- */
 
 static void pack_by_type(const struct rec_inode *i, struct wr *w)
 {
@@ -154,7 +154,7 @@ void rec_inode_attr(const struct rec_inode *i, struct cfs_gfid gfid,
     };
 }
 
-/* -- names -------------------------------------------------------------------- */
+/* -- names ---------------------------------------------------------------- */
 
 uint32_t rec_dirent_pack(const struct rec_dirent *d,
                          uint8_t ret[static REC_DIRENT_MAX])
@@ -211,7 +211,7 @@ int rec_cookie_unpack(struct cfs_blob v, struct rec_cookie *ret)
     return 0;
 }
 
-/* -- data --------------------------------------------------------------------- */
+/* -- data ----------------------------------------------------------------- */
 
 #define RUN_UNWRITTEN 0x80u
 

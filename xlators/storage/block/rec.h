@@ -49,7 +49,7 @@ enum rec_table {
 #define SMALL_MAX    4096u /* bytes in line at most: one block */
 #define XATTR_COUNT  256u /* of one inode: listxattr's answer is bounded */
 
-/* -- keys --------------------------------------------------------------------- */
+/* -- keys ----------------------------------------------------------------- */
 
 struct rec_key {
     uint16_t len;
@@ -86,7 +86,7 @@ struct rec_id {
 };
 int rec_key_parse(struct cfs_blob key, struct rec_id *ret);
 
-/* -- inodes ------------------------------------------------------------------- */
+/* -- inodes --------------------------------------------------------------- */
 
 #define REC_INLINE 0x1u /* bytes are in REC_SMALL */
 
@@ -118,7 +118,7 @@ int      rec_inode_unpack(struct cfs_blob v, struct rec_inode *ret);
 void     rec_inode_attr(const struct rec_inode *i, struct cfs_gfid gfid,
                         struct cfs_attr *ret);
 
-/* -- names -------------------------------------------------------------------- */
+/* -- names ---------------------------------------------------------------- */
 
 struct rec_dirent {
     struct cfs_gfid child;
@@ -142,7 +142,7 @@ uint32_t rec_cookie_pack(const struct rec_cookie *c,
                          uint8_t ret[static REC_COOKIE_MAX]);
 int      rec_cookie_unpack(struct cfs_blob v, struct rec_cookie *ret);
 
-/* -- data --------------------------------------------------------------------- */
+/* -- data ----------------------------------------------------------------- */
 
 /* Where a chunk's blocks lie. A block that is not mapped is a hole; one that
  * is unwritten belongs to the file and reads as zeros. */
@@ -163,7 +163,7 @@ int      rec_chunk_unpack(struct cfs_blob v, struct rec_chunk *ret);
 uint32_t rec_removal_pack(uint64_t start, uint8_t ret[static REC_REMOVAL_MAX]);
 int      rec_removal_unpack(struct cfs_blob v, uint64_t *ret_start);
 
-/* -- replication -------------------------------------------------------------- */
+/* -- replication ---------------------------------------------------------- */
 
 struct rec_dirty {
     uint32_t           session; /* that changed it last */

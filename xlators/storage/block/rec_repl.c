@@ -84,7 +84,7 @@ int rec_orphan_unpack(struct cfs_blob v, uint32_t *ret_session)
     return 0;
 }
 
-/* -- views and sessions --------------------------------------------------------- */
+/* -- views and sessions --------------------------------------------------- */
 
 uint32_t rec_view_pack(const struct cfs_view *v,
                        uint8_t ret[static REC_VIEW_MAX])
@@ -191,7 +191,7 @@ int rec_session_unpack(struct cfs_blob v, uint32_t no, struct rec_session *ret)
     return 0;
 }
 
-/* -- answers ---------------------------------------------------------------------- */
+/* -- answers -------------------------------------------------------------- */
 
 uint32_t rec_answer_pack(const struct rec_answer *a,
                          uint8_t ret[static REC_ANSWER_MAX])
@@ -246,7 +246,7 @@ int rec_answer_unpack(struct cfs_blob v, struct rec_answer *ret)
     return 0;
 }
 
-/* -- the rest ----------------------------------------------------------------------- */
+/* -- the rest ------------------------------------------------------------- */
 
 uint32_t rec_brick_pack(const struct rec_brick *b,
                         uint8_t ret[static REC_BRICK_MAX])

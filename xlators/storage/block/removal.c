@@ -16,7 +16,7 @@
 #define PURGE_BLOCKS  64u /* freed at once */
 #define PURGE_XATTRS  8u
 
-/* -- purging -------------------------------------------------------------------- */
+/* -- purging -------------------------------------------------------------- */
 
 static int del_xattr_each(void *ctx, struct cfs_blob key,
                           struct cfs_blob value)
@@ -143,7 +143,7 @@ int plan_purge(struct op *op, struct plan *p)
     return purge_inode(p, i, t->make);
 }
 
-/* -- what a session left ------------------------------------------------------------ */
+/* -- what a session left -------------------------------------------------- */
 
 int plan_own_purge(struct op *op, struct plan *p)
 {
@@ -248,7 +248,7 @@ int purge_orphans(struct op *op, uint32_t session)
     return rc > 0 ? OP_LATER : 0;
 }
 
-/* -- steps ------------------------------------------------------------------------------- */
+/* -- steps ---------------------------------------------------------------- */
 
 /* The chunks before .upto go; worked out the first time, given in a replay. */
 static int step_chunks(struct op *op, struct plan *p, uint64_t start,

@@ -9,7 +9,7 @@
 #include "rpc/fop_codec.h"
 #include "xlators/storage/block/ops_impl.h"
 
-/* -- what is kept in memory ------------------------------------------------------ */
+/* -- what is kept in memory ----------------------------------------------- */
 
 struct loading {
     struct ops *o;
@@ -99,7 +99,7 @@ static int load(struct ops *o)
     return 0;
 }
 
-/* -- records ------------------------------------------------------------------------ */
+/* -- records -------------------------------------------------------------- */
 
 static int apply(struct plan *p, const struct cfs_change *c)
 {

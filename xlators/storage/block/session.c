@@ -26,7 +26,7 @@ static void *xcalloc(size_t size)
     return p;
 }
 
-/* -- sessions --------------------------------------------------------------------- */
+/* -- sessions ------------------------------------------------------------- */
 
 struct session *session_find(struct ops *o, uint32_t no)
 {
@@ -57,7 +57,7 @@ struct session *session_put(struct ops *o, const struct rec_session *rec)
     return s;
 }
 
-/* -- answers ---------------------------------------------------------------------- */
+/* -- answers -------------------------------------------------------------- */
 
 static struct cfs_list *bucket_of(struct session *s, uint64_t no)
 {
@@ -117,18 +117,11 @@ void answer_add_stored(struct ops *o, struct session *s, uint64_t no,
     now_stored(o, n);
 }
 
-void answer_written(struct answer *a)
-{
-    a->written = true;
-    if (!a->session)
-        free(a);
-}
-
-/* Forget @a; the change that it answers keeps it until it is written. */
 static void answer_free(struct ops *o, struct answer *a, bool applied)
 {
     struct session *s = a->session;
 
+    assert(a->written && cfs_list_empty(&a->followers));
     if (a->stored) {
         struct dead_answer *d = xcalloc(sizeof *d);
 
@@ -143,9 +136,7 @@ static void answer_free(struct ops *o, struct answer *a, bool applied)
     cfs_list_del(&a->hash);
     s->n_answers--;
     o->n_answers--;
-    a->session = NULL;
-    if (a->written)
-        free(a);
+    free(a);
 }
 
 static void forget(struct ops *o, struct cfs_list *l, uint64_t below,
@@ -284,7 +275,7 @@ void answer_give(struct op *op, const struct rec_answer *a)
         ((struct cfs_copy *)op->req)->copied = a->copied;
 }
 
-/* -- into the tree ------------------------------------------------------------------ */
+/* -- into the tree -------------------------------------------------------- */
 
 void answers_spill(struct ops *o, struct plan *p)
 {
@@ -384,7 +375,7 @@ void freeze(void *ctx)
     freeze_answers(o, &room);
 }
 
-/* -- the tail ------------------------------------------------------------------------- */
+/* -- the tail ------------------------------------------------------------- */
 
 static int by_number(const void *a, const void *b)
 {

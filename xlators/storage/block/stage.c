@@ -58,7 +58,7 @@ void stage_drop(struct op *op)
     st->n_fresh = 0;
 }
 
-/* -- which blocks ----------------------------------------------------------------- */
+/* -- which blocks --------------------------------------------------------- */
 
 /* The blocks of the patches as at most JREC_SEGS ranges, in order, apart. */
 static void find_segs(struct stage *st)
@@ -227,7 +227,7 @@ int stage_reserve(struct op *op, uint32_t n, uint64_t goal)
     return 0;
 }
 
-/* -- bytes ----------------------------------------------------------------------------- */
+/* -- bytes ---------------------------------------------------------------- */
 
 /* Where @block's bytes are in the buffer; NULL: it is not staged. */
 static uint8_t *block_at(struct stage *st, uint64_t block)
@@ -305,7 +305,7 @@ static void make_buffer(struct op *op)
     memset(st->buf.data, 0, len);
 }
 
-/* -- input and output --------------------------------------------------------------------- */
+/* -- input and output ----------------------------------------------------- */
 
 static void io_ended(struct stage *st, int status, void (*next)(struct stage *))
 {
@@ -424,7 +424,7 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
     return OP_WAIT;
 }
 
-/* -- into the file ------------------------------------------------------------------------- */
+/* -- into the file -------------------------------------------------------- */
 
 bool stage_next(const struct stage *st, struct stage_cursor *c,
                 uint64_t *ret_lba)
