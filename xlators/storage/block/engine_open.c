@@ -35,7 +35,8 @@ static int load_state(struct eng *e, const uint8_t *slot, struct cfs_err *err)
     memcpy(&e->last, slot, sizeof e->last);
     e->was_clean = e->last.flags & CKPT_CLEAN;
     e->incarnation = e->last.incarnation + !e->conf.read_only;
-    if (e->last.jrn_start > UINT64_MAX / 2)
+    if (e->last.jrn_start > UINT64_MAX / 2 ||
+        e->last.jrn_start % REC_ALIGN != 0)
         return cfs_err_set(err, -CFS_E_CORRUPT,
                            "the checkpoint record is out of bounds");
     space_init(e);
