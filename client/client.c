@@ -151,6 +151,10 @@ static void on_event(struct cfs_graph *g, const struct cfs_event *ev)
         if (c->mgmt != NULL)
             mgmt_want_view(c->mgmt);
         break;
+    case CFS_EV_DIFFERS:
+        if (c->mgmt != NULL)
+            mgmt_differs(c->mgmt, ev->view->epoch, *ev->brick);
+        break;
     default:
         break;
     }

@@ -38,6 +38,7 @@ enum cfs_event_type {
     CFS_EV_AUTH_FAILED,
     CFS_EV_NEW_VIEW,  /* .view: a brick's answer told of it */
     CFS_EV_WANT_VIEW, /* the host should ask mgmtd */
+    CFS_EV_DIFFERS, /* .view, .brick: the host should tell mgmtd */
     CFS_EV_SESSION,   /* .session: the session in use (no 0: none now) */
     CFS_EV_LISTENING, /* .port, .path: where protocol/server accepts */
 };
@@ -48,6 +49,7 @@ struct cfs_event {
     const struct cfs_view    *view;
     const struct cfs_session *session;
     const struct cfs_err     *err;
+    const struct cfs_uuid    *brick;
     const char               *path; /* Unix socket; NULL: none */
     uint16_t                  port; /* TCP; 0: none */
 };

@@ -142,7 +142,37 @@ static void on_view_get(struct rpc_msg *msg, void *ctx)
     cfs_arena_fini(&a);
 }
 
+/* A client's word alone throws nobody out of a view who is the last. */
+static void on_view_differs(struct rpc_msg *msg, void *ctx)
+{
+    struct mgmtd *m = ctx;
+    struct mgmt_view_msg reply = {0};
+    struct mgmt_view_differs q;
+    struct cfs_err err = {0};
+    struct cfs_arena a;
+    struct volume *vol;
+    struct brick *b;
+    int rc;
+
+    cfs_arena_init(&a);
+    rc = mgmt_unpack_view_differs(&a, msg->body, &q);
+    if (rc < 0)
+        cfs_err_set(&err, rc, "a bad request");
+    else
+        rc = resolve(m, q.key, &vol, &b, &err);
+    if (rc == 0) {
+        if (!b && q.epoch == vol->view.epoch)
+            view_differs(vol, q.brick);
+        reply.view = b ? vol->view : view_for_clients(vol);
+        rpc_reply(msg, mgmt_pack_view_msg(&a, &reply), (struct cfs_buf){0});
+    } else {
+        rpc_reply_error(msg, rc, err.text);
+    }
+    cfs_arena_fini(&a);
+}
+
 const struct rpc_proc view_procs[] = {
     [RPC_VIEW_GET] = {"get", on_view_get},
+    [RPC_VIEW_DIFFERS] = {"differs", on_view_differs},
 };
 const uint32_t view_n_procs = CFS_ARRAY_SIZE(view_procs);

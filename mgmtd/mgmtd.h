@@ -231,6 +231,8 @@ void view_look(struct volume *vol); /* decide */
 /* @b signed in: tell it the view. */
 void view_tell(struct brick *b);
 bool view_has(const struct volume *vol, const struct brick *b);
+/* A client says that member @id could not do what another one did. */
+void view_differs(struct volume *vol, struct cfs_uuid id);
 /* Every member of the view that is here serves in it. */
 bool view_settled(const struct volume *vol);
 /* The brick that answers for the set: the first member that is here. */

@@ -74,6 +74,29 @@ struct cfs_view view_for_clients(const struct volume *vol)
     return view_settled(vol) ? vol->view : none;
 }
 
+void view_differs(struct volume *vol, struct cfs_uuid id)
+{
+    struct brick *who = NULL;
+    bool another = false;
+
+    for (unsigned i = 0; i < vol->n; i++) {
+        struct brick *b = &vol->brick[i];
+
+        if (!view_has(vol, b))
+            continue;
+        if (cfs_uuid_eq(b->id, id))
+            who = b;
+        else if (b->here && !b->differs && !b->info.poisoned)
+            another = true;
+    }
+    if (!who || who->differs || !another)
+        return;
+    cfs_log_warning(vol->m->host.log, WHO, "%s could not do what others did, "
+                    "says a client: it leaves the view", who->path);
+    who->differs = true;
+    volume_changed(vol);
+}
+
 const char *view_out_reason(const struct volume *vol, const struct brick *b)
 {
     char id[CFS_UUID_STR];

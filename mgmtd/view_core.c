@@ -14,7 +14,7 @@ const char *vc_out_str(enum vc_out out)
     case VC_OUT_POISONED:
         return "its storage failed";
     case VC_OUT_DIFFERS:
-        return "it differed from the others after a client's death";
+        return "it had not done what the others did";
     case VC_OUT_UNCLEAN:
         return "it was not stopped cleanly, and another brick serves";
     case VC_OUT_MISSING:

@@ -16,8 +16,9 @@
  *     could miss.
  *  4  A member is lost when its process ended, when it is there in another
  *     incarnation, when it says that it is poisoned, or when it differs from
- *     the master after a client's death. While another member serves, in the
- *     incarnation that the view names, the next view is without the lost.
+ *     the others: after a client's death, or as a client says. While another
+ *     member serves, in the incarnation that the view names, the next view
+ *     is without the lost.
  *  5  A member of which nothing is known (its process runs, it has not signed
  *     in yet) stays.
  *  6  When no member serves any more, the view is formed again from members
@@ -52,7 +53,7 @@ struct vc_brick {
     /* What this mgmtd found out. */
     bool            ended;    /* not here: its process is known to be gone */
     bool            hopeless; /* not here: nobody tries to start it again */
-    bool            differs;  /* from the master, after a client's death */
+    bool            differs;  /* from others: at a client's death, or it says */
 };
 
 struct vc_set {

@@ -52,6 +52,7 @@ struct mgmt {
 
     struct ask getspec;
     struct ask view;
+    struct ask differs;
     struct ask brick;
     struct ask client;
 
@@ -59,6 +60,8 @@ struct mgmt {
     uint64_t checksum; /* of the volfile that is had; 0: none */
     uint64_t generation;
     uint64_t epoch; /* the newest view's */
+    uint64_t        differs_in; /* epoch */
+    struct cfs_uuid who_differs;
 
     bool                     is_brick;
     bool                     is_client;
@@ -262,6 +265,21 @@ static void send_view(struct mgmt *m)
     cfs_arena_fini(&a);
 }
 
+static void send_differs(struct mgmt *m)
+{
+    const struct mgmt_view_differs msg = {
+        .key = m->key,
+        .epoch = m->differs_in,
+        .brick = m->who_differs,
+    };
+    struct cfs_arena a;
+
+    cfs_arena_init(&a);
+    ask_send(m, &m->differs, &rpc_to_view, RPC_VIEW_DIFFERS,
+             mgmt_pack_view_differs(&a, &msg), on_view);
+    cfs_arena_fini(&a);
+}
+
 /* -- signing in ----------------------------------------------------------- */
 
 static void sign_in_answer(struct mgmt *m, int status, struct rpc_msg *reply)
@@ -445,6 +463,7 @@ int mgmt_open(struct cfs_loop *loop, struct cfs_log *log,
     m->ctx = ctx;
     m->getspec.send = send_getspec;
     m->view.send = send_view;
+    m->differs.send = send_differs;
     m->brick.send = send_brick;
     m->client.send = send_client;
     set_programs(m);
@@ -491,4 +510,11 @@ void mgmt_sign_in_client(struct mgmt *m, const struct mgmt_client_hello *hello)
 void mgmt_want_view(struct mgmt *m)
 {
     ask(m, &m->view);
+}
+
+void mgmt_differs(struct mgmt *m, uint64_t epoch, struct cfs_uuid brick)
+{
+    m->differs_in = epoch;
+    m->who_differs = brick;
+    ask(m, &m->differs);
 }

@@ -55,5 +55,8 @@ void mgmt_close(struct mgmt *m);
 void mgmt_sign_in_brick(struct mgmt *m, const struct mgmt_brick_hello *hello);
 void mgmt_sign_in_client(struct mgmt *m, const struct mgmt_client_hello *hello);
 void mgmt_want_view(struct mgmt *m); /* events->view will come */
+/* In view @epoch, @brick could not do what others did: the next view should
+ * be without it. */
+void mgmt_differs(struct mgmt *m, uint64_t epoch, struct cfs_uuid brick);
 
 #endif

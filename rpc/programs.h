@@ -55,8 +55,9 @@ enum rpc_portmap_proc {
 };
 
 enum rpc_view_proc {
-    RPC_VIEW_GET = 1,  /* view_get -> view_msg */
-    RPC_VIEW_PUSH = 2, /* view_msg, from mgmtd */
+    RPC_VIEW_GET = 1,     /* view_get -> view_msg */
+    RPC_VIEW_PUSH = 2,    /* view_msg, from mgmtd */
+    RPC_VIEW_DIFFERS = 3, /* view_differs -> view_msg */
 };
 
 enum rpc_cli_proc {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes die under load; what was answered stays."""
+import mmap
 import os
 import signal
 import subprocess
@@ -99,6 +100,27 @@ def test_last_member_killed_under_load_goes_on_by_itself(volume):
     volume.wait_states(["out", "out", "in-sync"])
     copy_meanwhile(mnt, lambda: os.kill(bricks[2]["pid"], signal.SIGKILL))
     volume.wait_states(["out", "out", "in-sync"])
+
+
+def test_a_bad_block_of_one_brick_costs_that_brick_alone(volume):
+    """Part of a block is written whose rest one brick cannot read."""
+    mnt = volume.mount()
+    pattern = bytes(range(1, 200)) * 400
+    with open(mnt / "a", "wb") as f:
+        f.write(pattern)
+        f.flush()
+        os.fsync(f.fileno())
+    with open(volume.brick_path(3), "r+b") as image, \
+            mmap.mmap(image.fileno(), 0) as m:
+        at = m.find(pattern[:4096])
+        assert at > 0
+        m[at:at + 8] = bytes(8)
+    fd = os.open(mnt / "a", os.O_RDWR)
+    assert os.pwrite(fd, b"hello", 100) == 5
+    os.fsync(fd)
+    os.close(fd)
+    volume.wait_states(["in-sync", "in-sync", "out"])
+    assert (mnt / "a").read_bytes() == pattern[:100] + b"hello" + pattern[105:]
 
 
 def test_killed_client_can_be_followed_by_another_mount(volume):

@@ -97,6 +97,7 @@ static const char *fake_event_name(enum cfs_event_type type)
         [CFS_EV_AUTH_FAILED] = "auth-failed",
         [CFS_EV_NEW_VIEW] = "new-view",
         [CFS_EV_WANT_VIEW] = "want-view",
+        [CFS_EV_DIFFERS] = "differs",
         [CFS_EV_SESSION] = "session",
         [CFS_EV_LISTENING] = "listening",
     };

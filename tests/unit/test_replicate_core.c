@@ -18,6 +18,7 @@ struct fixture {
     uint32_t        given_up;
     unsigned        answers, releases;
     int             status; /* of the last answer */
+    unsigned        differs, who;
     struct cfs_time time;
 };
 
@@ -95,6 +96,12 @@ static void on_want(struct rep_core *c)
     fix->wants++;
 }
 
+static void on_differs(struct rep_core *c, unsigned m)
+{
+    fix->differs++;
+    fix->who = m;
+}
+
 static struct cfs_time on_realtime(struct rep_core *c)
 {
     return fix->time;
@@ -111,11 +118,12 @@ static const struct rep_io io = {
     .answer = on_answer, .release = on_release, .read = on_read,
     .read_end = on_read_end, .flush = on_nothing, .up = on_up,
     .down = on_down, .refused = on_refused, .session = on_nothing,
-    .want_view = on_want, .idle = on_nothing, .realtime = on_realtime,
+    .want_view = on_want, .differs = on_differs, .idle = on_nothing,
+    .realtime = on_realtime,
     .note = on_note,
 };
 
-/* -- driving --------------------------------------------------------------- */
+/* -- driving -------------------------------------------------------------- */
 
 static struct cfs_uuid brick(unsigned i)
 {
@@ -212,7 +220,7 @@ static int close_core(void **state)
     return 0;
 }
 
-/* -- the set --------------------------------------------------------------- */
+/* -- the set -------------------------------------------------------------- */
 
 static void the_first_event_waits_ten_seconds_at_most(void **state)
 {
@@ -323,7 +331,7 @@ static void a_session_answer_of_an_older_view_is_not_used(void **state)
     assert_int_equal(fix->opens, 2);
 }
 
-/* -- changes --------------------------------------------------------------- */
+/* -- changes -------------------------------------------------------------- */
 
 static void who_queues_behind_a_stuck_change_fails_with_it(void **state)
 {
@@ -377,6 +385,49 @@ static void an_answer_of_an_older_view_does_not_settle(void **state)
         answered(&ch, i, 0);
     }
     assert_int_equal(fix->answers, 1);
+}
+
+/* Nobody else knows of it: the device of the one works, but for a block. */
+static void who_cannot_do_what_others_did_is_named(void **state)
+{
+    static const struct {
+        int      says[N];
+        unsigned who;
+    } t[] = {
+        {{0, 0, -CFS_E_CHECKSUM}, 2},
+        {{-CFS_E_CORRUPT, 0, 0}, 0},
+        {{-EIO, -ENOSPC, 0}, 0},
+        {{-CFS_E_CORRUPT, -EEXIST, -EEXIST}, 0},
+        {{-EEXIST, -EEXIST, -ENOSPC}, 2},
+    };
+
+    serve_all();
+    for (unsigned k = 0; k < CFS_ARRAY_SIZE(t); k++) {
+        struct rep_change *ch = calloc(1, sizeof *ch);
+
+        pass(CFS_SEC);
+        change(ch, 10 + k);
+        for (unsigned i = 0; i < N; i++)
+            answered(ch, i, t[k].says[i]);
+        assert_int_equal(fix->differs, 1);
+        assert_int_equal(fix->who, t[k].who);
+        pass(3 * CFS_SEC); /* it may not have been heard */
+        assert_in_range(fix->differs, 4, 8);
+        view(2 + k, 7 & ~(1u << t[k].who));
+        for (unsigned i = 0; i < N; i++)
+            if (i != t[k].who)
+                attached(i, 0);
+        for (unsigned i = 0; i < N; i++)
+            if (i != t[k].who)
+                answered(ch, i, 0);
+        assert_int_equal(fix->status, 0);
+        free(ch);
+        /* All are members again. */
+        rep_core_fini(&fix->core);
+        free(fix);
+        open_core(state);
+        serve_all();
+    }
 }
 
 /* What members remember follows from it, and is compared at a death. */
@@ -473,7 +524,7 @@ static void times_of_changes_increase_whatever_the_clock_does(void **state)
     }
 }
 
-/* -- versions -------------------------------------------------------------- */
+/* -- versions ------------------------------------------------------------- */
 
 static void versions_never_fall(void **state)
 {
@@ -537,6 +588,7 @@ int main(void)
         T(who_queues_behind_a_stuck_change_fails_with_it),
         T(a_slow_answer_is_waited_for),
         T(an_answer_of_an_older_view_does_not_settle),
+        T(who_cannot_do_what_others_did_is_named),
         T(a_repeat_says_the_same_acked_below),
         T(an_orphan_keeps_acked_below_and_its_inode),
         T(a_leg_that_nobody_waits_for_holds_memory_only),

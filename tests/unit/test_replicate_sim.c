@@ -140,7 +140,7 @@ struct sim {
 
 static struct sim *sim; /* one at a time; the core's owner too */
 
-/* -- chance and time ------------------------------------------------------- */
+/* -- chance and time ------------------------------------------------------ */
 
 static uint64_t rnd(uint64_t below)
 {
@@ -191,7 +191,7 @@ static unsigned inode_of(struct cfs_gfid g)
     return 0;
 }
 
-/* -- a member -------------------------------------------------------------- */
+/* -- a member ------------------------------------------------------------- */
 
 static bool in_view(const struct cfs_view *v, unsigned m)
 {
@@ -348,7 +348,7 @@ static void request_arrives(struct event *e)
         r->want = m->version[inode_of(e->gfid)];
 }
 
-/* -- the client's side ----------------------------------------------------- */
+/* -- the client's side ---------------------------------------------------- */
 
 static struct event *request(enum what what, unsigned m)
 {
@@ -503,6 +503,10 @@ static void io_read_end(struct rep_core *c, struct rep_read *rd, int status)
         rep_learn(c, rd->subject, op->seen);
 }
 
+static void io_differs(struct rep_core *c, unsigned m)
+{
+}
+
 static void io_want_view(struct rep_core *c)
 {
     struct event *e = post(EV_VIEW_TO_CLIENT, 0, delay());
@@ -534,7 +538,8 @@ static const struct rep_io io = {
     .answer = io_answer, .release = io_release, .read = io_read,
     .read_end = io_read_end, .flush = io_nothing, .up = io_nothing,
     .down = io_nothing, .refused = io_refused, .session = io_nothing,
-    .want_view = io_want_view, .idle = io_nothing, .realtime = io_realtime,
+    .want_view = io_want_view, .differs = io_differs, .idle = io_nothing,
+    .realtime = io_realtime,
     .note = io_note,
 };
 
@@ -571,7 +576,7 @@ static void reply_arrives(struct event *e)
     }
 }
 
-/* -- what goes wrong ------------------------------------------------------- */
+/* -- what goes wrong ------------------------------------------------------ */
 
 /* Requests that were sent on it are answered -ENOTCONN; half of those under way
  * still arrive. */
@@ -726,7 +731,7 @@ static void check_end(void)
             broken("an operation did not end");
 }
 
-/* -- a run ----------------------------------------------------------------- */
+/* -- a run ---------------------------------------------------------------- */
 
 static void new_op(void)
 {

@@ -226,6 +226,40 @@ static void settle_same(struct rep_core *c, struct rep_change *ch, int status,
     end(c, ch, status, (int)m);
 }
 
+/* Whether the answer of member @i counts. */
+static bool counts(const struct rep_core *c, const struct rep_change *ch,
+                   unsigned i)
+{
+    return c->m[i].in_view &&
+           (c->m[i].in_sync || ch->leg[i].status != -CFS_E_BEHIND);
+}
+
+/* The member that should leave, one after the other: where one could do it,
+ * who could not; else who failed for a reason of its own; else who says
+ * something else than the first. */
+static unsigned who_differs(const struct rep_core *c,
+                            const struct rep_change *ch)
+{
+    unsigned model = c->n;
+
+    for (unsigned i = 0; i < c->n; i++) {
+        int status = ch->leg[i].status;
+
+        if (!counts(c, ch, i))
+            continue;
+        if (model == c->n || status == 0 ||
+            (cfs_err_class(ch->leg[model].status) == EIO &&
+             cfs_err_class(status) != EIO))
+            model = i;
+        if (status == 0)
+            break;
+    }
+    for (unsigned i = 0; i < c->n; i++)
+        if (counts(c, ch, i) && ch->leg[i].status != ch->leg[model].status)
+            return i;
+    return c->n;
+}
+
 /* Every member of the view answered in this epoch. */
 static void settle(struct rep_core *c, struct rep_change *ch)
 {
@@ -235,9 +269,7 @@ static void settle(struct rep_core *c, struct rep_change *ch)
     for (unsigned i = 0; i < c->n; i++) {
         const struct rep_leg *leg = &ch->leg[i];
 
-        if (!c->m[i].in_view)
-            continue;
-        if (!c->m[i].in_sync && leg->status == -CFS_E_BEHIND)
+        if (!counts(c, ch, i))
             continue;
         if (first == c->n)
             first = i;
@@ -257,7 +289,8 @@ static void settle(struct rep_core *c, struct rep_change *ch)
                          (unsigned long long)ch->wire.no, i,
                          cfs_err_str(ch->leg[i].status));
     }
-    rep_want_view(c);
+    if (first < c->n)
+        rep_differs(c, who_differs(c, ch));
     wait_for_set(c, ch);
 }
 

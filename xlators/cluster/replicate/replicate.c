@@ -95,6 +95,14 @@ static void rep_io_want_view(struct rep_core *c)
                   (struct cfs_event){.type = CFS_EV_WANT_VIEW});
 }
 
+static void rep_io_differs(struct rep_core *c, unsigned m)
+{
+    cfs_notify_up(rep_of(c)->xl,
+                  (struct cfs_event){.type = CFS_EV_DIFFERS,
+                                     .view = &c->view,
+                                     .brick = &c->m[m].brick});
+}
+
 static struct cfs_time rep_io_realtime(struct rep_core *c)
 {
     return cfs_realtime(rep_of(c)->xl->loop);
@@ -126,6 +134,7 @@ static const struct rep_io rep_io = {
     .refused = rep_io_refused,
     .session = rep_io_session,
     .want_view = rep_io_want_view,
+    .differs = rep_io_differs,
     .idle = rep_io_idle,
     .realtime = rep_io_realtime,
     .note = rep_io_note,

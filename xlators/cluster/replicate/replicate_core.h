@@ -201,6 +201,9 @@ struct rep_io {
     void (*refused)(struct rep_core *c, const struct cfs_session *holder);
     void (*session)(struct rep_core *c); /* core.session is another now */
     void (*want_view)(struct rep_core *c);
+    /* @m could not do what another member did: the next view should be
+     * without it. */
+    void (*differs)(struct rep_core *c, unsigned m);
     void (*idle)(struct rep_core *c); /* stopping: nothing is in flight */
     struct cfs_time (*realtime)(struct rep_core *c);
     void (*note)(struct rep_core *c, enum cfs_log_level level,
@@ -227,6 +230,7 @@ struct rep_core {
     uint64_t               open_epoch;
     uint64_t               open_at;
     uint64_t               want_at; /* ask for a view not before */
+    uint64_t               differs_at; /* nor tell who differs */
     /* what can be served */
     bool     started;
     bool     stopping;

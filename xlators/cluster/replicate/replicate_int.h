@@ -32,6 +32,7 @@ bool rep_not_an_answer(int status);
 void rep_doubt(struct rep_core *c, unsigned m, uint32_t gen, int status);
 
 void rep_want_view(struct rep_core *c);
+void rep_differs(struct rep_core *c, unsigned m); /* tell mgmtd */
 void rep_note(struct rep_core *c, enum cfs_log_level level, const char *fmt,
               ...) CFS_PRINTF(3, 4);
 

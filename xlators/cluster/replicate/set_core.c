@@ -82,14 +82,28 @@ struct cfs_version rep_known(struct rep_core *c, struct cfs_gfid g)
     return v;
 }
 
+static bool may_ask(struct rep_core *c, uint64_t *at)
+{
+    if (c->now < *at) {
+        rep_due(c, *at);
+        return false;
+    }
+    *at = c->now + WANT_EVERY;
+    return true;
+}
+
 void rep_want_view(struct rep_core *c)
 {
-    if (c->now < c->want_at) {
-        rep_due(c, c->want_at);
-        return;
+    if (may_ask(c, &c->want_at))
+        c->io->want_view(c);
+}
+
+void rep_differs(struct rep_core *c, unsigned m)
+{
+    if (may_ask(c, &c->differs_at)) {
+        rep_due(c, c->differs_at);
+        c->io->differs(c, m);
     }
-    c->want_at = c->now + WANT_EVERY;
-    c->io->want_view(c);
 }
 
 uint64_t rep_wait_since(const struct rep_core *c, uint64_t started)
