@@ -53,7 +53,7 @@ struct vc_brick {
     /* What this mgmtd found out. */
     bool            ended;    /* not here: its process is known to be gone */
     bool            hopeless; /* not here: nobody tries to start it again */
-    bool            differs;  /* from others: at a client's death, or it says */
+    bool            differs;  /* from what others have done */
 };
 
 struct vc_set {

@@ -611,6 +611,25 @@ static void a_lost_superblock_is_found_at_the_other_end(void **state)
     rig_fini(&r);
 }
 
+/* A file system made over it leaves the other end as it was. */
+static void a_start_that_is_somebody_elses_is_not_written(void **state)
+{
+    struct rig r;
+    struct cfs_err err = {0};
+
+    rig_init(&r, 32 * MIB);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_int_equal(put_nth(&r, 1, 1), 0);
+    rig_close(&r, true);
+    memset(recdev_bytes(r.dev), 0, 1024);
+    memset(recdev_bytes(r.dev) + 1024, 0x53, 3072);
+    assert_int_equal(rig_open(&r, &err), -EUCLEAN);
+    r.conf.read_only = true;
+    assert_int_equal(rig_open(&r, NULL), 0);
+    rig_close(&r, true);
+    rig_fini(&r);
+}
+
 /* An open that wrote nothing: for fsck and debugfs. */
 static void a_read_only_open_writes_nothing(void **state)
 {
@@ -652,6 +671,7 @@ int main(void)
         cmocka_unit_test(a_flipped_bit_is_noticed),
         cmocka_unit_test(an_unknown_feature_is_treated_as_its_kind_says),
         cmocka_unit_test(a_lost_superblock_is_found_at_the_other_end),
+        cmocka_unit_test(a_start_that_is_somebody_elses_is_not_written),
         cmocka_unit_test(a_read_only_open_writes_nothing),
     };
 

@@ -126,20 +126,52 @@ static int read_super_at(struct cfs_dev *dev, uint64_t lba,
                : -EINVAL;
 }
 
+/* Whether @first, which is no superblock, may once have been @sb: some bytes
+ * differ, or all are zero. Else the device's start is somebody else's by now,
+ * and what we would write might be on his data. */
+static bool was_ours(const struct fmt_super *first, const struct fmt_super *sb)
+{
+    const uint8_t *a = (const void *)first, *b = (const void *)sb;
+    unsigned differ = 0, set = 0;
+
+    for (size_t i = 0; i < sizeof *sb; i++) {
+        differ += a[i] != b[i];
+        set += a[i] != 0;
+    }
+    return set == 0 || differ <= 32;
+}
+
+/* The superblock at the device's end, when the one at its start is not. */
+static int read_last_super(struct cfs_dev *dev, int why, bool read_only,
+                           struct fmt_super *sb, struct cfs_err *err)
+{
+    struct fmt_super *first = eng_alloc_aligned(sizeof *first);
+    int rc;
+
+    memcpy(first, sb, sizeof *first);
+    rc = read_super_at(dev, dev->size / CFS_BLOCK - AREA_BLOCKS, sb);
+    if (rc < 0)
+        rc = why;
+    else if (why == -EINVAL && !read_only && !was_ours(first, sb))
+        rc = cfs_err_set(err, -EUCLEAN, "something else was written over the "
+                         "start of a clusterfs store; to make a new one of "
+                         "it: mkfs.clusterfs --force");
+    free(first);
+    return rc;
+}
+
 int super_read(struct cfs_dev *dev, bool read_only, struct fmt_super *ret,
                struct cfs_err *err)
 {
     struct fmt_super *sb = eng_alloc_aligned(sizeof *sb);
     uint64_t blocks = dev->size / CFS_BLOCK;
-    int rc = -EINVAL, rc2 = -EINVAL;
+    int rc = -EINVAL;
 
     if (blocks >= 2 * AREA_BLOCKS)
         rc = read_super_at(dev, 0, sb);
     if (rc < 0 && blocks >= 2 * AREA_BLOCKS)
-        rc2 = read_super_at(dev, blocks - AREA_BLOCKS, sb);
-    if (rc < 0 && rc2 == 0)
-        rc = 0;
-    if (rc < 0)
+        rc = read_last_super(dev, rc, read_only, sb, err);
+    if (rc < 0 && rc != -EUCLEAN)
         cfs_err_set(err, rc, rc == -EINVAL ? "there is no clusterfs store"
                                            : "read of the superblock: %s",
                     cfs_err_str(rc));
