@@ -171,6 +171,37 @@ static void a_tree_that_was_emptied_gives_all_space_back(void **state)
     free(val);
 }
 
+static const uint8_t zeros[1200];
+
+/* The first child goes, the next becomes the first; what comes then splits it
+ * at the very key that stands in the parent's first slot. */
+static void a_child_is_split_at_its_first_key(void **state)
+{
+    struct rig r;
+    char key[16];
+
+    rig_init(&r, 32 * MIB);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        struct cfs_blob k = {key, (uint32_t)snprintf(key, 16, "%c", "bcmn"[i])};
+
+        assert_int_equal(rig_put(&r, k, (struct cfs_blob){zeros, 1200}), 0);
+    }
+    assert_int_equal(rig_del(&r, (struct cfs_blob){"b", 1}), 0);
+    assert_int_equal(rig_del(&r, (struct cfs_blob){"c", 1}), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        struct cfs_blob k = {key, (uint32_t)snprintf(key, 16, "e%u", 9 - i)};
+
+        assert_int_equal(rig_put(&r, k, (struct cfs_blob){zeros, 1200}), 0);
+    }
+    rig_settle(&r);
+    rig_close(&r, true);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_true(rig_matches(&r, &r.model));
+    assert_true(rig_check(&r, 0));
+    rig_fini(&r);
+}
+
 static void the_cache_keeps_to_its_bound(void **state)
 {
     const struct taste *t = &tastes[0];
@@ -208,6 +239,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_a_sorted_map),
         cmocka_unit_test(a_tree_that_was_emptied_gives_all_space_back),
+        cmocka_unit_test(a_child_is_split_at_its_first_key),
         cmocka_unit_test(the_cache_keeps_to_its_bound),
     };
 
