@@ -17,6 +17,7 @@ struct event {
     uint64_t off;
     size_t   len;    /* 0: a flush */
     size_t   covers; /* a flush: the events that it made durable */
+    bool     lost;   /* a write that a flush failed to make durable */
     uint8_t *data;
 };
 
@@ -32,9 +33,12 @@ struct recdev {
     int             base_fd;
     bool            recording;
     bool            dead;
+    bool            cached; /* everything is in the page cache */
     struct event   *ev;
     size_t          n;
     size_t          cap;
+    size_t          covered;    /* events that flushes covered or lost */
+    size_t          flush_from; /* what flushes cover, at most */
     struct fault    fault[RECDEV_FAULTS];
     bool            held[RECDEV_FAULTS];
     pthread_mutex_t lock;
@@ -83,7 +87,7 @@ static struct event *add_event(struct recdev *r)
     return &r->ev[r->n++];
 }
 
-/* -- the device ------------------------------------------------------------------- */
+/* -- the device ----------------------------------------------------------- */
 
 static int rec_read(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
                     void *buf, size_t len)
@@ -95,7 +99,7 @@ static int rec_read(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
     pthread_mutex_lock(&r->lock);
     if (via != CFS_DEV_CACHED)
         wait_while_held(r, RECDEV_READ);
-    if (via == CFS_DEV_CACHED)
+    if (via == CFS_DEV_CACHED && !r->cached)
         rc = -EAGAIN;
     else if (fails(r, RECDEV_READ))
         rc = -EIO;
@@ -149,10 +153,15 @@ static int rec_flush(struct cfs_dev *d)
     pthread_mutex_lock(&r->lock);
     wait_while_held(r, RECDEV_FLUSH);
     if (fails(r, RECDEV_FLUSH)) {
+        for (size_t i = r->covered; i < r->n; i++)
+            r->ev[i].lost = true;
+        r->covered = r->n;
         rc = -EIO;
     } else if (r->recording && !r->dead && !fails(r, RECDEV_NO_FLUSH)) {
-        size_t covers = r->n;
+        size_t covers = r->n < r->flush_from ? r->n : r->flush_from;
 
+        if (covers > r->covered)
+            r->covered = covers;
         add_event(r)->covers = covers;
     }
     pthread_mutex_unlock(&r->lock);
@@ -204,7 +213,7 @@ struct cfs_dev *recdev_open(struct recdev *r)
     return &h->dev;
 }
 
-/* -- the image -------------------------------------------------------------------- */
+/* -- the image ------------------------------------------------------------ */
 
 static uint8_t *map(uint64_t size, int flags, int fd)
 {
@@ -221,6 +230,7 @@ static struct recdev *make(uint64_t size)
     assert(r);
     r->size = size;
     r->base_fd = -1;
+    r->flush_from = SIZE_MAX;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->let_go, NULL);
     return r;
@@ -238,7 +248,7 @@ static void forget_events(struct recdev *r)
 {
     for (size_t i = 0; i < r->n; i++)
         free(r->ev[i].data);
-    r->n = 0;
+    r->n = r->covered = 0;
     if (r->base) {
         munmap(r->base, r->size);
         close(r->base_fd);
@@ -297,14 +307,40 @@ void recdev_record(struct recdev *r)
     r->recording = true;
 }
 
-size_t recdev_events(const struct recdev *r)
+size_t recdev_events(struct recdev *r)
 {
-    return r->n;
+    size_t n;
+
+    pthread_mutex_lock(&r->lock);
+    n = r->n;
+    pthread_mutex_unlock(&r->lock);
+    return n;
 }
 
 bool recdev_is_flush(const struct recdev *r, size_t event)
 {
     return event < r->n && r->ev[event].len == 0;
+}
+
+void recdev_cached(struct recdev *r, bool on)
+{
+    r->cached = on;
+}
+
+void recdev_flush_from(struct recdev *r, size_t event)
+{
+    r->flush_from = event;
+}
+
+const uint8_t *recdev_event(const struct recdev *r, size_t event,
+                            uint64_t *ret_off, size_t *ret_len)
+{
+    const struct event *ev = &r->ev[event];
+
+    assert(event < r->n);
+    *ret_off = ev->off;
+    *ret_len = ev->len;
+    return ev->data;
 }
 
 void recdev_fail(struct recdev *r, enum recdev_fault kind, uint64_t after,
@@ -330,7 +366,7 @@ void recdev_kill(struct recdev *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* -- power cuts ------------------------------------------------------------------- */
+/* -- power cuts ----------------------------------------------------------- */
 
 struct reccut {
     const struct recdev *r;
@@ -383,7 +419,7 @@ static void advance(struct reccut *c, size_t event)
     for (; c->done < covered; c->done++) {
         const struct event *ev = &c->r->ev[c->done];
 
-        if (ev->len > 0)
+        if (ev->len > 0 && !(ev->lost && c->done % 2))
             memcpy(c->durable + ev->off, ev->data, ev->len);
     }
 }
@@ -404,11 +440,10 @@ static struct mood mood_of(uint64_t *rnd)
     return (struct mood){grains[v % 3], chances[(v >> 8) % 6]};
 }
 
-struct recdev *reccut_image(struct reccut *c, size_t event, uint64_t seed)
+static struct recdev *image(struct reccut *c, size_t event, struct mood m,
+                            uint64_t rnd)
 {
     struct recdev *r = make(c->r->size);
-    uint64_t rnd = seed * 0x2545f4914f6cdd1dull + event;
-    struct mood m = mood_of(&rnd);
 
     advance(c, event);
     r->bytes = map(r->size, MAP_PRIVATE | MAP_NORESERVE, c->fd);
@@ -423,4 +458,17 @@ struct recdev *reccut_image(struct reccut *c, size_t event, uint64_t seed)
         }
     }
     return r;
+}
+
+struct recdev *reccut_image(struct reccut *c, size_t event, uint64_t seed)
+{
+    uint64_t rnd = seed * 0x2545f4914f6cdd1dull + event;
+    struct mood m = mood_of(&rnd);
+
+    return image(c, event, m, rnd);
+}
+
+struct recdev *reccut_killed(struct reccut *c, size_t event)
+{
+    return image(c, event, (struct mood){SIZE_MAX, 256}, 0);
 }

@@ -7,7 +7,9 @@
  *            whole or not at all.
  * Model      a write that was complete before a flush began is there for good
  *            once the flush has ended. Of all later writes any subset of
- *            pieces may be there, and of several writes of one piece any.
+ *            pieces may be there, and of several writes of one piece any. What
+ *            a failed flush should have made durable no later flush will: one
+ *            write in two is lost then.
  * Threads    the device's own calls: any. The rest: one, with no call of the
  *            device in flight.
  * Ownership  an image outlives the devices that are opened on it.
@@ -30,14 +32,19 @@ uint64_t recdev_size(const struct recdev *r);
 
 /* Record from here on: what is there now is durable. */
 void   recdev_record(struct recdev *r);
-size_t recdev_events(const struct recdev *r);
+size_t recdev_events(struct recdev *r); /* any thread, any time */
 bool   recdev_is_flush(const struct recdev *r, size_t event);
 
-/* A mark of the caller's, to be found again: the number of events so far. */
-static inline size_t recdev_mark(const struct recdev *r)
-{
-    return recdev_events(r);
-}
+/* Its bytes; a flush has @ret_len 0. Until the recording ends. */
+const uint8_t *recdev_event(const struct recdev *r, size_t event,
+                            uint64_t *ret_off, size_t *ret_len);
+
+/* Whether reads of what the page cache has succeed; at first they do not. */
+void recdev_cached(struct recdev *r, bool on);
+
+/* Flushes that end from now on began when there were @event events, and cover
+ * only these; SIZE_MAX: they begin as they end. */
+void recdev_flush_from(struct recdev *r, size_t event);
 
 /* Cuts in ascending order of events. */
 struct reccut;
@@ -45,6 +52,9 @@ struct reccut *reccut_new(const struct recdev *r);
 void           reccut_free(struct reccut *c);
 /* The image that a cut at @event leaves, chosen by @seed. */
 struct recdev *reccut_image(struct reccut *c, size_t event, uint64_t seed);
+
+/* What is there when the process was killed at @event, not the power cut. */
+struct recdev *reccut_killed(struct reccut *c, size_t event);
 
 /* Faults. The @after-th next operation of a kind (0: the next) fails, and
  * @times - 1 behind it. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/plant.h"
 
 #define FINISH_STEP 512u /* nodes in one go */
 
@@ -163,7 +164,7 @@ static void start_record(struct eng *e, bool clean)
         .time = e->loop ? (uint64_t)cfs_realtime(e->loop).sec : e->sb.made,
         .n_groups = e->space.n_groups,
     };
-    if (e->last.gen >> 32 == e->incarnation)
+    if (e->last.gen >> 32 == e->incarnation || PLANTED(generation_used_twice))
         c->rec.gen = e->last.gen + 1;
     else
         c->rec.gen = e->incarnation << 32 | 1;
@@ -218,6 +219,10 @@ static int freeze(struct eng *e, bool clean)
     c->n_maps = s->n_dirty;
     s->n_dirty = 0;
     space_freeze(e);
+    if (PLANTED(freed_block_reused_early))
+        space_release(e, UINT64_MAX);
+    if (PLANTED(journal_reused_early))
+        e->jrn.start = c->jrn_start;
     e->epoch++;
     c->phase = CKPT_WRITING;
     return 0;
@@ -259,6 +264,11 @@ static void on_job_done(struct cfs_job *j)
         eng_poison(e, c->rc, "write of a checkpoint: %s", cfs_err_str(c->rc));
     if (e->poisoned) {
         give_up(e);
+        return;
+    }
+    if (PLANTED(record_before_nodes) && c->phase == CKPT_WRITING) {
+        c->phase = CKPT_RECORD;
+        cfs_job_run(e->loop, &c->job, on_record_work, on_job_done);
         return;
     }
     c->phase = c->phase == CKPT_WRITING ? CKPT_FLUSHING : CKPT_SETTLING;

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/plant.h"
 
 #define RUN_BLOCKS (CKPT_RUN / CFS_BLOCK)
 
@@ -140,6 +141,8 @@ static int write_part(struct run *r, const struct dirt *d, unsigned part,
     if (rc < 0)
         return rc;
     memcpy(to, d->page + part * (size_t)CFS_BLOCK, CFS_BLOCK);
+    if (PLANTED(node_changed_while_frozen) && d->level == 0 && d->node->page)
+        memcpy(to, d->node->page, CFS_BLOCK);
     if (d->level != LEVEL_VALUE) {
         page_head(to)->gen = e->ckpt.rec.gen;
         page_head(to)->lba = lba;

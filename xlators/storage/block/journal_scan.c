@@ -18,6 +18,7 @@
 #include <xxhash.h>
 
 #include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/plant.h"
 
 #define WINDOW (1024u * 1024u)
 
@@ -227,6 +228,8 @@ static int walk(struct jscan *sc, struct cfs_err *err)
 
 static int mark(struct jscan *sc, const struct eng_rec *rec)
 {
+    if (PLANTED(replay_allocates_before_marking) && !sc->eng->replaying)
+        return 0;
     for (unsigned i = 0; i < rec->n_ext; i++) {
         int rc = space_mark(sc->eng, rec->ext[i]);
 
@@ -342,6 +345,8 @@ int jrn_apply(struct jscan *sc, eng_replay *replay, void *ctx,
             rc = rc < 0 ? rc : -CFS_E_CORRUPT;
         if (rc < 0)
             return damage(err, pos, "it reads differently the second time");
+        if (PLANTED(replay_allocates_before_marking) && mark(sc, &rec) < 0)
+            return damage(err, pos, "a block belongs to two");
         for (unsigned i = 0; i < rec.n_ext; i++)
             space_commit(e, rec.ext[i]);
         j->records++;

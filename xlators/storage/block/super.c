@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/plant.h"
 
 #define MIB_BLOCKS ((1024u * 1024u) / CFS_BLOCK)
 
@@ -222,8 +223,10 @@ int super_read_ckpt(struct cfs_dev *dev, const struct fmt_super *sb,
     for (unsigned i = 0; i < 4; i++) {
         uint64_t lba = super_slot_lba(sb, i & 1, i & 2);
 
-        if (read_at(dev, lba, buf, SLOT_BLOCKS) < 0 || !ckpt_ok(sb, buf, i) ||
-            c->seq <= best)
+        if (read_at(dev, lba, buf, SLOT_BLOCKS) < 0 || !ckpt_ok(sb, buf, i))
+            continue;
+        if (PLANTED(older_checkpoint_taken) ? best && c->seq >= best
+                                            : c->seq <= best)
             continue;
         best = c->seq;
         memcpy(slot, buf, c->len);

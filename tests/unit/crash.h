@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* crash.h - a brick that is worked with while its device is recorded, and the
+ * images that a power cut or a kill at any moment of that may leave, opened
+ * and compared with the model.
+ *
+ * One seed decides a run: operations, how long the pool takes, which images.
+ *
+ * crash_run()   makes the run (crash_run.c);
+ * crash_look()  looks at images of it (crash_look.c). An image is good when
+ *               it opens; fsck finds nothing; each inode is as it was after
+ *               some number of changes, the same for all; all are there that
+ *               an fsync covered, or, after a kill, that were answered; the
+ *               incarnation is new, and so is each generation that is written
+ *               from then on; it takes changes.
+ */
+#ifndef CFS_TESTS_CRASH_H
+#define CFS_TESTS_CRASH_H
+
+#include "tests/unit/crash_model.h"
+#include "tests/unit/recdev.h"
+#include "tests/unit/simloop.h"
+#include "tests/unit/store_fix.h"
+
+#define CRASH_SYNCS 4u
+
+/* What a run consists of; chances are of 100. */
+struct crash_mix {
+    const char *name;
+    unsigned    mib;      /* of the device; a sixteenth is the journal's */
+    unsigned    changes;
+    unsigned    files;    /* names in use in each directory */
+    unsigned    names;    /* chance of a change of names, not of bytes */
+    unsigned    xattrs;   /* chance of a change of attributes */
+    unsigned    syncs;
+    unsigned    shift;    /* bytes of a write: the maximum >> up to this */
+    uint32_t    xattr;    /* bytes of one, at most */
+    bool        large;    /* few are much smaller */
+    uint64_t    cache;    /* bytes; who looks at images has the least */
+    unsigned    left;     /* blocks that are left free; 0: all */
+    uint64_t    ckpt_ms;  /* between checkpoints */
+    uint64_t    job_ns;   /* what the pool takes, */
+    uint64_t    slow_ns;  /* now and then */
+    uint64_t    pass_ns;  /* between operations, at most */
+    bool        faults;   /* flushes or writes fail in the end */
+};
+
+#define CRASH_MIXES 7u
+extern const struct crash_mix crash_mixes[CRASH_MIXES];
+
+/* An fsync on its way. */
+struct crash_sync {
+    struct cfs_fsync op;
+    struct cfs_call  call;
+    struct fix_wait  w;
+    bool             busy;
+    unsigned         changes; /* that it makes durable */
+};
+
+struct crash {
+    struct fix       f;
+    struct recdev   *dev;
+    struct m_model   m;
+    const struct crash_mix *mix;
+    uint64_t         seed;
+    uint64_t         rnd;
+    uint64_t         incarnation;
+    struct crash_sync sync[CRASH_SYNCS];
+    struct simloop_watch watch;
+    uint8_t         *buf; /* M_SIZE bytes */
+    bool             over; /* the engine failed: that was the last change */
+};
+
+/* A run to its end, compared with the model. */
+void crash_run(struct crash *c, uint64_t seed);
+void crash_end(struct crash *c);
+
+struct crash_figures {
+    unsigned images;
+    unsigned again;  /* of these, of a start that was itself cut */
+    unsigned killed; /* of these, of a kill */
+    unsigned paused; /* starts that took checkpoints on their way */
+    unsigned bad;
+};
+
+/* Look at @images of them. Stops at the first that is not good, whose seed
+ * and event are printed. */
+void crash_look(struct crash *c, unsigned images, struct crash_figures *f);
+
+/* How inode @g of the open brick looks. */
+void crash_see(struct fix *f, struct cfs_gfid g, uint8_t *buf,
+               struct m_seen *ret);
+
+#endif

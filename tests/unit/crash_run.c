@@ -1,0 +1,672 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* crash_run.c - the run: operations at random, each made in the model too when
+ * the brick has done it. Checkpoints and fsyncs go on all the while. */
+#include "tests/unit/crash.h"
+
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define BATCH_MAX 6u
+#define ANSWERS   30u /* that are not to be forgotten */
+
+const struct crash_mix crash_mixes[CRASH_MIXES] = {
+    {.name = "all kinds", .mib = 32, .changes = 900, .files = 12,
+     .names = 25, .xattrs = 15, .syncs = 10, .shift = 16, .xattr = M_XATTR,
+     .ckpt_ms = 30, .job_ns = CFS_MS / 2, .slow_ns = 20 * CFS_MS,
+     .pass_ns = CFS_MS / 4},
+    {.name = "storm of names", .mib = 32, .changes = 2000, .files = 60,
+     .names = 90, .xattrs = 3, .syncs = 5, .shift = 18, .xattr = M_XATTR,
+     .ckpt_ms = 20, .job_ns = CFS_MS / 4, .slow_ns = 10 * CFS_MS,
+     .pass_ns = CFS_MS / 20},
+    {.name = "little space", .mib = 32, .changes = 900, .files = 8,
+     .names = 15, .xattrs = 10, .syncs = 8, .shift = 12, .xattr = M_XATTR,
+     .left = 1500, .ckpt_ms = 20, .job_ns = CFS_MS / 2,
+     .slow_ns = 30 * CFS_MS, .pass_ns = CFS_MS / 4},
+    {.name = "the journal wraps", .mib = 32, .changes = 1500, .files = 10,
+     .names = 10, .xattrs = 70, .syncs = 6, .shift = 16, .xattr = M_XATTR,
+     .large = true, .cache = 64 << 20, .ckpt_ms = 2000,
+     .job_ns = 5 * CFS_MS, .slow_ns = 300 * CFS_MS, .pass_ns = CFS_MS / 8},
+    {.name = "checkpoint upon checkpoint", .mib = 32, .changes = 900,
+     .files = 20, .names = 40, .xattrs = 20, .syncs = 5, .shift = 16,
+     .xattr = M_XATTR, .ckpt_ms = 1, .job_ns = CFS_MS / 4,
+     .slow_ns = 4 * CFS_MS, .pass_ns = CFS_MS / 2},
+    {.name = "replay in little memory", .mib = 64, .changes = 5000,
+     .files = 150, .names = 3, .xattrs = 85, .syncs = 1, .shift = 6,
+     .xattr = 1300, .large = true, .cache = 64 << 20, .left = 6000,
+     .ckpt_ms = 10000, .job_ns = 60 * CFS_MS, .slow_ns = 600 * CFS_MS,
+     .pass_ns = CFS_MS / 50},
+    {.name = "a device that fails", .mib = 32, .changes = 400, .files = 10,
+     .names = 25, .xattrs = 15, .syncs = 15, .shift = 16, .xattr = M_XATTR,
+     .ckpt_ms = 10, .job_ns = CFS_MS / 2, .slow_ns = 10 * CFS_MS,
+     .pass_ns = CFS_MS / 4, .faults = true},
+};
+
+static uint64_t rnd(struct crash *c, uint64_t below)
+{
+    return simloop_random(&c->rnd, below);
+}
+
+static bool chance(struct crash *c, unsigned of_100)
+{
+    return rnd(c, 100) < of_100;
+}
+
+static size_t events(const struct crash *c)
+{
+    return recdev_events(c->dev);
+}
+
+static struct m_inode *ino(struct crash *c, unsigned i)
+{
+    return &c->m.ino[i];
+}
+
+/* -- changes -------------------------------------------------------------- */
+
+/* Whether a change that ended with @rc has to be in the model: also when the
+ * device failed under it, for it may have got there. */
+static bool settled(struct crash *c, int rc)
+{
+    if (rc == -ENOSPC && c->mix->left > 0)
+        return false;
+    if (rc == -CFS_E_POISONED && c->mix->faults)
+        c->over = true;
+    else
+        assert_int_equal(rc, 0);
+    return true;
+}
+
+static void changed(struct crash *c, const struct m_touch *t, unsigned n,
+                    size_t begun)
+{
+    m_changed(&c->m, t, n, c->f.now, begun, c->over ? SIZE_MAX : events(c));
+}
+
+static void fill(struct crash *c, uint32_t len)
+{
+    uint64_t v = rnd(c, UINT64_MAX);
+
+    for (uint32_t i = 0; i < len; i++, v = v * 0xd1342543de82ef95u + 1)
+        c->buf[i] = (uint8_t)(v >> 56);
+}
+
+/* -- names ---------------------------------------------------------------- */
+
+static void create(struct crash *c, unsigned dir, unsigned name)
+{
+    size_t begun = events(c);
+    struct cfs_gfid g, d = ino(c, c->m.dir[dir])->gfid;
+    char buf[M_NAME_STR];
+    unsigned i;
+
+    g = cfs_gfid_make(c->f.next_ino);
+    if (!settled(c, fix_create(&c->f, d, m_name(name, buf), S_IFREG | 0644,
+                               NULL)))
+        return;
+    i = m_new(&c->m, g, S_IFREG | 0644);
+    ino(c, i)->now.there = 1;
+    ino(c, i)->now.nlink = 1;
+    m_set_name(&c->m, dir, name, i);
+    changed(c, (struct m_touch[]){{c->m.dir[dir], true}, {i, true}}, 2,
+            begun);
+}
+
+/* Directory @dir (not the root) comes or, when it is empty, goes. */
+static void toggle_dir(struct crash *c, unsigned dir)
+{
+    struct m_inode *root = ino(c, 0);
+    size_t begun = events(c);
+    unsigned name = M_NAMES - dir, old = c->m.dir[dir], i;
+    struct cfs_gfid g = cfs_gfid_make(c->f.next_ino);
+    char buf[M_NAME_STR];
+
+    if (old == 0) {
+        if (!settled(c, fix_create(&c->f, root->gfid, m_name(name, buf),
+                                   S_IFDIR | 0755, NULL)))
+            return;
+        i = m_new(&c->m, g, S_IFDIR | 0755);
+        ino(c, i)->now.there = 1;
+        ino(c, i)->now.nlink = 2;
+        ino(c, 0)->now.nlink++;
+        c->m.dir[dir] = i;
+        m_set_name(&c->m, 0, name, i);
+        changed(c, (struct m_touch[]){{0, true}, {i, true}}, 2, begun);
+    } else if (ino(c, old)->now.names == 0) {
+        if (!settled(c, fix_unlink(&c->f, root->gfid, m_name(name, buf),
+                                   true)))
+            return;
+        m_set_name(&c->m, 0, name, 0);
+        c->m.dir[dir] = 0;
+        root->now.nlink--;
+        ino(c, old)->now.nlink = 0;
+        changed(c, (struct m_touch[]){{0, true}, {old, false}}, 2, begun);
+    }
+}
+
+/* Nobody has the unlinked inode open. */
+static void purge(struct crash *c, unsigned i)
+{
+    size_t begun = events(c);
+
+    if (c->over || ino(c, i)->now.nlink > 0 ||
+        !settled(c, fix_purge(&c->f, ino(c, i)->gfid)))
+        return;
+    ino(c, i)->now.there = 0;
+    changed(c, &(struct m_touch){i, false}, 1, begun);
+}
+
+static void unlink_name(struct crash *c, unsigned dir, unsigned name)
+{
+    unsigned i = c->m.name[dir][name];
+    size_t begun = events(c);
+    char buf[M_NAME_STR];
+
+    if (!settled(c, fix_unlink(&c->f, ino(c, c->m.dir[dir])->gfid,
+                               m_name(name, buf), false)))
+        return;
+    m_set_name(&c->m, dir, name, 0);
+    ino(c, i)->now.nlink--;
+    changed(c, (struct m_touch[]){{c->m.dir[dir], true}, {i, false}}, 2,
+            begun);
+    purge(c, i);
+}
+
+static void link_name(struct crash *c, unsigned i, unsigned dir,
+                      unsigned name)
+{
+    size_t begun = events(c);
+    char buf[M_NAME_STR];
+
+    if (!settled(c, fix_link(&c->f, ino(c, i)->gfid,
+                             ino(c, c->m.dir[dir])->gfid,
+                             m_name(name, buf))))
+        return;
+    m_set_name(&c->m, dir, name, i);
+    ino(c, i)->now.nlink++;
+    changed(c, (struct m_touch[]){{c->m.dir[dir], true}, {i, false}}, 2,
+            begun);
+}
+
+static void rename_name(struct crash *c, unsigned dir, unsigned name,
+                        unsigned to_dir, unsigned to_name)
+{
+    unsigned i = c->m.name[dir][name], victim = c->m.name[to_dir][to_name];
+    struct m_touch t[4] = {{c->m.dir[dir], true}, {i, false}};
+    size_t begun = events(c);
+    char buf[M_NAME_STR], to_buf[M_NAME_STR];
+    unsigned n = 2;
+
+    if (i == victim)
+        return; /* two names of one file: nothing happens */
+    if (!settled(c, fix_rename(&c->f, ino(c, c->m.dir[dir])->gfid,
+                               m_name(name, buf),
+                               ino(c, c->m.dir[to_dir])->gfid,
+                               m_name(to_name, to_buf), 0)))
+        return;
+    m_set_name(&c->m, dir, name, 0);
+    m_set_name(&c->m, to_dir, to_name, i);
+    if (dir != to_dir)
+        t[n++] = (struct m_touch){c->m.dir[to_dir], true};
+    if (victim) {
+        t[n++] = (struct m_touch){victim, false};
+        ino(c, victim)->now.nlink--;
+    }
+    changed(c, t, n, begun);
+    if (victim)
+        purge(c, victim);
+}
+
+/* -- bytes ---------------------------------------------------------------- */
+
+static void pick_range(struct crash *c, uint64_t *at, uint32_t *len)
+{
+    *at = rnd(c, M_SIZE) >> rnd(c, 12);
+    *len = 1 + (uint32_t)(rnd(c, M_SIZE / 2) >> rnd(c, c->mix->shift));
+    if (*len > M_SIZE - *at)
+        *len = (uint32_t)(M_SIZE - *at);
+}
+
+static void write_file(struct crash *c, unsigned i)
+{
+    size_t begun = events(c);
+    uint64_t at;
+    uint32_t len;
+
+    pick_range(c, &at, &len);
+    if (chance(c, 30) && ino(c, i)->now.size <= M_SIZE - len)
+        at = ino(c, i)->now.size;
+    fill(c, len);
+    if (!settled(c, fix_write(&c->f, ino(c, i)->gfid, at, c->buf, len)))
+        return;
+    m_write(ino(c, i), at, c->buf, len, at + len);
+    changed(c, &(struct m_touch){i, true}, 1, begun);
+}
+
+static void resize_file(struct crash *c, unsigned i)
+{
+    size_t begun = events(c);
+    uint64_t size;
+    uint32_t len;
+
+    pick_range(c, &size, &len);
+    if (!settled(c, fix_truncate(&c->f, ino(c, i)->gfid, size)))
+        return;
+    m_truncate(ino(c, i), size);
+    changed(c, &(struct m_touch){i, true}, 1, begun);
+}
+
+static void space_of_file(struct crash *c, unsigned i)
+{
+    static const uint32_t modes[] = {
+        FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE, 0};
+    uint32_t mode = modes[rnd(c, 3)], len;
+    size_t begun = events(c);
+    uint64_t at;
+
+    pick_range(c, &at, &len);
+    if (!settled(c, fix_fallocate(&c->f, ino(c, i)->gfid, mode, at, len)))
+        return;
+    m_write(ino(c, i), at, NULL, mode ? len : 0,
+            mode & FALLOC_FL_KEEP_SIZE ? 0 : at + len);
+    changed(c, &(struct m_touch){i, true}, 1, begun);
+}
+
+/* Several files at once, in one turn of the loop. */
+struct batch {
+    unsigned          ino[BATCH_MAX];
+    struct cfs_write  w[BATCH_MAX];
+    struct cfs_change change[BATCH_MAX];
+    struct fix_wait   wait[BATCH_MAX];
+    unsigned          n;
+};
+
+static void post_batch(struct crash *c, struct batch *b)
+{
+    struct fix *f = &c->f;
+
+    for (unsigned k = 0; k < b->n; k++) {
+        b->change[k] = *fix_change(f, 1, &ino(c, b->ino[k])->gfid);
+        b->change[k].acked_below = 1;
+    }
+    fix_begin(f);
+    for (unsigned k = 0; k < b->n; k++) {
+        struct cfs_write *w = &b->w[k];
+        uint32_t len;
+
+        *w = (struct cfs_write){
+            .req = {.fop = CFS_FOP_WRITE, .epoch = f->view.epoch,
+                    .change = &b->change[k]}};
+        w->gfid = ino(c, b->ino[k])->gfid;
+        pick_range(c, &w->offset, &len);
+        fill(c, len);
+        w->data = cfs_buf_new(len);
+        memcpy(w->data.data, c->buf, len);
+        cfs_arena_keep(&f->call.arena, w->data);
+        w->sums = fix_sums(f, w->offset, c->buf, len);
+        fix_post(f, &w->req, &b->wait[k]);
+    }
+}
+
+/* Make them in the model in the order in which the brick did. */
+static void settle_batch(struct crash *c, struct batch *b, size_t begun)
+{
+    uint64_t last = 0;
+
+    for (unsigned done = 0; done < b->n; done++) {
+        unsigned next = BATCH_MAX;
+
+        for (unsigned k = 0; k < b->n; k++)
+            if (b->wait[k].status == 0 && b->w[k].req.post.pos > last &&
+                (next == BATCH_MAX ||
+                 b->w[k].req.post.pos < b->w[next].req.post.pos))
+                next = k;
+        if (next == BATCH_MAX)
+            break;
+        last = b->w[next].req.post.pos;
+        fix_learn(&c->f, &b->change[next]);
+        c->f.now = b->change[next].now;
+        m_write(ino(c, b->ino[next]), b->w[next].offset,
+                b->w[next].data.data, b->w[next].data.len,
+                b->w[next].offset + b->w[next].data.len);
+        changed(c, &(struct m_touch){b->ino[next], true}, 1, begun);
+    }
+    for (unsigned k = 0; k < b->n; k++)
+        if (b->wait[k].status < 0)
+            assert_false(settled(c, b->wait[k].status));
+}
+
+static void write_files(struct crash *c)
+{
+    struct batch b = {0};
+    struct cfs_time end;
+    size_t begun = events(c);
+
+    for (unsigned tries = 0; tries < 4 * BATCH_MAX && b.n < BATCH_MAX;
+         tries++) {
+        unsigned d = (unsigned)rnd(c, M_DIRS);
+        unsigned i = c->m.name[d][rnd(c, c->mix->files)];
+        bool twice = false;
+
+        for (unsigned k = 0; k < b.n; k++)
+            twice = twice || b.ino[k] == i;
+        if (i != 0 && !twice)
+            b.ino[b.n++] = i;
+    }
+    post_batch(c, &b);
+    end = c->f.now;
+    fix_wait_all(&c->f, b.wait, b.n);
+    settle_batch(c, &b, begun);
+    c->f.now = end;
+}
+
+/* -- attributes ----------------------------------------------------------- */
+
+static void change_mode(struct crash *c, unsigned i)
+{
+    struct cfs_setattr op = {0};
+    size_t begun = events(c);
+
+    op.mask = CFS_SET_MODE | CFS_SET_UID;
+    op.mode = 0600 | (uint32_t)rnd(c, 0100);
+    op.uid = (uint32_t)rnd(c, 5000);
+    op.gfid = ino(c, i)->gfid;
+    if (!settled(c, fix_setattr(&c->f, &op)))
+        return;
+    ino(c, i)->now.mode = S_IFREG | op.mode;
+    ino(c, i)->now.uid = op.uid;
+    changed(c, &(struct m_touch){i, false}, 1, begun);
+}
+
+static void change_xattr(struct crash *c, unsigned i)
+{
+    unsigned x = (unsigned)rnd(c, M_XATTRS);
+    uint32_t len = (uint32_t)(rnd(c, c->mix->xattr) >> rnd(c, 12));
+    size_t begun = events(c);
+    struct m_inode *it = ino(c, i);
+    uint64_t hash = 0;
+    char name[M_NAME_STR];
+    int rc;
+
+    if (c->mix->large)
+        len = c->mix->xattr / 2 + (uint32_t)rnd(c, c->mix->xattr / 2);
+    m_name(x, name);
+    if (it->xattr[x] && chance(c, 30)) {
+        rc = fix_removexattr(&c->f, it->gfid, name);
+    } else {
+        fill(c, len);
+        hash = m_hash_xattr(name, strlen(name),
+                            (struct cfs_blob){c->buf, len});
+        rc = fix_setxattr(&c->f, it->gfid, name, c->buf, len, 0);
+    }
+    if (!settled(c, rc))
+        return;
+    it->now.xattrs += hash - it->xattr[x];
+    it->xattr[x] = hash;
+    changed(c, &(struct m_touch){i, false}, 1, begun);
+}
+
+/* -- fsync ---------------------------------------------------------------- */
+
+static void reap_syncs(struct crash *c)
+{
+    for (unsigned k = 0; k < CRASH_SYNCS; k++) {
+        struct crash_sync *s = &c->sync[k];
+
+        if (!s->busy || !s->w.done)
+            continue;
+        if (s->w.status == 0)
+            m_note_sync(&c->m, events(c), s->changes);
+        else if (s->w.status != -ENOENT) /* gone since */
+            assert_true(settled(c, s->w.status));
+        cfs_arena_fini(&s->call.arena);
+        s->busy = false;
+    }
+}
+
+/* Begin one; others may be under way. */
+static void start_sync(struct crash *c, unsigned i)
+{
+    struct crash_sync *s = c->sync;
+
+    while (s < c->sync + CRASH_SYNCS && s->busy)
+        s++;
+    if (s == c->sync + CRASH_SYNCS)
+        return;
+    s->changes = ino(c, i)->last;
+    s->busy = true;
+    s->op = (struct cfs_fsync){
+        .req = {.fop = CFS_FOP_FSYNC, .epoch = c->f.view.epoch,
+                .want = fix_version(&c->f, ino(c, i)->gfid)}};
+    s->op.gfid = ino(c, i)->gfid;
+    cfs_arena_init(&s->call.arena);
+    s->call.loop = c->f.loop;
+    fix_post_on(&c->f, &s->call, &s->op.req, &s->w);
+}
+
+static void wait_syncs(struct crash *c)
+{
+    for (unsigned k = 0; k < CRASH_SYNCS; k++)
+        if (c->sync[k].busy)
+            fix_wait_all(&c->f, &c->sync[k].w, 1);
+    reap_syncs(c);
+}
+
+/* Everything is durable here, and so it is everywhere. */
+static void clear(struct crash *c, unsigned i)
+{
+    struct cfs_clear op = {.req.fop = CFS_FOP_CLEAR};
+    struct cfs_version v = fix_version(&c->f, ino(c, i)->gfid);
+    uint64_t packed[4];
+    int rc = fix_fsync(&c->f, ino(c, i)->gfid);
+
+    if (rc == 0) {
+        m_note_sync(&c->m, events(c), ino(c, i)->last);
+        memcpy(packed, ino(c, i)->gfid.b, 16);
+        packed[2] = htole64(v.epoch);
+        packed[3] = htole64(v.seq);
+        op.session = c->f.session.no;
+        op.below = c->f.change_no;
+        op.inodes = (struct cfs_blob){packed, sizeof packed};
+        op.req.epoch = c->f.view.epoch;
+        fix_begin(&c->f);
+        rc = fix_do(&c->f, &op.req);
+    }
+    settled(c, rc);
+}
+
+/* -- the run -------------------------------------------------------------- */
+
+static void change_names(struct crash *c, unsigned dir, unsigned name)
+{
+    unsigned to = (unsigned)rnd(c, M_DIRS);
+    unsigned to_name = (unsigned)rnd(c, c->mix->files);
+    unsigned i = c->m.name[dir][name];
+    bool there = to == 0 || c->m.dir[to] != 0;
+
+    switch (rnd(c, 8)) {
+    case 0:
+        toggle_dir(c, 1 + (unsigned)rnd(c, M_DIRS - 1));
+        break;
+    case 1:
+        if (there && c->m.name[to][to_name] == 0)
+            link_name(c, i, to, to_name);
+        break;
+    case 2:
+    case 3:
+    case 4:
+        if (there)
+            rename_name(c, dir, name, to, to_name);
+        break;
+    default:
+        unlink_name(c, dir, name);
+        break;
+    }
+}
+
+static void change_bytes(struct crash *c, unsigned i)
+{
+    switch (rnd(c, 8)) {
+    case 0:
+        resize_file(c, i);
+        break;
+    case 1:
+        space_of_file(c, i);
+        break;
+    case 2:
+        if (!c->mix->faults) {
+            write_files(c);
+            break;
+        }
+        /* fallthrough */
+    default:
+        write_file(c, i);
+        break;
+    }
+}
+
+static void step(struct crash *c)
+{
+    unsigned dir = (unsigned)rnd(c, M_DIRS);
+    unsigned name = (unsigned)rnd(c, c->mix->files), i;
+
+    if (dir > 0 && c->m.dir[dir] == 0) {
+        toggle_dir(c, dir);
+        return;
+    }
+    i = c->m.name[dir][name];
+    if (i == 0)
+        create(c, dir, name);
+    else if (chance(c, c->mix->names))
+        change_names(c, dir, name);
+    else if (!chance(c, c->mix->xattrs))
+        change_bytes(c, i);
+    else if (chance(c, 15))
+        change_mode(c, i);
+    else
+        change_xattr(c, i);
+    i = c->m.name[dir][name];
+    if (i != 0 && !c->over && chance(c, c->mix->syncs))
+        start_sync(c, i);
+    if (i != 0 && !c->over && chance(c, 1))
+        clear(c, i);
+}
+
+static size_t job_begun(void *ctx)
+{
+    return events(ctx);
+}
+
+static void job_working(void *ctx, size_t begun)
+{
+    recdev_flush_from(((struct crash *)ctx)->dev, begun);
+}
+
+static void job_worked(void *ctx)
+{
+    recdev_flush_from(((struct crash *)ctx)->dev, SIZE_MAX);
+}
+
+/* A file of which nobody looks at the bytes, so that little is free. */
+static void take_space(struct crash *c)
+{
+    struct eng_info info;
+    struct cfs_gfid g;
+    uint64_t len;
+
+    assert_int_equal(fix_create(&c->f, cfs_gfid_root, "ballast",
+                                S_IFREG | 0600, &g), 0);
+    eng_info(ops_engine(c->f.ops), &info);
+    len = (info.free - c->mix->left) * CFS_BLOCK;
+    for (uint64_t at = 0, n; at < len; at += n) {
+        n = len - at < CFS_FALLOC_STEP ? len - at : CFS_FALLOC_STEP;
+        assert_int_equal(fix_fallocate(&c->f, g, 0, at, n), 0);
+    }
+}
+
+/* Data is taken from the store's start on, as nodes are after a start. */
+static void turn_round(struct eng *e)
+{
+    struct eng_ext x[1024];
+    unsigned n = 0, got;
+
+    do {
+        assert_int_equal(eng_alloc(e, 16, 0, 0, &x[n], 1, &got), 0);
+    } while (x[n].lba > x[0].lba - (x[0].lba - eng_first_lba(e)) / 4 &&
+             ++n < CFS_ARRAY_SIZE(x) - 1);
+    for (unsigned i = 0; i <= n; i++)
+        eng_unalloc(e, x[i]);
+}
+
+/* An empty brick on which recording begins. */
+static void set_up(struct crash *c)
+{
+    struct ops_config config = ops_config_default;
+    struct m_seen root;
+
+    config.eng.cache_size = c->mix->cache;
+    config.eng.checkpoint_ms = c->mix->ckpt_ms;
+    config.small_file = c->seed % 2 ? 0 : config.small_file;
+    c->dev = recdev_new((uint64_t)c->mix->mib << 20);
+    fix_open_on(&c->f, &config, recdev_open(c->dev));
+    c->f.acked_below = 1;
+    c->buf = malloc(M_SIZE);
+    c->incarnation = eng_incarnation(ops_engine(c->f.ops));
+    if (c->mix->left > 0)
+        take_space(c);
+    if (c->mix->left > 0)
+        turn_round(ops_engine(c->f.ops));
+    fix_settle(&c->f);
+    crash_see(&c->f, cfs_gfid_root, c->buf, &root);
+    m_init(&c->m, &root, c->mix->left ? 2 : 1);
+    recdev_cached(c->dev, c->mix->large);
+    recdev_record(c->dev);
+    c->watch = (struct simloop_watch){job_begun, job_working, job_worked, c};
+    simloop_watch(c->f.loop, &c->watch);
+    simloop_seed(c->f.loop, c->seed, c->mix->job_ns, c->mix->slow_ns);
+    if (c->mix->faults)
+        recdev_fail(c->dev, rnd(c, 3) ? RECDEV_FLUSH : RECDEV_WRITE,
+                    rnd(c, 60), 1);
+}
+
+/* The brick as it is now agrees with the model. */
+static void compare(struct crash *c)
+{
+    struct m_seen seen;
+
+    for (unsigned i = 0; i < c->m.n_ino; i++) {
+        unsigned lo = c->m.n_changes, hi = c->m.n_changes;
+
+        crash_see(&c->f, ino(c, i)->gfid, c->buf, &seen);
+        assert_true(m_was(&c->m, i, &seen, &lo, &hi));
+    }
+}
+
+void crash_run(struct crash *c, uint64_t seed)
+{
+    *c = (struct crash){.mix = &crash_mixes[seed % CRASH_MIXES],
+                        .seed = seed, .rnd = seed * 7919};
+    set_up(c);
+    while (c->m.n_changes < c->mix->changes && !c->over) {
+        step(c);
+        if (c->f.change_no > ANSWERS)
+            c->f.acked_below = c->f.change_no - ANSWERS;
+        simloop_pass(c->f.loop, rnd(c, c->mix->pass_ns));
+        reap_syncs(c);
+    }
+    wait_syncs(c);
+    if (!c->over)
+        compare(c);
+    recdev_kill(c->dev);
+    fix_halt(&c->f);
+}
+
+void crash_end(struct crash *c)
+{
+    fix_close(&c->f);
+    recdev_free(c->dev);
+    m_fini(&c->m);
+    free(c->buf);
+    cfs_buf_pool_drain();
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_crash.c - a brick survives power cuts and kills at any moment; a
+ * checker that is worth something notices when it does not.
+ *
+ *   test_crash [--seed N] [--seeds COUNT] [--images PER_SEED] [--long]
+ *              [--plant BUG]
+ *
+ * --long: 400 seeds, 250 images of each. A seed that fails prints itself, and
+ * fails again when it is given. Compiled with CFS_PLANT the program has an
+ * engine with bugs in it, none of which is at work until it is named; its
+ * tests are that each of them is noticed.
+ */
+#include "tests/unit/crash.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef CFS_PLANT
+#include "xlators/storage/block/plant.h"
+#endif
+
+static struct {
+    uint64_t seed;
+    unsigned seeds;
+    unsigned images; /* of each seed */
+} wanted = {.seed = 1, .seeds = 18, .images = 120};
+
+static double seconds(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void every_image_is_good(void **state)
+{
+    struct crash_figures f = {0};
+    double began = seconds(), runs = 0;
+
+    for (uint64_t seed = wanted.seed; seed < wanted.seed + wanted.seeds;
+         seed++) {
+        struct crash c;
+        double at = seconds();
+
+        crash_run(&c, seed);
+        runs += seconds() - at;
+        crash_look(&c, wanted.images, &f);
+        crash_end(&c);
+        if (f.bad)
+            fail_msg("seed %" PRIu64, seed);
+    }
+    began = seconds() - began;
+    print_message("seeds %" PRIu64 " to %" PRIu64 ": %u images (%u of a start "
+                  "cut again, %u of a kill), %u starts with checkpoints on "
+                  "their way; %.0f a second; %.1f s, %.1f of "
+                  "them for the runs\n", wanted.seed,
+                  wanted.seed + wanted.seeds - 1, f.images, f.again, f.killed,
+                  f.paused,
+                  f.images / (began - runs), began, runs);
+}
+
+#ifdef CFS_PLANT
+
+enum eng_plant eng_planted = PLANT_N;
+
+static const char *const plant_names[PLANT_N] = {
+#define PLANT(name, text) #name,
+    ENG_PLANTS(PLANT)
+#undef PLANT
+};
+
+static const char *program;
+
+/* Whether a run of its own with @seed and that bug is good. */
+static bool is_good(const char *plant, unsigned seed)
+{
+    char number[16];
+    pid_t pid;
+    int status;
+
+    snprintf(number, sizeof number, "%u", seed);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (!freopen("/dev/null", "w", stderr) ||
+            !freopen("/dev/null", "w", stdout))
+            _exit(127);
+        execl(program, program, "--seed", number, "--seeds", "1", "--images",
+              "120", "--plant", plant, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_false(WIFEXITED(status) && WEXITSTATUS(status) == 127);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+#define SEEDS_MAX 7u
+
+static void is_caught(enum eng_plant plant)
+{
+    unsigned seed = 1;
+
+    while (seed <= SEEDS_MAX && is_good(plant_names[plant], seed))
+        seed++;
+    if (seed > SEEDS_MAX)
+        fail_msg("%s: not noticed with %u seeds", plant_names[plant],
+                 SEEDS_MAX);
+    print_message("%s: noticed with seed %u\n", plant_names[plant], seed);
+}
+
+#define PLANT(name, text)                                                    \
+    static void name##_is_noticed(void **state)                              \
+    {                                                                        \
+        is_caught(PLANT_##name);                                             \
+    }
+ENG_PLANTS(PLANT)
+#undef PLANT
+
+/* The same seeds are good without. */
+static void nothing_is_noticed_when_nothing_is_planted(void **state)
+{
+    for (unsigned seed = 1; seed <= SEEDS_MAX; seed++)
+        assert_true(is_good("none", seed));
+}
+
+static bool plant(const char *name)
+{
+    for (unsigned i = 0; i < PLANT_N; i++) {
+        if (strcmp(name, plant_names[i]) == 0) {
+            eng_planted = (enum eng_plant)i;
+            return true;
+        }
+    }
+    return strcmp(name, "none") == 0;
+}
+
+static int run_planted_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_noticed_when_nothing_is_planted),
+#define PLANT(name, text) cmocka_unit_test(name##_is_noticed),
+        ENG_PLANTS(PLANT)
+#undef PLANT
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+#else
+
+static bool plant(const char *name)
+{
+    return false;
+}
+
+#endif
+
+static bool parse(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},
+        {"seeds", required_argument, NULL, 'n'},
+        {"images", required_argument, NULL, 'i'},
+        {"long", no_argument, NULL, 'l'},
+        {"plant", required_argument, NULL, 'p'},
+        {0},
+    };
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (c == 's')
+            wanted.seed = strtoull(optarg, NULL, 0);
+        else if (c == 'n')
+            wanted.seeds = (unsigned)strtoul(optarg, NULL, 0);
+        else if (c == 'i')
+            wanted.images = (unsigned)strtoul(optarg, NULL, 0);
+        else if (c == 'l')
+            wanted.seeds = 400, wanted.images = 250;
+        else if (c != 'p' || !plant(optarg))
+            return false;
+    }
+    return optind == argc;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_image_is_good),
+    };
+
+#ifdef CFS_PLANT
+    program = "/proc/self/exe";
+    if (argc == 1)
+        return run_planted_tests();
+#endif
+    if (!parse(argc, argv)) {
+        fprintf(stderr, "what is that? See the head of test_crash.c.\n");
+        return 2;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
