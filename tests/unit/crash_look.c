@@ -88,7 +88,8 @@ static void see_xattrs(struct fix *f, struct cfs_gfid g, uint8_t *buf,
     op.req.epoch = f->view.epoch;
     assert_int_equal(fix_do(f, &op.req), 0);
     assert_true(op.names.len < sizeof names);
-    memcpy(names, op.names.p, op.names.len);
+    if (op.names.len > 0)
+        memcpy(names, op.names.p, op.names.len);
     names[op.names.len] = 0;
     for (const char *at = names; *at; at += len + 1) {
         int n = fix_getxattr(f, g, at, buf, M_SIZE);
