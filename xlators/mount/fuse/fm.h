@@ -188,6 +188,9 @@ struct cfs_gfid fm_node_hint(struct fm *fm, struct cfs_inode *dir,
  * this session has made four thousand million. */
 int fm_gfid_new(struct fm *fm, struct cfs_gfid *ret);
 
+/* The inode was made just now: it has no extended attributes. */
+void fm_xattr_none(struct fm *fm, struct cfs_inode *inode);
+
 /* Kernel time-outs, in its unit: seconds. */
 double fm_lease(const struct fm *fm);
 

@@ -82,6 +82,7 @@ void fm_reply_create(struct fm_op *op, struct cfs_inode *dir,
     struct cfs_inode *inode = fm_node_entry(op->fm, attr, &e);
 
     cfs_dentry_set(op->fm->inodes, dir, name, inode);
+    fm_xattr_none(op->fm, inode);
     if (fuse_reply_create(op->req, &e, fi) < 0)
         fm_node_forget(op->fm, inode, 1);
     fm_op_end(op);

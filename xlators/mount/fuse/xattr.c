@@ -29,6 +29,11 @@ static void no_capability_until(struct cfs_inode *inode, uintptr_t ms)
     inode->owner = (void *)ms;
 }
 
+void fm_xattr_none(struct fm *fm, struct cfs_inode *inode)
+{
+    no_capability_until(inode, now_ms(fm) + (uintptr_t)fm->lease_ms);
+}
+
 static bool has_no_capability(struct fm *fm, const struct cfs_inode *inode)
 {
     return (uintptr_t)inode->owner > now_ms(fm);
@@ -79,7 +84,7 @@ static void getxattr_done(struct cfs_getxattr *w, int status)
     struct fm *fm = g->op.fm;
 
     if (status == -ENODATA && is_capability(w->name))
-        no_capability_until(g->inode, now_ms(fm) + (uintptr_t)fm->lease_ms);
+        fm_xattr_none(fm, g->inode);
     if (status < 0)
         fm_reply_err(&g->op, status);
     else
