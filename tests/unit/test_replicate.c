@@ -55,7 +55,7 @@ struct fixture {
 
 static struct fixture *fix;
 
-/* -- bricks ---------------------------------------------------------------- */
+/* -- bricks --------------------------------------------------------------- */
 
 static void reply_read(struct brick *b, struct cfs_read *r)
 {
@@ -208,7 +208,7 @@ static void cut(unsigned i)
     event_from(i, CFS_EV_CHILD_DOWN);
 }
 
-/* -- a graph --------------------------------------------------------------- */
+/* -- a graph -------------------------------------------------------------- */
 
 static void on_event(struct cfs_graph *g, const struct cfs_event *ev)
 {
@@ -335,7 +335,7 @@ static int close_graph(void **state)
     return 0;
 }
 
-/* -- operations ------------------------------------------------------------ */
+/* -- operations ----------------------------------------------------------- */
 
 #define DONE(lower)                                                          \
     static void lower##_done(struct cfs_##lower *op, int status)             \
@@ -420,7 +420,7 @@ static void wait_done(unsigned n)
     cfs_loop_run_until(fix->loop, is_done, &n);
 }
 
-/* -- sessions -------------------------------------------------------------- */
+/* -- sessions ------------------------------------------------------------- */
 
 static void a_mount_opens_at_the_master_and_attaches_everywhere(void **state)
 {
@@ -501,7 +501,7 @@ static void a_fenced_session_fails_what_it_sent_and_is_followed(void **state)
     assert_int_equal(fix->b[1].change.no, 1);
 }
 
-/* -- changes --------------------------------------------------------------- */
+/* -- changes -------------------------------------------------------------- */
 
 static void a_change_goes_to_all_and_is_answered_by_all(void **state)
 {
@@ -753,7 +753,7 @@ static void an_fsync_asks_every_member(void **state)
     }
 }
 
-/* -- waiting --------------------------------------------------------------- */
+/* -- waiting -------------------------------------------------------------- */
 
 static void what_was_not_sent_fails_with_enotconn(void **state)
 {
@@ -793,7 +793,7 @@ static void what_was_sent_fails_with_eio_and_is_settled_later(void **state)
     cfs_call_end(b);
 }
 
-/* -- reads ----------------------------------------------------------------- */
+/* -- reads ---------------------------------------------------------------- */
 
 static void a_read_goes_to_one_and_to_another_when_that_is_lost(void **state)
 {
@@ -820,7 +820,7 @@ static void data_that_does_not_match_is_read_elsewhere(void **state)
     assert_int_equal(fix->status, -CFS_E_CHECKSUM);
 }
 
-/* -- clearing and stopping ------------------------------------------------- */
+/* -- clearing and stopping ------------------------------------------------ */
 
 static void clearing_waits_until_all_have_it_durably(void **state)
 {
