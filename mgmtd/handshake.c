@@ -142,7 +142,8 @@ static void on_view_get(struct rpc_msg *msg, void *ctx)
     cfs_arena_fini(&a);
 }
 
-/* A client's word alone throws nobody out of a view who is the last. */
+/* Root's word, as a mount's is: and even that throws nobody out of a view who
+ * is the last. */
 static void on_view_differs(struct rpc_msg *msg, void *ctx)
 {
     struct mgmtd *m = ctx;
@@ -158,6 +159,8 @@ static void on_view_differs(struct rpc_msg *msg, void *ctx)
     rc = mgmt_unpack_view_differs(&a, msg->body, &q);
     if (rc < 0)
         cfs_err_set(&err, rc, "a bad request");
+    else if (!rpc_conn_is_privileged(msg->conn))
+        rc = cfs_err_set(&err, -EACCES, "only root's connections may say so");
     else
         rc = resolve(m, q.key, &vol, &b, &err);
     if (rc == 0) {

@@ -4,7 +4,8 @@
  *   RUN_DIR/mgmtd.sock  all programs. CLI and the sign-in of bricks are for
  *                       root (and the user that mgmtd runs as, for tests),
  *                       by the socket's peer credentials.
- *   127.0.0.1:PORT      HANDSHAKE, PORTMAP (but the sign-in of bricks), VIEW.
+ *   127.0.0.1:PORT      HANDSHAKE, PORTMAP (but the sign-in of bricks), VIEW
+ *                       (DIFFERS: from root's ports only).
  *
  * What a client says of itself is only a reason to ask the bricks, so it may
  * say it on either.
