@@ -110,7 +110,7 @@ static int bind_tcp(struct rpc_listener *l, struct rpc_sockaddr *at,
     }
     for (uint32_t i = 0; i < n && rc == -EADDRINUSE; i++) {
         const uint16_t port =
-            fixed != 0 ? fixed : (uint16_t)(lo + (first % n + i) % n);
+            (uint16_t)(fixed != 0 ? fixed : lo + (first % n + i) % n);
 
         rpc_sockaddr_set_port(at, port);
         l->port = port;
