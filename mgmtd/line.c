@@ -12,7 +12,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "mgmtd/mgmtd.h"
 
@@ -21,12 +20,10 @@
 static void on_up(struct rpc_conn *c, void *ctx)
 {
     struct line *line = mem_new(sizeof *line);
-    uint32_t pid, uid;
 
     line->m = ctx;
     line->conn = c;
-    line->trusted = rpc_conn_peer_cred(c, &pid, &uid) == 0 &&
-                    (uid == 0 || uid == geteuid());
+    line->trusted = rpc_conn_is_local(c) && rpc_conn_is_privileged(c);
     cfs_list_add_tail(&line->m->lines, &line->link);
     rpc_conn_set_user(c, line);
 }

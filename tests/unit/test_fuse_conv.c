@@ -2,6 +2,7 @@
 /* What mount/fuse says to the kernel and understands of it, without a mount. */
 #include "tests/unit/cfs_test.h"
 
+#include "core/sums.h"
 #include "xlators/mount/fuse/conv.h"
 
 #include <stdlib.h>
@@ -164,14 +165,14 @@ static void pieces_cover_a_range_and_end_on_blocks(void **state)
 
 static void sums_are_one_per_touched_block(void **state)
 {
-    assert_int_equal(fm_sums_count(0, 0), 0);
-    assert_int_equal(fm_sums_count(0, 1), 1);
-    assert_int_equal(fm_sums_count(0, 4096), 1);
-    assert_int_equal(fm_sums_count(0, 4097), 2);
-    assert_int_equal(fm_sums_count(4095, 1), 1);
-    assert_int_equal(fm_sums_count(4095, 2), 2);
-    assert_int_equal(fm_sums_count(4095, 4098), 3);
-    assert_int_equal(fm_sums_count(1, 1 << 20), 257);
+    assert_int_equal(cfs_sums_count(0, 0), 0);
+    assert_int_equal(cfs_sums_count(0, 1), 1);
+    assert_int_equal(cfs_sums_count(0, 4096), 1);
+    assert_int_equal(cfs_sums_count(0, 4097), 2);
+    assert_int_equal(cfs_sums_count(4095, 1), 1);
+    assert_int_equal(cfs_sums_count(4095, 2), 2);
+    assert_int_equal(cfs_sums_count(4095, 4098), 3);
+    assert_int_equal(cfs_sums_count(1, 1 << 20), 257);
 }
 
 static void sums_notice_every_flipped_byte(void **state)
@@ -180,25 +181,25 @@ static void sums_notice_every_flipped_byte(void **state)
     static const uint32_t len = 9000;
     uint8_t *data = calloc(1, len);
     uint8_t sums[8 * 4];
-    uint32_t n = fm_sums_count(offset, len);
+    uint32_t n = cfs_sums_count(offset, len);
     struct cfs_blob blob = {sums, 8 * n};
 
     assert_int_equal(n, 4);
-    fm_sums(offset, data, len, sums);
-    assert_true(fm_sums_match(offset, data, len, blob));
+    cfs_sums(offset, data, len, sums);
+    assert_true(cfs_sums_match(offset, data, len, blob));
     for (uint32_t i = 0; i < len; i += 7) {
         data[i] ^= 0x40;
-        assert_false(fm_sums_match(offset, data, len, blob));
+        assert_false(cfs_sums_match(offset, data, len, blob));
         data[i] ^= 0x40;
     }
     for (uint32_t i = 0; i < 8 * n; i++) {
         sums[i] ^= 1;
-        assert_false(fm_sums_match(offset, data, len, blob));
+        assert_false(cfs_sums_match(offset, data, len, blob));
         sums[i] ^= 1;
     }
     blob.len -= 8;
-    assert_false(fm_sums_match(offset, data, len, blob));
-    assert_true(fm_sums_match(0, NULL, 0, (struct cfs_blob){0}));
+    assert_false(cfs_sums_match(offset, data, len, blob));
+    assert_true(cfs_sums_match(0, NULL, 0, (struct cfs_blob){0}));
     free(data);
 }
 
@@ -208,7 +209,7 @@ static void sums_are_little_endian_xxh3(void **state)
     uint8_t sum[8];
     uint64_t v = 0;
 
-    fm_sums(0, "clusterfs", 9, sum);
+    cfs_sums(0, "clusterfs", 9, sum);
     for (unsigned i = 8; i-- > 0;)
         v = v << 8 | sum[i];
     assert_int_equal(v, 0x105f909eef8abc50);

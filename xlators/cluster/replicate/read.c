@@ -5,9 +5,8 @@
  */
 #include "xlators/cluster/replicate/replicate.h"
 
-#include <xxhash.h>
-
 #include "core/dirent.h"
+#include "core/sums.h"
 
 struct rep_rop;
 
@@ -83,34 +82,6 @@ static void learn(struct rep *rep, struct cfs_req *req)
         cap_space(rep, &req->post, &fs->space);
 }
 
-/* Whether the bytes are those that the brick stored: one XXH3-64 for each
- * block that they touch. */
-static bool sums_match(const struct cfs_read *r)
-{
-    const uint8_t *sum = r->sums.p;
-    uint64_t at = r->offset;
-    uint32_t done = 0, n_sums = 0;
-
-    while (done < r->data.len) {
-        uint32_t n = CFS_BLOCK - (uint32_t)(at % CFS_BLOCK);
-        uint64_t want = 0, have;
-
-        if (n > r->data.len - done)
-            n = r->data.len - done;
-        if ((n_sums + 1) * 8 > r->sums.len)
-            return false;
-        for (unsigned i = 0; i < 8; i++)
-            want |= (uint64_t)sum[8 * n_sums + i] << (8 * i);
-        have = XXH3_64bits(r->data.data + done, n);
-        if (have != want)
-            return false;
-        n_sums++;
-        done += n;
-        at += n;
-    }
-    return true;
-}
-
 /* A reply is believed only when it is what it says. */
 static int verify(struct rep_rop *op, int status)
 {
@@ -119,7 +90,8 @@ static int verify(struct rep_rop *op, int status)
 
     if (status < 0 || op->leg->fop != CFS_FOP_READ)
         return status;
-    if (r->data.len <= r->size && sums_match(r))
+    if (r->data.len <= r->size &&
+        cfs_sums_match(r->offset, r->data.data, r->data.len, r->sums))
         return 0;
     cfs_log_error(rep->xl->log, rep->xl->name, "%s sent data that does not "
                   "match its checksums: asking another",

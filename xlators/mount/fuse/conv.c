@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "xlators/mount/fuse/conv.h"
 
-#include <xxhash.h>
 
 void fm_stat(const struct cfs_attr *a, struct stat *ret)
 {
@@ -77,58 +76,6 @@ uint64_t fm_piece(uint64_t offset, uint64_t left, uint64_t max)
 
     assert(max >= CFS_BLOCK && max % CFS_BLOCK == 0);
     return left < n ? left : n;
-}
-
-/* -- checksums ------------------------------------------------------------- */
-
-uint32_t fm_sums_count(uint64_t offset, uint32_t len)
-{
-    uint32_t in = (uint32_t)(offset % CFS_BLOCK);
-
-    return len == 0 ? 0 : (in + len + CFS_BLOCK - 1) / CFS_BLOCK;
-}
-
-static void sum_put(uint64_t sum, uint8_t ret[static 8])
-{
-    for (unsigned i = 0; i < 8; i++)
-        ret[i] = (uint8_t)(sum >> (8 * i));
-}
-
-void fm_sums(uint64_t offset, const void *data, uint32_t len, uint8_t *ret)
-{
-    const uint8_t *p = data;
-
-    while (len > 0) {
-        uint32_t n = (uint32_t)fm_piece(offset, len, CFS_BLOCK);
-
-        sum_put(XXH3_64bits(p, n), ret);
-        ret += 8;
-        p += n;
-        offset += n;
-        len -= n;
-    }
-}
-
-bool fm_sums_match(uint64_t offset, const void *data, uint32_t len,
-                   struct cfs_blob sums)
-{
-    const uint8_t *p = data, *want = sums.p;
-    uint8_t sum[8];
-
-    if (sums.len != 8 * fm_sums_count(offset, len))
-        return false;
-    while (len > 0) {
-        uint32_t n = (uint32_t)fm_piece(offset, len, CFS_BLOCK);
-
-        sum_put(XXH3_64bits(p, n), sum);
-        if (memcmp(sum, want, sizeof sum) != 0)
-            return false;
-        want += sizeof sum;
-        p += n;
-        offset += n;
-        len -= n;
-    }
-    return true;
 }
 
 /* -- extended attributes --------------------------------------------------- */

@@ -2,8 +2,6 @@
 /* conv.h - between the kernel's words and ours: pure functions, no state.
  *
  * Shapes  the kernel's structs are those of linux/fuse.h, in host order.
- *         Checksums are little-endian XXH3-64, 8 bytes for each CFS_BLOCK that
- *         the data touches, over the bytes of it that are in the data.
  *         Directory offsets: 0 start, 1 behind ".", 2 behind "..", then the
  *         brick's cookie + FM_COOKIE_SHIFT.
  */
@@ -30,16 +28,6 @@ bool fm_wants_kill(const struct fuse_in_header *in, size_t len);
 /* The bytes of the next piece of [@offset, @offset + @left): at most @max (a
  * multiple of CFS_BLOCK), ending on a block's border or at the end. */
 uint64_t fm_piece(uint64_t offset, uint64_t left, uint64_t max);
-
-/* -- checksums ------------------------------------------------------------- */
-
-/* How many blocks @len bytes at @offset touch; 0 for none. */
-uint32_t fm_sums_count(uint64_t offset, uint32_t len);
-/* Fill @ret, 8 * fm_sums_count() bytes. */
-void fm_sums(uint64_t offset, const void *data, uint32_t len, uint8_t *ret);
-/* Whether @sums are those of the data: as many, and the same. */
-bool fm_sums_match(uint64_t offset, const void *data, uint32_t len,
-                   struct cfs_blob sums);
 
 /* -- extended attributes --------------------------------------------------- */
 

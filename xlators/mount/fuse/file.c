@@ -9,6 +9,8 @@
  */
 #include "xlators/mount/fuse/fm.h"
 
+#include "core/sums.h"
+
 #include <fcntl.h>
 
 /* Up to here data is copied, and the read buffer used again. */
@@ -87,7 +89,7 @@ static void read_done(struct cfs_read *w, int status)
 
     if (status == 0 &&
         (w->data.len > w->size ||
-         !fm_sums_match(w->offset, w->data.data, w->data.len, w->sums))) {
+         !cfs_sums_match(w->offset, w->data.data, w->data.len, w->sums))) {
         char text[CFS_UUID_STR];
 
         cfs_gfid_print(w->gfid, text);
@@ -198,7 +200,7 @@ static void write_done(struct cfs_write *w, int status)
 static void write_wind(struct write *wr)
 {
     struct cfs_write *w = &wr->w;
-    uint32_t n = fm_sums_count(w->offset, w->data.len);
+    uint32_t n = cfs_sums_count(w->offset, w->data.len);
     uint8_t *sums;
 
     if (w->offset > CFS_FILE_MAX - w->data.len) {
@@ -206,7 +208,7 @@ static void write_wind(struct write *wr)
         return;
     }
     sums = cfs_arena_alloc(&wr->op.call->arena, 8 * (size_t)n);
-    fm_sums(w->offset, w->data.data, w->data.len, sums);
+    cfs_sums(w->offset, w->data.data, w->data.len, sums);
     w->sums = (struct cfs_blob){sums, 8 * n};
     cfs_wind_write(wr->op.fm->child, w, write_done);
 }
