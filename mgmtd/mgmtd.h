@@ -38,6 +38,7 @@
 #include "volfiles/volgen.h"
 
 struct volume;
+struct trust;
 
 struct mgmtd {
     struct cfs_host      host;
@@ -54,6 +55,9 @@ struct mgmtd {
     struct cfs_list      commands; /* of the CLI, running and remembered */
     unsigned             n_commands;
     struct cfs_list      preparing; /* devices that creates work on */
+    struct cfs_uuid      node_id;
+    struct trust        *trust;
+    struct cfs_list      peers; /* mgmtd/peer.h, this node among them */
     struct store_watch   on_volume;
     struct store_watch   on_view;
 };

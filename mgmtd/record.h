@@ -8,6 +8,13 @@
  *   brick/NODE/PATH          {"volume", "brick"}: who uses this device; PATH
  *                            is canonical, with odd bytes as %XX
  *   view/SET                 the set's view
+ *   node/NAME                a member: id, number, host, port, certificate's
+ *                            serial
+ *   detached/ID              a node that was a member
+ *   token/HASH               {"end", "by"}: one that was given out, not used
+ *   engine                   see mgmtd/engine.h
+ *   ca/nodes, ca/clients     {"cert", "crl", "revoked": [serials]}
+ *   client/NAME              {"serial", "volumes", "generation", "removed"}
  *   view-past/SET/EPOCH      {"id"}: every view that the set ever had; EPOCH
  *                            in 20 digits, so that they sort
  *

@@ -14,6 +14,7 @@ const struct rpc_program rpc_to_brick = CALLED(BRICK, "brick");
 const struct rpc_program rpc_to_fop = CALLED(FOP, "fop");
 const struct rpc_program rpc_to_view = CALLED(VIEW, "view");
 const struct rpc_program rpc_to_session = CALLED(SESSION, "session");
+const struct rpc_program rpc_to_peer = CALLED(PEER, "peer");
 
 uint32_t rpc_fop_proc(enum cfs_fop fop)
 {

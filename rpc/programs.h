@@ -17,7 +17,7 @@ enum rpc_program_no {
     RPC_HANDSHAKE = 2, /* daemon <-> mgmtd: volfiles */
     RPC_PORTMAP = 3,   /* daemon -> mgmtd: who is where */
     RPC_CLI = 4,       /* clusterfs -> mgmtd */
-    RPC_PEER = 5,      /* mgmtd <-> mgmtd; reserved */
+    RPC_PEER = 5,      /* mgmtd <-> mgmtd */
     RPC_BRICK = 6,     /* mgmtd -> brickd, on the line that brickd opened */
     RPC_FOP = 7,       /* client -> brick */
     RPC_VIEW = 8,      /* daemon <-> mgmtd: who is in sync */
@@ -75,6 +75,25 @@ enum rpc_brick_proc {
     RPC_BRICK_PROCS = 8,
 };
 
+/* All peer_json -> peer_json. For nodes of the cluster, but where noted. */
+enum rpc_peer_proc {
+    RPC_PEER_GREET = 1,   /* first on each line */
+    RPC_PEER_JOIN = 2,    /* a stranger with a token */
+    RPC_PEER_INVITE = 3,  /* to an empty node, with its token */
+    RPC_PEER_LEAVE = 4,   /* told to a node that was detached */
+    RPC_PEER_SIGN = 5,    /* a certificate, by a voter */
+    RPC_PEER_CA_KEYS = 6, /* to a node that becomes a voter */
+    RPC_PEER_ENGINE_STATUS = 7,
+    RPC_PEER_ENGINE_PREPARE = 8, /* be an etcd member */
+    RPC_PEER_PREPARE = 9,  /* look at or make devices */
+    RPC_PEER_UNDO = 10,
+    RPC_PEER_BRICKS = 11,     /* what its home knows of its bricks */
+    RPC_PEER_BRICK_CALL = 12, /* pass a call of program BRICK on */
+    RPC_PEER_SILENCE_ASK = 13,
+    RPC_PEER_SILENCE_REPORT = 14,
+    RPC_PEER_PROCS = 32,
+};
+
 enum rpc_session_proc {
     RPC_SESSION_HELLO = 1, /* hello */
 };
@@ -127,5 +146,6 @@ extern const struct rpc_program rpc_to_brick;
 extern const struct rpc_program rpc_to_fop;
 extern const struct rpc_program rpc_to_view;
 extern const struct rpc_program rpc_to_session;
+extern const struct rpc_program rpc_to_peer;
 
 #endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node.h - bricks that live on other nodes.
+ *
+ * Each brick has a home: the node that its record names. Only there its
+ * process is started, watched and signed in. Everywhere else struct brick is a
+ * picture of it: its home tells every other mgmtd (PEER.BRICKS) what it knows
+ * of its bricks whenever that changes and at each greeting, and passes calls
+ * on (PEER.BRICK_CALL), so that brick_call() works the same for all.
+ *
+ *     here/info/ended/state/reason/port/known   as its home said last
+ *     unknown                                   no line to its home: the
+ *                                               picture may be old
+ *
+ * A picture counts as evidence ("known") only while the line to its home is
+ * up; silence is judged by silence_core.h.
+ */
+#ifndef CFS_MGMTD_NODE_H
+#define CFS_MGMTD_NODE_H
+
+#include "mgmtd/peer.h"
+
+bool brick_is_local(const struct brick *b);
+/* The home, or NULL: no such member. */
+struct peer *brick_home(const struct brick *b);
+/* Something about a local brick changed: tell the others, this turn. */
+void node_tell_bricks(struct mgmtd *m);
+
+/* -- preparing devices on their nodes (node_prepare.c) ------------------- */
+
+#include "mgmtd/prepare.h"
+
+/* Look at, then make, the devices of a volume, each on its node; the same
+ * struct prep as for this node alone, with brick[i].node set. @done from the
+ * loop. A failed make is undone everywhere it can be; what cannot be reached
+ * is named. */
+typedef void node_prep_done(void *arg, int status, const struct cfs_err *err);
+void node_prep_look(struct mgmtd *m, struct prep *p, node_prep_done *done,
+                    void *arg);
+void node_prep_make(struct mgmtd *m, struct prep *p, node_prep_done *done,
+                    void *arg);
+void node_prep_undo(struct mgmtd *m, struct prep *p, node_prep_done *done,
+                    void *arg);
+
+#endif

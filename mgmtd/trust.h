@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* trust.h - the cluster's two certificate authorities, this node's own
+ * certificate, tokens, and who is not believed any more.
+ *
+ * Files, in STATE_DIR/trust (0700):
+ *   node.key node.crt      this node's; before it is a member: self-signed
+ *   node-ca.crt client-ca.crt            whom we believe
+ *   node-ca.key client-ca.key            voters only
+ *   node.crl client.crl    made again from the store's records revoked/...
+ * Keys are ECDSA P-256. Certificates need serverAuth and clientAuth both
+ * (etcd's gateway is a client of its own server); common name: the node's
+ * name, or the client's; a node's also has its id as a URI
+ * (urn:clusterfs:node:UUID). Files are replaced by rename, keys 0600.
+ *
+ * Life       certificates of nodes and clients: a year, renewed at half of it
+ *            (nodes by themselves; clients when they fetch a volfile).
+ *
+ * Threads    all here blocks for less than a millisecond or so, but
+ *            trust_found() and trust_sign(): fit for the pool.
+ * Errors     for people: they name the file.
+ */
+#ifndef CFS_MGMTD_TRUST_H
+#define CFS_MGMTD_TRUST_H
+
+#include "core/log.h"
+#include "core/fop.h"
+#include "rpc/tls.h"
+
+struct trust;
+
+enum trust_ca { TRUST_NODES, TRUST_CLIENTS };
+
+/* Reads what is in @dir (STATE_DIR/trust); a node that has nothing gets a key
+ * and a certificate signed by itself. */
+int  trust_open(const char *dir, const char *node, struct cfs_uuid node_id,
+                struct trust **ret, struct cfs_err *err);
+void trust_close(struct trust *t);
+
+/* For rpc: mutual TLS with what we have. Reloaded when it changes. */
+struct rpc_tls *trust_tls(struct trust *t);
+const char     *trust_dir(const struct trust *t);
+bool trust_is_founded(const struct trust *t);  /* has a node CA */
+bool trust_has_ca_keys(const struct trust *t); /* can sign */
+/* SHA-256 of the node CA's certificate, or of our own self-signed one. */
+void trust_fingerprint(const struct trust *t,
+                       uint8_t ret[static RPC_TLS_PRINT]);
+
+/* Make both authorities, and our own certificate under them. A repeat after a
+ * crash goes on with what is there. */
+int trust_found(struct trust *t, struct cfs_uuid cluster, struct cfs_err *err);
+
+/* A request to be signed, for our own key. malloc'ed PEM. */
+int trust_request(struct trust *t, char **ret_csr, struct cfs_err *err);
+/* Sign @csr for @name (and node @id; NULL for clients). malloc'ed PEM.
+ * -EACCES: no keys of the authority here. */
+int trust_sign(struct trust *t, enum trust_ca ca, const char *csr,
+               const char *name, const struct cfs_uuid *id, char **ret_cert,
+               struct cfs_err *err);
+/* Take over what a joining node was given. @ca_keys: PEM of both private
+ * keys, for voters; NULL: none. Durable when it returns. */
+struct trust_grant {
+    const char *cert;
+    const char *node_ca, *client_ca;
+    const char *node_ca_key, *client_ca_key;
+};
+int trust_accept(struct trust *t, const struct trust_grant *g,
+                 struct cfs_err *err);
+/* Back to nobody's: a new key, no authorities. After a detach. */
+int trust_forget(struct trust *t, struct cfs_err *err);
+/* Those that are not believed any more: serial numbers as hex. Makes the
+ * lists again; only who has the keys can, others take the PEM from the
+ * store's record. */
+int trust_revoke(struct trust *t, enum trust_ca ca, const char *const *serials,
+                 size_t n, char **ret_crl, struct cfs_err *err);
+int trust_set_crl(struct trust *t, enum trust_ca ca, const char *crl,
+                  struct cfs_err *err);
+
+/* -- tokens -------------------------------------------------------------- */
+
+/* What one side makes and the other is given, as one word of text:
+ * "cfs1-" + base64url of address, fingerprint, secret, end, checksum. */
+#define TRUST_SECRET 32u
+
+struct trust_token {
+    char     address[256]; /* HOST:PORT of who made it */
+    uint8_t  print[RPC_TLS_PRINT];
+    uint8_t  secret[TRUST_SECRET];
+    int64_t  end; /* seconds since 1970 */
+};
+
+char *trust_token_print(const struct trust_token *t); /* malloc'ed */
+/* -EINVAL: not such a token, cut short, or mistyped. */
+int   trust_token_parse(const char *text, struct trust_token *ret,
+                        struct cfs_err *err);
+/* As it is stored: SHA-256 of the secret, in hex. */
+void  trust_token_hash(const uint8_t secret[static TRUST_SECRET],
+                       char ret[static 65]);
+
+#endif
