@@ -53,47 +53,6 @@ int store_open_sqlite(struct cfs_loop *loop, struct cfs_log *log,
                       const char *dir, struct store **ret,
                       struct cfs_err *err);
 
-/* -- etcd as the authority: store_etcd.c ---------------------------------
- *
- * The same file in @dir is then this node's copy of (lineage, revision):
- * reads come from it, whether or not etcd can be reached. It follows etcd's
- * watch; each second its revision is compared with a linearizable read, so
- * that a watch that is silent because it was cut off, or starts in another
- * life's future, is noticed. When the lineage changed or the revision fell
- * everything is read again, and watchers hear of every difference.
- */
-struct etcd_target;
-
-/* Errors as store_open_sqlite(), but etcd need not be there. */
-int store_open_etcd(struct cfs_loop *loop, struct cfs_log *log,
-                    const char *dir, uint64_t lineage,
-                    const struct etcd_target *to, struct store **ret,
-                    struct cfs_err *err);
-/* From one to many, in place: @s is embedded; transactions that come from now
- * on wait. All records are put into the empty etcd at @to, read back and
- * compared; then @mark is called: when it returns 0 (its marker is durable)
- * etcd is the authority, else, and after any failure before it, the embedded
- * engine still is. Then done(). A repeat after a crash starts anew. */
-void store_to_etcd(struct store *s, const struct etcd_target *to,
-                   uint64_t lineage, int (*mark)(void *arg), store_done *done,
-                   void *arg);
-void store_retarget(struct store *s, const struct etcd_target *to);
-
-struct store_health {
-    bool     many;      /* etcd */
-    bool     current;   /* compared with the authority within 3 s */
-    uint64_t authority; /* its revision, as last heard; 0: never */
-    uint64_t since;     /* boot time ns: when it was last current */
-    char     problem[CFS_ERR_TEXT]; /* why it is not; "" */
-};
-void store_health(const struct store *s, struct store_health *ret);
-
-/* A whole store as one JSON document (lineage, revision, records, checksum),
- * and back: into an empty store, under a higher lineage. */
-json_t *store_export(struct store *s, struct cfs_err *err);
-int store_import_sqlite(const char *dir, const json_t *doc, uint64_t lineage,
-                        struct cfs_err *err);
-
 /* Waits for the transaction that is on its way, if any; of those behind it
  * some may be dropped without done(). NULL is fine. */
 void store_close(struct store *s);
@@ -134,6 +93,47 @@ void store_commit(struct store *s, struct store_txn *t, store_done *done,
 
 /* @done once this node's copy is as new as the authority is now. */
 void store_current(struct store *s, store_done *done, void *arg);
+
+/* -- etcd as the authority: store_etcd.c ---------------------------------
+ *
+ * The same file in @dir is then this node's copy of (lineage, revision):
+ * reads come from it, whether or not etcd can be reached. It follows etcd's
+ * watch; each second its revision is compared with a linearizable read, so
+ * that a watch that is silent because it was cut off, or starts in another
+ * life's future, is noticed. When the lineage changed or the revision fell
+ * everything is read again, and watchers hear of every difference.
+ */
+struct etcd_target;
+
+/* Errors as store_open_sqlite(), but etcd need not be there. */
+int store_open_etcd(struct cfs_loop *loop, struct cfs_log *log,
+                    const char *dir, uint64_t lineage,
+                    const struct etcd_target *to, struct store **ret,
+                    struct cfs_err *err);
+/* From one to many, in place: @s is embedded; transactions that come from now
+ * on wait. All records are put into the empty etcd at @to, read back and
+ * compared; then @mark is called: when it returns 0 (its marker is durable)
+ * etcd is the authority, else, and after any failure before it, the embedded
+ * engine still is. Then done(). A repeat after a crash starts anew. */
+void store_to_etcd(struct store *s, const struct etcd_target *to,
+                   uint64_t lineage, int (*mark)(void *arg), store_done *done,
+                   void *arg);
+void store_retarget(struct store *s, const struct etcd_target *to);
+
+struct store_health {
+    bool     many;      /* etcd */
+    bool     current;   /* compared with the authority within 3 s */
+    uint64_t authority; /* its revision, as last heard; 0: never */
+    uint64_t since;     /* boot time ns: when it was last current */
+    char     problem[CFS_ERR_TEXT]; /* why it is not; "" */
+};
+void store_health(const struct store *s, struct store_health *ret);
+
+/* A whole store as one JSON document (lineage, revision, records, checksum),
+ * and back: into an empty store, under a higher lineage. */
+json_t *store_export(struct store *s, struct cfs_err *err);
+int store_import_sqlite(const char *dir, const json_t *doc, uint64_t lineage,
+                        struct cfs_err *err);
 
 /* -- watching ------------------------------------------------------------ */
 
