@@ -27,6 +27,10 @@
 
 #include <uv.h>
 
+/* Threads of the pool, unless UV_THREADPOOL_SIZE says otherwise. They sleep on
+ * devices: as many as a device likes to have requests in its queue. */
+#define POOL_THREADS "16"
+
 #define SCORE_MAX  8u
 #define SCORE_SPIN 2u
 /* Somebody else ran, if offering the processor took longer. */
@@ -512,6 +516,7 @@ int cfs_loop_new(struct cfs_loop **ret, struct cfs_err *err)
 
     if (!loop)
         return cfs_err_set(err, -ENOMEM, "event loop: out of memory");
+    setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0); /* before its first job */
     cfs_list_init(&loop->tasks);
     for (unsigned i = 0; i < CFS_STAGE_N; i++)
         cfs_list_init(&loop->hooks[i]);

@@ -37,16 +37,15 @@ void cache_page_free(struct eng *e, uint8_t *page)
     free(page);
 }
 #else
+/* Its pages are touched when they are taken, one by one: memory that the
+ * kernel has to find costs microseconds a page. */
 static void slab_add(struct cache *c)
 {
     uint8_t *slab = eng_alloc_aligned(SLAB_BYTES);
 
     memcpy(slab, &c->slabs, sizeof c->slabs);
     c->slabs = slab;
-    for (size_t at = NODE_SIZE; at < SLAB_BYTES; at += NODE_SIZE) {
-        memcpy(slab + at, &c->free_pages, sizeof c->free_pages);
-        c->free_pages = slab + at;
-    }
+    c->fresh = slab + NODE_SIZE;
 }
 
 uint8_t *cache_page_new(struct eng *e)
@@ -54,10 +53,17 @@ uint8_t *cache_page_new(struct eng *e)
     struct cache *c = &e->cache;
     uint8_t *page;
 
-    if (!c->free_pages)
+    if (c->free_pages) {
+        page = c->free_pages;
+        memcpy(&c->free_pages, page, sizeof c->free_pages);
+        return page;
+    }
+    if (!c->fresh)
         slab_add(c);
-    page = c->free_pages;
-    memcpy(&c->free_pages, page, sizeof c->free_pages);
+    page = c->fresh;
+    c->fresh = page + NODE_SIZE < (uint8_t *)c->slabs + SLAB_BYTES
+                   ? page + NODE_SIZE
+                   : NULL;
     return page;
 }
 

@@ -70,6 +70,7 @@ struct cache {
     struct node    *free_nodes; /* linked by parent */
     void           *free_pages; /* linked by their first bytes */
     void           *slabs;      /* linked by their first bytes */
+    uint8_t        *fresh;      /* of the newest slab, never used; or NULL */
 };
 
 void cache_init(struct eng *e);
