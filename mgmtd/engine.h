@@ -9,8 +9,10 @@
  *             what there shall be; a voter: member id (hex), client and peer
  *             URLs, state: "adding" | "learner" | "voter" | "leaving".
  *   STATE_DIR/engine.json        this node's own word, durable before each
- *             step: {"engine": "sqlite"|"etcd", "lineage", "member", "token",
- *             "cluster", "node", "voters": [client URLs]}
+ *             step: who it is ("node", "id": for life), "engine": "sqlite" |
+ *             "etcd", "lineage", "cluster", "token", "voters": [client URLs],
+ *             "member" (own, hex) and whether its directory is "fresh";
+ *             "joining": whom it is about to follow.
  *   STATE_DIR/etcd/              etcd's directory; RUN_DIR/etcd.out, LOG_DIR/etcd.log
  *
  * How many    1 and 2 members: one voter; 3 and 4: three; from 5 on: five.
@@ -37,19 +39,40 @@ struct etcd_target {
     char     ca[512], cert[512], key[512]; /* files */
 };
 
-/* At start: read engine.json, adopt or start etcd, open the store that it
- * says. m->store is there afterwards (reads work), whether or not etcd is. */
+/* First of all: m->node and m->node_id from engine.json, made durable when
+ * this is a new node; then m->store, embedded or the copy of an etcd's, which
+ * is adopted or started. Reads work afterwards, whether or not etcd is there. */
 int  engine_open(struct mgmtd *m, struct cfs_err *err);
+/* Peers and volumes are loaded: look after members from now on. */
+void engine_run(struct mgmtd *m);
 void engine_close(struct mgmtd *m); /* etcd goes on */
 
+/* Nothing says yet that this node is of a cluster, or follows one. */
+bool engine_is_nobodys(const struct mgmtd *m);
+/* What this node is about to join (an object of the joiner's own making),
+ * durable when it returns; NULL: nothing. Ends with engine_follow(). */
+int           engine_note_joining(struct mgmtd *m, json_t *what,
+                                  struct cfs_err *err); /* taken over */
+const json_t *engine_joining(const struct mgmtd *m);
+
+/* Found a cluster of this node, unless there is one: both authorities, then
+ * in one transaction the records cluster, node/NAME (number 1), ca/nodes and
+ * ca/clients. @name: the cluster's, or NULL; @host: where others reach this
+ * node, NULL: by cluster.conf, else the first address that is not loopback. */
+void cluster_found(struct mgmtd *m, const char *name, const char *host,
+                   store_done *done, void *arg);
+
 /* From the embedded engine to etcd with one member, this node. @done once the
- * store commits there. -EALREADY is success. Transactions wait meanwhile. */
+ * store commits there. -EALREADY is success. Transactions wait meanwhile.
+ * Needs a founded cluster, and the record node/NAME with the host that the
+ * others reach this node at. */
 void engine_go_etcd(struct mgmtd *m, store_done *done, void *arg);
 /* A node that joined: follow the cluster's etcd. @info as JOIN answered. */
 int  engine_follow(struct mgmtd *m, const json_t *info, struct cfs_err *err);
-/* What a joiner must be told to follow: lineage, token, client URLs. */
+/* What a joiner must be told to follow: cluster, lineage, token, voters. */
 json_t *engine_info(struct mgmtd *m);
-/* Before a member's record is deleted: its etcd member goes first. */
+/* Before a member's record is deleted: its etcd member goes first, and if it
+ * is the only one another node's comes in its place. */
 void engine_remove_node(struct mgmtd *m, const char *name, store_done *done,
                         void *arg);
 /* After this node was detached: stop etcd, put its directory aside. */
@@ -57,6 +80,7 @@ int  engine_forget(struct mgmtd *m, struct cfs_err *err);
 
 /* Verbs of the CLI. */
 struct command;
+void cluster_create(struct command *c);
 void cluster_status(struct command *c);
 void cluster_backup(struct command *c);
 void cluster_restore(struct command *c);

@@ -39,6 +39,7 @@
 
 struct volume;
 struct trust;
+struct engine;
 
 struct mgmtd {
     struct cfs_host      host;
@@ -57,6 +58,7 @@ struct mgmtd {
     struct cfs_list      preparing; /* devices that creates work on */
     struct cfs_uuid      node_id;
     struct trust        *trust;
+    struct engine       *engine; /* mgmtd/engine.h */
     struct cfs_list      peers; /* mgmtd/peer.h, this node among them */
     struct store_watch   on_volume;
     struct store_watch   on_view;

@@ -119,6 +119,11 @@ void store_to_etcd(struct store *s, const struct etcd_target *to,
                    uint64_t lineage, int (*mark)(void *arg), store_done *done,
                    void *arg);
 void store_retarget(struct store *s, const struct etcd_target *to);
+/* A node that joined, in place: @s is embedded and holds nothing that counts;
+ * from now on it is the copy of the etcd at @to, in @lineage. Watchers stay,
+ * and hear of every record as it is read. -EBUSY: transactions are queued. */
+int store_follow_etcd(struct store *s, const struct etcd_target *to,
+                      uint64_t lineage, struct cfs_err *err);
 
 struct store_health {
     bool     many;      /* etcd */
@@ -130,10 +135,16 @@ struct store_health {
 void store_health(const struct store *s, struct store_health *ret);
 
 /* A whole store as one JSON document (lineage, revision, records, checksum),
- * and back: into an empty store, under a higher lineage. */
+ * and back: a new store.db in @dir with the document's records, renamed over
+ * what may be there, under a higher @lineage and above the document's
+ * revision. For a directory that no store is open in. */
 json_t *store_export(struct store *s, struct cfs_err *err);
 int store_import_sqlite(const char *dir, const json_t *doc, uint64_t lineage,
                         struct cfs_err *err);
+/* The document of another life: generations and epochs jump by 2^32, lists of
+ * who is in sync are gone (each set forms again from what its bricks
+ * remember). Changes @doc in place, its checksum too. */
+int store_reborn(json_t *doc, struct cfs_err *err);
 
 /* -- watching ------------------------------------------------------------ */
 

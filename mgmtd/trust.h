@@ -6,11 +6,16 @@
  *   node.key node.crt      this node's; before it is a member: self-signed
  *   node-ca.crt client-ca.crt            whom we believe
  *   node-ca.key client-ca.key            voters only
- *   node.crl client.crl    made again from the store's records revoked/...
+ *   node.crl client.crl    made again from the store's records; founding and
+ *                          accepting write them too, empty: etcd is given
+ *                          node.crl at its start and reads it at each handshake
  * Keys are ECDSA P-256. Certificates need serverAuth and clientAuth both
  * (etcd's gateway is a client of its own server); common name: the node's
  * name, or the client's; a node's also has its id as a URI
- * (urn:clusterfs:node:UUID). Files are replaced by rename, keys 0600.
+ * (urn:clusterfs:node:UUID), and as subject alternative names (IP: or DNS:)
+ * the address that others reach it at, 127.0.0.1, ::1 and localhost: etcd's
+ * members verify the names in each other's URLs. Files are replaced by rename,
+ * keys 0600.
  *
  * Life       certificates of nodes and clients: a year, renewed at half of it
  *            (nodes by themselves; clients when they fetch a volfile).
@@ -22,8 +27,10 @@
 #ifndef CFS_MGMTD_TRUST_H
 #define CFS_MGMTD_TRUST_H
 
-#include "core/log.h"
+#include <jansson.h>
+
 #include "core/fop.h"
+#include "core/log.h"
 #include "rpc/tls.h"
 
 struct trust;
@@ -45,17 +52,23 @@ bool trust_has_ca_keys(const struct trust *t); /* can sign */
 void trust_fingerprint(const struct trust *t,
                        uint8_t ret[static RPC_TLS_PRINT]);
 
-/* Make both authorities, and our own certificate under them. A repeat after a
- * crash goes on with what is there. */
-int trust_found(struct trust *t, struct cfs_uuid cluster, struct cfs_err *err);
+/* Make both authorities, and our own certificate under them, for @host: the
+ * address that others reach us at. A repeat after a crash goes on with what is
+ * there; with another @host, or another name of ours, it renews our own. */
+int trust_found(struct trust *t, struct cfs_uuid cluster, const char *host,
+                struct cfs_err *err);
 
 /* A request to be signed, for our own key. malloc'ed PEM. */
 int trust_request(struct trust *t, char **ret_csr, struct cfs_err *err);
-/* Sign @csr for @name (and node @id; NULL for clients). malloc'ed PEM.
- * -EACCES: no keys of the authority here. */
+/* Sign @csr for @name (for a node also: its @id, and the @host it is reached
+ * at; NULL for clients). malloc'ed PEM. -EACCES: no keys of the authority
+ * here. */
 int trust_sign(struct trust *t, enum trust_ca ca, const char *csr,
-               const char *name, const struct cfs_uuid *id, char **ret_cert,
-               struct cfs_err *err);
+               const char *name, const struct cfs_uuid *id, const char *host,
+               char **ret_cert, struct cfs_err *err);
+/* For a node that becomes a voter: both authorities' keys, {"node_ca_key",
+ * "client_ca_key"}, as PEER.CA_KEYS carries them. -EACCES: none here. */
+json_t *trust_ca_keys(const struct trust *t, struct cfs_err *err);
 /* Take over what a joining node was given. @ca_keys: PEM of both private
  * keys, for voters; NULL: none. Durable when it returns. */
 struct trust_grant {
