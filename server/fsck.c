@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fsck.c - fsck.clusterfs: checks a brick that is not in use, and says what it
  * found. It opens it for reading, with the journal replayed in memory; it
- * repairs nothing.
+ * repairs nothing. --grow makes it as large as its device.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -20,6 +20,8 @@ struct run {
     const char *path;
     bool        json;
     bool        data;
+    bool        grow;
+    bool        dry;      /* change nothing */
     bool        tty;      /* progress goes to stderr */
     struct timespec told; /* progress, last */
     json_t     *findings;
@@ -248,16 +250,72 @@ static int check(struct run *r)
     return result.findings > 0 ? EXIT_ERRORS : EXIT_CLEAN;
 }
 
+/* -- growth --------------------------------------------------------------- */
+
+static void grown(const struct run *r, uint64_t before, uint64_t after)
+{
+    char a[TOOL_SIZE_STR], b[TOOL_SIZE_STR];
+    json_t *j;
+
+    if (r->json) {
+        j = json_pack("{s:o, s:I, s:I, s:b}", "device",
+                      tool_json_path(r->path), "before", (json_int_t)before,
+                      "after", (json_int_t)after, "changed",
+                      before != after && !r->dry);
+        if (!j)
+            abort();
+        json_dumpf(j, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(j);
+    } else if (before == after) {
+        printf("%s: %s, as large as its device\n", r->path,
+               tool_size(before, a));
+    } else {
+        printf("%s: %s %s to %s\n", r->path,
+               r->dry ? "would grow from" : "has grown from",
+               tool_size(before, a), tool_size(after, b));
+    }
+}
+
+/* Only a brick that opens, with its journal, is touched. */
+static int grow(struct run *r)
+{
+    uint64_t before, after;
+    struct cfs_err err = {0};
+    struct tool_brick b;
+    struct cfs_dev *dev;
+    int rc;
+
+    rc = tool_open(r->path, 0, &b, &err);
+    if (rc < 0)
+        return not_opened(r, rc, &err);
+    tool_close(&b);
+    rc = cfs_dev_open(r->path, r->dry ? CFS_DEV_READ_ONLY : 0, &dev, &err);
+    if (rc == 0) {
+        rc = eng_grow(dev, r->dry, &before, &after, &err);
+        dev->ops->close(dev);
+    }
+    if (rc < 0) {
+        fprintf(stderr, PROGRAM ": %s: %s\n", r->path, err.text);
+        return EXIT_TROUBLE;
+    }
+    grown(r, before, after);
+    return EXIT_CLEAN;
+}
+
 /* -- the command line ----------------------------------------------------- */
 
 static const char help[] =
     "usage: " PROGRAM " [OPTION...] DEVICE\n"
     "Check a brick that is not in use: every node, record and reference, the\n"
-    "space map, and the checksum of every block of data. Nothing is changed.\n"
+    "space map, and the checksum of every block of data. Nothing is changed,\n"
+    "but by --grow.\n"
     "\n"
     "      --no-data   do not read the files' data\n"
+    "      --grow      check nothing: make the brick as large as its device,\n"
+    "                  which became larger\n"
     "      --json      say in JSON what was found\n"
-    "  -n              change nothing (it never does)\n"
+    "  -n              change nothing\n"
     "      --help, --version\n"
     "\n"
     "Exit status: 0 clean, 4 errors were found, 8 it could not be checked,\n"
@@ -265,6 +323,7 @@ static const char help[] =
 
 enum {
     OPT_NO_DATA = 256,
+    OPT_GROW,
     OPT_JSON,
     OPT_REPAIR,
     OPT_HELP,
@@ -273,6 +332,7 @@ enum {
 
 static const struct option options[] = {
     {"no-data", no_argument, NULL, OPT_NO_DATA},
+    {"grow", no_argument, NULL, OPT_GROW},
     {"json", no_argument, NULL, OPT_JSON},
     {"repair", no_argument, NULL, OPT_REPAIR},
     {"help", no_argument, NULL, OPT_HELP},
@@ -285,6 +345,10 @@ static int parse_one(struct run *r, int opt)
 {
     switch (opt) {
     case 'n':
+        r->dry = true;
+        return -1;
+    case OPT_GROW:
+        r->grow = true;
         return -1;
     case OPT_NO_DATA:
         r->data = false;
@@ -330,7 +394,7 @@ int main(int argc, char **argv)
     r.findings = json_array();
     if (!r.findings)
         abort();
-    rc = check(&r);
+    rc = r.grow ? grow(&r) : check(&r);
     json_decref(r.findings);
     if (fflush(stdout) != 0 || ferror(stdout))
         return EXIT_TROUBLE;

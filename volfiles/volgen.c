@@ -20,6 +20,7 @@ static const struct route routes[] = {
     {"storage.cache-size", "storage/block", "cache-size", false},
     {"storage.checkpoint-interval", "storage/block", "checkpoint-interval",
      false},
+    {"storage.grow", "storage/block", "grow", false},
     {"storage.small-file", "storage/block", "small-file", false},
 };
 

@@ -289,6 +289,22 @@ static void copy_blocks(uint8_t *to, const uint8_t *from, uint64_t size)
     }
 }
 
+void recdev_resize(struct recdev *r, uint64_t size, uint8_t fill)
+{
+    uint64_t keep = size < r->size ? size : r->size;
+    uint8_t *bytes = map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                         -1);
+
+    forget_events(r);
+    r->recording = false;
+    copy_blocks(bytes, r->bytes, keep);
+    if (fill != 0)
+        memset(bytes + keep, fill, size - keep);
+    munmap(r->bytes, r->size);
+    r->bytes = bytes;
+    r->size = size;
+}
+
 static int memfd(uint64_t size)
 {
     int fd = memfd_create("recdev", MFD_CLOEXEC);

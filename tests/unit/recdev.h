@@ -29,6 +29,9 @@ struct cfs_dev *recdev_open(struct recdev *r);
 
 uint8_t *recdev_bytes(struct recdev *r); /* what a read would give */
 uint64_t recdev_size(const struct recdev *r);
+/* As if the device were replaced by a larger or smaller one with the same
+ * bytes; what is new is @fill. Not open, and not recording. */
+void recdev_resize(struct recdev *r, uint64_t size, uint8_t fill);
 
 /* Record from here on: what is there now is durable. */
 void   recdev_record(struct recdev *r);

@@ -408,6 +408,39 @@ static int remove_dir(void **state)
     return run("rm -rf -- \"$D\"");
 }
 
+/* -- growth --------------------------------------------------------------- */
+
+static void fsck_grows_a_brick_with_its_file(void **state)
+{
+    assert_int_equal(run("mkfs.clusterfs --size 40M $D/growing"), 0);
+    assert_int_equal(run("fsck.clusterfs --grow $D/growing"), 0);
+    assert_said("40.0 MiB, as large as its device");
+    assert_int_equal(run("truncate -s 100M $D/growing"), 0);
+    assert_int_equal(run("fsck.clusterfs --grow -n $D/growing"), 0);
+    assert_said("would grow from 40.0 MiB to 100.0 MiB");
+    assert_int_equal(run("fsck.clusterfs --grow --json $D/growing"), 0);
+    assert_said("\"before\": 41943040");
+    assert_said("\"after\": 104857600");
+    assert_said("\"changed\": true");
+    assert_int_equal(run("fsck.clusterfs $D/growing"), 0);
+    assert_said(" of 95.7 MiB");
+    assert_int_equal(run("truncate -s 90M $D/growing"), 0);
+    assert_int_equal(run("fsck.clusterfs --grow $D/growing"), 4);
+    assert_said("it has shrunk; make it as large again");
+}
+
+/* A brick made smaller than its device, until somebody wants it larger. */
+static void fsck_grows_a_brick_of_a_chosen_size(void **state)
+{
+    assert_int_equal(run("truncate -s 80M $D/chosen"), 0);
+    assert_int_equal(run("mkfs.clusterfs --size 50M $D/chosen"), 0);
+    assert_int_equal(run("debugfs.clusterfs super $D/chosen"), 0);
+    assert_said("does not grow by itself");
+    assert_int_equal(run("fsck.clusterfs --grow $D/chosen"), 0);
+    assert_said("has grown from 50.0 MiB to 80.0 MiB");
+    assert_int_equal(run("fsck.clusterfs $D/chosen"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +456,8 @@ int main(void)
         cmocka_unit_test(every_record_has_its_words),
         cmocka_unit_test(fsck_says_by_its_exit_what_it_found),
         cmocka_unit_test(fsck_looks_at_what_cannot_be_opened),
+        cmocka_unit_test(fsck_grows_a_brick_with_its_file),
+        cmocka_unit_test(fsck_grows_a_brick_of_a_chosen_size),
     };
 
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -22,6 +22,7 @@ struct block {
     uint64_t        cache_size;
     uint64_t        checkpoint_ms;
     uint64_t        small_file;
+    bool            grow;
 
     struct cfs_xl  *xl;
     struct ops     *ops; /* NULL: closed */
@@ -48,6 +49,9 @@ static const struct cfs_opt block_opts[] = {
      .at = offsetof(struct block, small_file), .def = "2048",
      .max = 4096, .flags = CFS_OPT_RECONF,
      .help = "files up to this size are kept in the tree"},
+    {.name = "grow", .type = CFS_OPT_BOOL,
+     .at = offsetof(struct block, grow), .def = "on",
+     .help = "grow at a start with a device that became larger"},
     {0},
 };
 
@@ -94,6 +98,7 @@ static int block_init(struct cfs_xl *xl, struct cfs_err *err)
     config.eng.cache_size = b->cache_size;
     config.eng.checkpoint_ms = b->checkpoint_ms;
     config.eng.sparse_image = dev->sparse;
+    config.eng.no_grow = !b->grow;
     config.small_file = b->small_file;
     rc = ops_open(xl->loop, xl->log, xl->name, dev, &config, &b->ops, err);
     if (rc < 0) {

@@ -163,6 +163,8 @@ static void start_record(struct eng *e, bool clean)
         .jrn_chain = e->jrn.chain,
         .time = e->loop ? (uint64_t)cfs_realtime(e->loop).sec : e->sb.made,
         .n_groups = e->space.n_groups,
+        .last_blocks = (uint32_t)(e->sb.grp_blocks -
+                                  (e->space.n_groups - 1ull) * GROUP_BLOCKS),
     };
     if (e->last.gen >> 32 == e->incarnation || PLANTED(generation_used_twice))
         c->rec.gen = e->last.gen + 1;

@@ -284,13 +284,13 @@ static void seal(struct eng *e)
     struct fmt_ckpt *h = (struct fmt_ckpt *)(void *)c->slot;
 
     c->rec.free = 0;
-    for (uint32_t g = 0; g < e->space.n_groups; g++)
+    for (uint32_t g = 0; g < c->rec.n_groups; g++)
         c->rec.free += e->space.top[g].free;
     c->rec.sum = 0;
     memset(c->slot, 0, SLOT_BYTES);
     memcpy(c->slot, &c->rec, sizeof c->rec);
     memcpy(c->slot + sizeof c->rec, e->space.top,
-           e->space.n_groups * sizeof(struct fmt_top));
+           c->rec.n_groups * sizeof(struct fmt_top));
     c->rec.sum = h->sum = eng_sum(e, c->slot, c->rec.len);
 }
 

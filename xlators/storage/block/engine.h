@@ -57,6 +57,7 @@ struct eng_config {
     bool     blocking;       /* read misses in line */
     bool     read_only;      /* nothing is written; replay stays in memory */
     bool     sparse_image;   /* preallocate ahead; only that counts as space */
+    bool     no_grow;        /* stay small on a device that became larger */
 };
 extern const struct eng_config eng_config_default;
 
@@ -80,6 +81,13 @@ typedef int eng_replay(void *ctx, struct eng *e, const struct eng_rec *rec);
 /* Make an empty store on @dev (blocking). */
 int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
              struct cfs_err *err);
+
+/* Make the store on @dev, which is sound and in nobody's use, as large as the
+ * device, durably (blocking); also one of a chosen size. Nothing else in it
+ * changes. Bytes before and after; both the same: it is as large already.
+ * @dry: only say so. */
+int eng_grow(struct cfs_dev *dev, bool dry, uint64_t *ret_before,
+             uint64_t *ret_after, struct cfs_err *err);
 
 /* Open (blocking, up to seconds): newest checkpoint, journal, replay. @dev is
  * taken over on success and closed by eng_close(). Errors: -EINVAL (no store,

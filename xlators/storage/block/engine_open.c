@@ -2,8 +2,8 @@
 /* engine_open.c - a start: what the page cache still holds is written back
  * and forgotten; superblock; the newest checkpoint record; space map and
  * root; the journal is examined. Up to here nothing is written, and a damaged
- * store stays as it is. Then a new life is made durable; the journal is
- * applied; and, unless the last end was clean, a checkpoint follows, so that
+ * store stays as it is. Then it grows, if its device has; a new life is made
+ * durable; the journal is applied; and, unless the last end was clean, a checkpoint follows, so that
  * the journal begins empty, with a chain that nothing old can continue.
  */
 #include <stdlib.h>
@@ -40,7 +40,7 @@ static int load_state(struct eng *e, const uint8_t *slot, struct cfs_err *err)
         return cfs_err_set(err, -CFS_E_CORRUPT,
                            "the checkpoint record is out of bounds");
     space_init(e);
-    rc = space_load(e, ckpt_tops(slot), err);
+    rc = space_load(e, slot, err);
     if (rc < 0)
         return rc;
     data_back_open(e);
@@ -91,10 +91,37 @@ static int apply_journal(struct eng *e, struct jscan *sc, eng_replay *replay,
     return rc;
 }
 
+/* On a device that became larger all that follows is about the larger store;
+ * on the device it grows when it is known to be sound. */
+static void want_growth(struct eng *e, struct fmt_super *ret_small)
+{
+    *ret_small = e->sb;
+    if (!e->conf.no_grow && !e->conf.read_only && !(e->sb.compat & FMT_FIXED))
+        super_larger(ret_small, e->dev->size / CFS_BLOCK, &e->sb);
+}
+
+static int grow(struct eng *e, const struct fmt_super *small,
+                const uint8_t *slot, struct cfs_err *err)
+{
+    int rc;
+
+    if (small->size == e->sb.size)
+        return 0;
+    rc = super_grow(e->dev, small, &e->sb, slot);
+    if (rc < 0)
+        return cfs_err_set(err, rc, "growth to the device's size: %s",
+                           cfs_err_str(rc));
+    cfs_log_info(e->log, "store", "%s has grown from %llu to %llu bytes",
+                 e->dev->path, (unsigned long long)(small->size * CFS_BLOCK),
+                 (unsigned long long)(e->sb.size * CFS_BLOCK));
+    return 0;
+}
+
 static int open_store(struct eng *e, eng_replay *replay, void *ctx,
                       struct cfs_err *err)
 {
     uint8_t *slot = eng_alloc_aligned(SLOT_BYTES);
+    struct fmt_super *small = eng_alloc_aligned(sizeof *small);
     struct jscan *sc = NULL;
     int rc = forget_cache(e, err);
 
@@ -103,10 +130,13 @@ static int open_store(struct eng *e, eng_replay *replay, void *ctx,
     if (rc == 0)
         rc = super_read_ckpt(e->dev, &e->sb, slot, err);
     if (rc == 0) {
+        want_growth(e, small);
         eng_setup(e);
         rc = load_state(e, slot, err);
         if (rc == 0 && !e->was_clean)
             rc = jrn_examine(e, &sc, err);
+        if (rc == 0)
+            rc = grow(e, small, slot, err);
         if (rc == 0)
             rc = new_life(e, err);
         if (rc == 0)
@@ -117,6 +147,7 @@ static int open_store(struct eng *e, eng_replay *replay, void *ctx,
     } else {
         free(e);
     }
+    free(small);
     free(slot);
     return rc;
 }

@@ -35,10 +35,10 @@
 #define FMT_REC_MAGIC   0x4c4e524au           /* "JRNL" */
 #define FMT_VERSION     1u
 
-/* Feature flags known to this code: none yet of any kind. An unknown one is
- * ignored (compat), allows reading only (ro_compat), or forbids everything
- * (incompat). */
-#define FMT_COMPAT    0u
+/* Feature flags known to this code. An unknown one is ignored (compat),
+ * allows reading only (ro_compat), or forbids everything (incompat). */
+#define FMT_FIXED     1u /* compat: it does not grow with its device by itself */
+#define FMT_COMPAT    FMT_FIXED
 #define FMT_RO_COMPAT 0u
 #define FMT_INCOMPAT  0u
 
@@ -112,7 +112,8 @@ struct fmt_ckpt {
     uint64_t        free;        /* blocks */
     uint64_t        time;        /* seconds since 1970 */
     uint32_t        n_groups;
-    uint32_t        zero;
+    uint32_t        last_blocks; /* of the last group; all others are whole.
+                                    0: as the superblock has it */
     uint64_t        sum;         /* of the record, with this as 0 */
 };
 

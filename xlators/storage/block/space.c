@@ -322,15 +322,39 @@ static int load_group(struct eng *e, uint32_t group, struct fmt_index *ix,
     return 0;
 }
 
-int space_load(struct eng *e, const struct fmt_top *top, struct cfs_err *err)
+/* The maps end with block @old of the groups, where the store ended when they
+ * were written: what is behind it is free. The page and the index in which
+ * that was are written anew. */
+static void widen(struct eng *e, uint64_t old)
 {
+    struct space *s = &e->space;
+    uint32_t page = (uint32_t)(old / MAP_BLOCKS);
+    uint32_t from = (uint32_t)(old % MAP_BLOCKS);
+    uint64_t end = s->end - s->lba;
+    struct piece pc = {.page = page, .from = from};
+
+    if (old >= end || old % GROUP_BLOCKS == 0)
+        return;
+    live_touch(e, page);
+    if (s->disk[page].place == PLACE_NONE || from == 0)
+        return;
+    pc.n = end - old < MAP_BLOCKS - from ? (uint32_t)(end - old)
+                                         : MAP_BLOCKS - from;
+    bits_set(s->page[page].live, pc.from, pc.n, false);
+    untake(e, &pc);
+}
+
+int space_load(struct eng *e, const uint8_t *slot, struct cfs_err *err)
+{
+    const struct fmt_ckpt *c = (const struct fmt_ckpt *)(const void *)slot;
+    const struct fmt_top *top = ckpt_tops(slot);
     struct space *s = &e->space;
     size_t len = 2 * (size_t)GROUP_PAGES * CFS_BLOCK;
     struct fmt_index *ix = eng_alloc_aligned(sizeof *ix);
     uint8_t *buf = eng_alloc_aligned(len);
     int rc = 0;
 
-    for (uint32_t g = 0; g < s->n_groups && rc == 0; g++) {
+    for (uint32_t g = 0; g < c->n_groups && rc == 0; g++) {
         s->top[g] = top[g];
         if (top[g].place == PLACE_NONE)
             continue;
@@ -341,6 +365,8 @@ int space_load(struct eng *e, const struct fmt_top *top, struct cfs_err *err)
     }
     free(ix);
     free(buf);
+    if (rc == 0)
+        widen(e, super_ckpt_blocks(&e->sb, c));
     return rc;
 }
 

@@ -94,8 +94,9 @@ void extv_fini(struct extv *v);
 void space_init(struct eng *e);
 void space_fini(struct eng *e);
 
-/* Read the maps that @top refers to. -CFS_E_CORRUPT, -EIO. */
-int space_load(struct eng *e, const struct fmt_top *top, struct cfs_err *err);
+/* Read the maps that the record in @slot refers to. What it does not know,
+ * because the store has grown since, is free. -CFS_E_CORRUPT, -EIO. */
+int space_load(struct eng *e, const uint8_t *slot, struct cfs_err *err);
 
 /* Whether @ext lies in the groups and touches none of their heads. */
 bool space_valid(const struct eng *e, struct eng_ext ext);

@@ -70,9 +70,10 @@ static int check_geometry(const struct fmt_super *sb, uint64_t dev_blocks,
 
     if (sb->size > dev_blocks)
         return cfs_err_set(err, -CFS_E_CORRUPT,
-                           "the store has %llu blocks, the device only %llu",
-                           (unsigned long long)sb->size,
-                           (unsigned long long)dev_blocks);
+                           "the store has %llu bytes, the device only %llu: "
+                           "it has shrunk; make it as large again",
+                           (unsigned long long)(sb->size * CFS_BLOCK),
+                           (unsigned long long)(dev_blocks * CFS_BLOCK));
     if (sb->block != CFS_BLOCK || sb->size < 2 * AREA_BLOCKS + GROUP_MIN ||
         !within(sb, sb->hb_lba, sb->hb_blocks) ||
         !within(sb, sb->jrn_lba, sb->jrn_blocks) ||
@@ -193,15 +194,33 @@ uint64_t super_slot_lba(const struct fmt_super *sb, uint64_t seq, bool end)
     return end ? sb->size - AREA_BLOCKS + lba : lba;
 }
 
+uint64_t super_ckpt_blocks(const struct fmt_super *sb,
+                           const struct fmt_ckpt *c)
+{
+    if (c->last_blocks == 0)
+        return sb->grp_blocks;
+    return (uint64_t)(c->n_groups - 1) * GROUP_BLOCKS + c->last_blocks;
+}
+
+/* Whether @c can be about so many groups at all. */
+static bool groups_ok(const struct fmt_super *sb, const struct fmt_ckpt *c)
+{
+    uint64_t groups = (sb->grp_blocks + GROUP_BLOCKS - 1) / GROUP_BLOCKS;
+
+    if (c->n_groups == 0 || c->n_groups > GROUPS_MAX ||
+        c->last_blocks > GROUP_BLOCKS)
+        return false;
+    return c->last_blocks > 0 || c->n_groups == groups;
+}
+
 /* Whether the record in @slot is one of @sb's, whole, and makes sense. */
 static bool ckpt_ok(const struct fmt_super *sb, uint8_t *slot, uint64_t seq)
 {
     struct fmt_ckpt *c = (struct fmt_ckpt *)(void *)slot;
-    uint64_t sum = c->sum, groups, got;
+    uint64_t sum = c->sum, got;
 
-    groups = (sb->grp_blocks + GROUP_BLOCKS - 1) / GROUP_BLOCKS;
-    if (c->magic != FMT_CKPT_MAGIC || c->n_groups != groups ||
-        c->len != sizeof *c + groups * sizeof(struct fmt_top) ||
+    if (c->magic != FMT_CKPT_MAGIC || !groups_ok(sb, c) ||
+        c->len != sizeof *c + c->n_groups * sizeof(struct fmt_top) ||
         !cfs_uuid_eq(c->brick, sb->brick) || (c->seq & 1) != (seq & 1))
         return false;
     c->sum = 0;
@@ -233,8 +252,13 @@ int super_read_ckpt(struct cfs_dev *dev, const struct fmt_super *sb,
         rc = 0;
     }
     free(buf);
+    c = (const struct fmt_ckpt *)(const void *)slot;
     if (rc < 0)
         cfs_err_set(err, rc, "there is no whole checkpoint record");
+    else if (super_ckpt_blocks(sb, c) > sb->grp_blocks)
+        rc = cfs_err_set(err, -CFS_E_CORRUPT,
+                         "the store has grown since its superblock was "
+                         "written; has the device shrunk?");
     return rc;
 }
 
@@ -348,6 +372,7 @@ int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
         .block = CFS_BLOCK,
         .brick = f->brick,
         .cluster = f->cluster,
+        .compat = size + GROW_MIN <= dev->size ? FMT_FIXED : 0,
         .made = (uint64_t)time(NULL),
     };
     memcpy(sb->label, f->label, sizeof sb->label - 1);

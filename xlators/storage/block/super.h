@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* super.h - superblock and checkpoint records: where everything begins.
  *
- * Both lie at both ends of the device. A superblock never changes after mkfs;
- * records are written in turn to two slots, so that a torn one leaves its
- * predecessor.
+ * Both lie at both ends of the device. A superblock changes after mkfs only
+ * when the store grows (grow.c); records are written in turn to two slots, so
+ * that a torn one leaves its predecessor.
+ *
+ * A record may be of a smaller store than the superblock: then the store has
+ * grown since, and what the record does not know is free.
  */
 #ifndef CFS_BLOCK_SUPER_H
 #define CFS_BLOCK_SUPER_H
 
 #include "xlators/storage/block/engine.h"
 #include "xlators/storage/block/format.h"
+
+/* Bytes by which a device must have become larger. */
+#define GROW_MIN ((uint64_t)1024 * 1024)
 
 /* Lay out a store of @blocks blocks: -ENOSPC (too small), -EFBIG. */
 int super_layout(uint64_t blocks, struct fmt_super *sb);
@@ -25,6 +31,21 @@ int super_read(struct cfs_dev *dev, bool read_only, struct fmt_super *ret,
  * aligned). -CFS_E_CORRUPT: there is none. */
 int super_read_ckpt(struct cfs_dev *dev, const struct fmt_super *sb,
                     uint8_t *slot, struct cfs_err *err);
+
+/* Blocks of the groups that the record @c knows. */
+uint64_t super_ckpt_blocks(const struct fmt_super *sb,
+                           const struct fmt_ckpt *c);
+
+/* What @sb becomes on a device of @blocks blocks. False: it stays as it is,
+ * for they are not at least 1 MiB more. */
+bool super_larger(const struct fmt_super *sb, uint64_t blocks,
+                  struct fmt_super *ret);
+
+/* Make the store on @dev, which is @sb, as large as @to says; @slot is its
+ * newest record. Blocking; durable when it returns 0. A power cut leaves
+ * either of the two. */
+int super_grow(struct cfs_dev *dev, const struct fmt_super *sb,
+               const struct fmt_super *to, const uint8_t *slot);
 
 /* Where slot @seq & 1 lies at the start (@end false) or at the end. */
 uint64_t super_slot_lba(const struct fmt_super *sb, uint64_t seq, bool end);
