@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_main.c - runs a fuzz target without libFuzzer; see fuzz.h.
  *
- *     fuzz_NAME              damaged samples, FUZZ_SECONDS (1), FUZZ_SEED (1)
+ *     fuzz_NAME              damaged samples, FUZZ_SECONDS (1) or FUZZ_INPUTS,
+ *                            FUZZ_SEED (1)
  *     fuzz_NAME FILE...      these inputs
  *
  * Before each random input it is written to FUZZ_SAVE, if that is set: what
@@ -103,6 +104,7 @@ int main(int argc, char **argv)
 {
     const char *keep = getenv("FUZZ_SAVE");
     const double end = seconds() + (double)env("FUZZ_SECONDS", 1);
+    const unsigned long inputs = env("FUZZ_INPUTS", 0);
     unsigned n = 0;
     int rc = 0;
 
@@ -118,7 +120,7 @@ int main(int argc, char **argv)
         if (keep != NULL)
             save(keep, len);
         run(input, len);
-    } while (seconds() < end);
+    } while (inputs > 0 ? n < inputs : seconds() < end);
     printf("%u inputs\n", n);
     return 0;
 }

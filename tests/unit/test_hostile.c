@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "tests/unit/eng_rig.h"
+#include "tests/unit/forge.h"
 
 #define MIB ((uint64_t)1024 * 1024)
 
@@ -19,51 +20,6 @@ static unsigned wanted(void)
     const char *s = getenv("CFS_FORGERIES");
 
     return s ? (unsigned)strtoul(s, NULL, 0) : 400;
-}
-
-/* An image under change. */
-struct image {
-    uint8_t          *bytes;
-    uint64_t          size;
-    struct fmt_super *sb;
-};
-
-static uint8_t *block_at(const struct image *im, uint64_t lba)
-{
-    return im->bytes + lba * CFS_BLOCK;
-}
-
-static uint64_t sum_of(const struct image *im, const void *p, size_t len)
-{
-    return XXH3_64bits_withSeed(p, len, im->sb->nonce);
-}
-
-static struct image image_of(struct recdev *dev)
-{
-    struct image im = {recdev_bytes(dev), recdev_size(dev), NULL};
-
-    im.sb = (struct fmt_super *)(void *)im.bytes;
-    return im;
-}
-
-/* The newest checkpoint record, in its slot at the start. */
-static struct fmt_ckpt *newest(const struct image *im)
-{
-    struct fmt_ckpt *a = (struct fmt_ckpt *)(void *)block_at(im, SLOT_A);
-    struct fmt_ckpt *b = (struct fmt_ckpt *)(void *)block_at(im, SLOT_B);
-
-    return a->magic != FMT_CKPT_MAGIC || b->seq > a->seq ? b : a;
-}
-
-/* Make the record right, and the same at both ends. */
-static void seal(const struct image *im, struct fmt_ckpt *c)
-{
-    uint64_t off = (uint64_t)((uint8_t *)c - im->bytes);
-    uint32_t len = c->len < SLOT_BYTES ? c->len : SLOT_BYTES;
-
-    c->sum = 0;
-    c->sum = sum_of(im, c, len);
-    memcpy(block_at(im, im->sb->size - AREA_BLOCKS) + off, c, SLOT_BYTES);
 }
 
 /* -- forgeries ------------------------------------------------------------- */
@@ -94,15 +50,15 @@ static void scribble(uint8_t *p, size_t len, uint64_t *rnd)
 }
 
 /* A node somewhere below the root. */
-static void forge_node(const struct image *im, uint64_t *rnd)
+static void lie_in_node(const struct forge *im, uint64_t *rnd)
 {
-    struct fmt_ckpt *c = newest(im);
+    struct fmt_ckpt *c = forge_newest(im);
     uint8_t *page[NODE_LEVELS];
     unsigned slot[NODE_LEVELS], n = 0;
     struct fmt_ptr at = c->root, p;
 
     for (;;) {
-        page[n] = block_at(im, at.lba);
+        page[n] = forge_block(im, at.lba);
         if (page_level(page[n]) == 0 || rig_random(rnd) % 4 == 0)
             break;
         slot[n] = (unsigned)(rig_random(rnd) % page_n(page[n]));
@@ -130,18 +86,18 @@ static void forge_node(const struct image *im, uint64_t *rnd)
     while (n > 0) {
         n--;
         p = page_ptr(page[n], slot[n], 0);
-        p.sum = sum_of(im, page[n + 1] , NODE_SIZE);
+        p.sum = forge_sum(im, page[n + 1] , NODE_SIZE);
         page_set_ptr(page[n], slot[n], 0, &p);
     }
-    c->root.sum = sum_of(im, page[0], NODE_SIZE);
-    seal(im, c);
+    c->root.sum = forge_sum(im, page[0], NODE_SIZE);
+    forge_seal_record(im, c);
 }
 
 /* One child in the place of another: twice in the tree. */
-static void forge_graph(const struct image *im, uint64_t *rnd)
+static void lie_in_graph(const struct forge *im, uint64_t *rnd)
 {
-    struct fmt_ckpt *c = newest(im);
-    uint8_t *root = block_at(im, c->root.lba);
+    struct fmt_ckpt *c = forge_newest(im);
+    uint8_t *root = forge_block(im, c->root.lba);
     struct fmt_ptr p;
     unsigned n = page_n(root);
 
@@ -150,29 +106,29 @@ static void forge_graph(const struct image *im, uint64_t *rnd)
     p = page_ptr(root, (unsigned)(rig_random(rnd) % n), 0);
     for (unsigned k = 0; k < 3; k++)
         page_set_ptr(root, (unsigned)(rig_random(rnd) % n), 0, &p);
-    c->root.sum = sum_of(im, root, NODE_SIZE);
-    seal(im, c);
+    c->root.sum = forge_sum(im, root, NODE_SIZE);
+    forge_seal_record(im, c);
 }
 
-static void forge_record(const struct image *im, uint64_t *rnd)
+static void lie_in_record(const struct forge *im, uint64_t *rnd)
 {
-    struct fmt_ckpt *c = newest(im);
+    struct fmt_ckpt *c = forge_newest(im);
 
     scribble((uint8_t *)c + 24, c->len - 24, rnd);
-    seal(im, c);
+    forge_seal_record(im, c);
 }
 
-static void forge_map(const struct image *im, uint64_t *rnd)
+static void lie_in_map(const struct forge *im, uint64_t *rnd)
 {
-    struct fmt_ckpt *c = newest(im);
+    struct fmt_ckpt *c = forge_newest(im);
     struct fmt_top *top = (struct fmt_top *)(void *)(c + 1);
-    uint8_t *ixp = block_at(im, im->sb->grp_lba + top->place);
+    uint8_t *ixp = forge_block(im, im->sb->grp_lba + top->place);
     struct fmt_index *ix = (struct fmt_index *)(void *)ixp;
-    uint8_t *map = block_at(im, im->sb->grp_lba + 2 + ix->page[0].place);
+    uint8_t *map = forge_block(im, im->sb->grp_lba + 2 + ix->page[0].place);
 
     if (rig_random(rnd) % 2) {
         scribble(map, rig_random(rnd) % 2 ? 400 : CFS_BLOCK, rnd);
-        ix->page[0].sum = sum_of(im, map, CFS_BLOCK);
+        ix->page[0].sum = forge_sum(im, map, CFS_BLOCK);
         if (rig_random(rnd) % 2) {
             ix->page[0].free = 0;
             for (unsigned i = 0; i < CFS_BLOCK; i++)
@@ -181,11 +137,11 @@ static void forge_map(const struct image *im, uint64_t *rnd)
     } else {
         scribble(ixp + 2048, 64, rnd);
     }
-    top->sum = sum_of(im, ixp, CFS_BLOCK);
-    seal(im, c);
+    top->sum = forge_sum(im, ixp, CFS_BLOCK);
+    forge_seal_record(im, c);
 }
 
-static void forge_super(const struct image *im, uint64_t *rnd)
+static void lie_in_super(const struct forge *im, uint64_t *rnd)
 {
     /* From the features on; the nonce, or nothing would be right. */
     uint64_t nonce = im->sb->nonce;
@@ -196,11 +152,11 @@ static void forge_super(const struct image *im, uint64_t *rnd)
 }
 
 /* A record of the journal, and all checksums behind it. */
-static void forge_journal(const struct image *im, uint64_t *rnd)
+static void lie_in_journal(const struct forge *im, uint64_t *rnd)
 {
-    struct fmt_ckpt *c = newest(im);
+    struct fmt_ckpt *c = forge_newest(im);
     uint64_t size = im->sb->jrn_blocks * CFS_BLOCK, chain = c->jrn_chain;
-    uint8_t *jrn = block_at(im, im->sb->jrn_lba);
+    uint8_t *jrn = forge_block(im, im->sb->jrn_lba);
     uint64_t pos = c->jrn_start;
     unsigned victim = (unsigned)(rig_random(rnd) % 60);
 
@@ -221,7 +177,7 @@ static void forge_journal(const struct image *im, uint64_t *rnd)
                      rnd);
         h->prev = chain;
         h->sum = 0;
-        h->sum = chain = sum_of(im, h, h->len < 65536 ? h->len : len);
+        h->sum = chain = forge_sum(im, h, h->len < 65536 ? h->len : len);
         pos += len;
     }
 }
@@ -313,7 +269,7 @@ static void make_victim(struct rig *r)
     free(val);
 }
 
-typedef void forger(const struct image *im, uint64_t *rnd);
+typedef void forger(const struct forge *im, uint64_t *rnd);
 
 static void try_all(forger *forge, unsigned n)
 {
@@ -328,10 +284,10 @@ static void try_all(forger *forge, unsigned n)
     r.conf.cache_size = 4 * MIB;
     for (unsigned i = 0; i < n; i++) {
         uint64_t rnd = i;
-        struct image im;
+        struct forge im;
 
         rig_swap_image(&r, reccut_image(cut, 0, 0));
-        im = image_of(r.dev);
+        im = forge_of(recdev_bytes(r.dev), recdev_size(r.dev));
         forge(&im, &rnd);
         r.conf.read_only = r.conf.blocking = i % 3 == 0;
         opened += use(&r, &rnd);
@@ -347,32 +303,32 @@ static void try_all(forger *forge, unsigned n)
 
 static void a_forged_node_does_no_harm(void **state)
 {
-    try_all(forge_node, 2 * wanted());
+    try_all(lie_in_node, 2 * wanted());
 }
 
 static void a_tree_that_is_none_does_no_harm(void **state)
 {
-    try_all(forge_graph, wanted() / 8);
+    try_all(lie_in_graph, wanted() / 8);
 }
 
 static void a_forged_checkpoint_record_does_no_harm(void **state)
 {
-    try_all(forge_record, wanted());
+    try_all(lie_in_record, wanted());
 }
 
 static void a_forged_space_map_does_no_harm(void **state)
 {
-    try_all(forge_map, wanted() / 2);
+    try_all(lie_in_map, wanted() / 2);
 }
 
 static void a_forged_superblock_does_no_harm(void **state)
 {
-    try_all(forge_super, wanted() / 2);
+    try_all(lie_in_super, wanted() / 2);
 }
 
 static void a_forged_journal_does_no_harm(void **state)
 {
-    try_all(forge_journal, wanted());
+    try_all(lie_in_journal, wanted());
 }
 
 int main(void)
