@@ -15,8 +15,6 @@
  * mgmtd finds it in /proc, watches it, and knows the rest when it signs in.
  * Two processes never serve one brick: the device is locked.
  */
-#include <dirent.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -87,39 +85,13 @@ const char *brick_state_str(const struct brick *b)
 
 /* -- an end -------------------------------------------------------------- */
 
-/* What it said last, into @ret; "" when it said nothing. */
-static void last_words(const char *path, char *ret, size_t len)
-{
-    char tail[2 * CFS_ERR_TEXT], *line;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
-    ssize_t n = 0;
-
-    if (size > 0) {
-        off_t from = size > (off_t)sizeof tail - 1
-                         ? size - (off_t)sizeof tail + 1 : 0;
-
-        n = pread(fd, tail, sizeof tail - 1, from);
-    }
-    if (fd >= 0)
-        close(fd);
-    while (n > 0 && (tail[n - 1] == '\n' || tail[n - 1] == ' '))
-        n--;
-    tail[n > 0 ? n : 0] = '\0';
-    line = strrchr(tail, '\n');
-    line = line ? line + 1 : tail;
-    if (strncmp(line, PROGRAM ": ", strlen(PROGRAM ": ")) == 0)
-        line += strlen(PROGRAM ": ");
-    snprintf(ret, len, "%.*s", (int)len - 1, line);
-}
-
 /* Why the process ended, into b->reason. A reason that it gave at its last
  * sign-in (its storage failed) is better than none. */
 static void note_reason(struct brick *b, int status)
 {
     char words[CFS_ERR_TEXT];
 
-    last_words(b->output, words, sizeof words);
+    spawn_last_words(b->output, PROGRAM, words, sizeof words);
     if (*words)
         snprintf(b->reason, sizeof b->reason, "%s", words);
     else if (b->here && b->info.poisoned)
@@ -410,66 +382,28 @@ void brick_line_lost(struct brick *b)
 
 /* -- adoption ------------------------------------------------------------ */
 
-/* The value behind argument @name in a NUL-separated command line. */
-static const char *argument(const char *args, size_t len, const char *name)
+static bool adopt(void *arg, const struct spawned *p)
 {
-    for (const char *p = args; p < args + len; p += strlen(p) + 1)
-        if (strcmp(p, name) == 0) {
-            p += strlen(p) + 1;
-            return p < args + len ? p : NULL;
-        }
-    return NULL;
-}
-
-static void adopt(struct mgmtd *m, uint32_t pid)
-{
-    char path[64], args[8192];
-    const char *base, *id, *run;
+    struct mgmtd *m = arg;
+    const char *id = spawned_arg(p, "--brick-id");
+    const char *run = spawned_arg(p, "--run-dir");
     struct cfs_uuid uuid;
-    uint64_t start;
     struct brick *b;
-    ssize_t n;
-    int fd;
 
-    snprintf(path, sizeof path, "/proc/%u/cmdline", pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    n = read(fd, args, sizeof args - 1);
-    close(fd);
-    if (n <= 0 || cfs_pid_start(pid, &start) < 0)
-        return;
-    args[n] = '\0';
-    base = strrchr(args, '/');
-    if (strcmp(base ? base + 1 : args, PROGRAM) != 0)
-        return;
-    id = argument(args, (size_t)n, "--brick-id");
-    run = argument(args, (size_t)n, "--run-dir");
     if (!id || !run || strcmp(run, m->host.dirs.run) != 0 ||
         cfs_uuid_parse(id, &uuid) < 0)
-        return;
+        return true;
     b = brick_find(m, uuid);
-    if (!b || b->pid || watch(b, pid, start) < 0)
-        return;
+    if (!b || b->pid || watch(b, p->pid, p->start) < 0)
+        return true;
     cfs_log_info(m->host.log, WHO, "%s: process %u runs already", b->path,
-                 pid);
+                 p->pid);
     b->state = BRICK_STARTING;
     b->ended = false;
+    return true;
 }
 
 void brick_find_processes(struct mgmtd *m)
 {
-    DIR *proc = opendir("/proc");
-    struct dirent *e;
-
-    if (!proc)
-        return;
-    while ((e = readdir(proc))) {
-        char *end;
-        unsigned long pid = strtoul(e->d_name, &end, 10);
-
-        if (*end == '\0' && pid > 0)
-            adopt(m, (uint32_t)pid);
-    }
-    closedir(proc);
+    spawn_scan(PROGRAM, adopt, m);
 }

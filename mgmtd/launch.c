@@ -2,6 +2,7 @@
 /* launch.c - see launch.h. posix_spawn, so that a big process forks cheaply. */
 #include "mgmtd/launch.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
@@ -11,30 +12,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/host.h"
 #include "mgmtd/mem.h"
 
 extern char **environ;
 
-int spawn_find(const char *name, char **ret, struct cfs_err *err)
+int spawn_find_in_path(const char *name, char **ret)
 {
-    static const char *const beside[] = {"", "../server/", "../sbin/"};
-    char exe[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     const char *path = getenv("PATH");
-    char *copy, *save = NULL;
+    char *copy = mem_str(path ? path : "/usr/local/bin:/usr/sbin:/usr/bin");
+    char *save = NULL;
 
-    exe[n > 0 ? n : 0] = '\0';
-    dirname(exe);
-    for (size_t i = 0; i < CFS_ARRAY_SIZE(beside); i++) {
-        char *try = mem_printf("%s/%s%s", exe, beside[i], name);
-
-        if (access(try, X_OK) == 0) {
-            *ret = try;
-            return 0;
-        }
-        free(try);
-    }
-    copy = mem_str(path ? path : "/usr/sbin:/usr/bin");
     for (char *d = strtok_r(copy, ":", &save); d;
          d = strtok_r(NULL, ":", &save)) {
         char *try = mem_printf("%s/%s", d, name);
@@ -47,11 +35,34 @@ int spawn_find(const char *name, char **ret, struct cfs_err *err)
         free(try);
     }
     free(copy);
+    return -ENOENT;
+}
+
+int spawn_find(const char *name, char **ret, struct cfs_err *err)
+{
+    static const char *const beside[] = {"", "../server/", "../sbin/"};
+    char exe[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+
+    exe[n > 0 ? n : 0] = '\0';
+    dirname(exe);
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(beside); i++) {
+        char *try = mem_printf("%s/%s%s", exe, beside[i], name);
+
+        if (access(try, X_OK) == 0) {
+            *ret = try;
+            return 0;
+        }
+        free(try);
+    }
+    if (spawn_find_in_path(name, ret) == 0)
+        return 0;
     return cfs_err_set(err, -ENOENT, "%s is not installed beside "
                        "clusterfs-mgmtd", name);
 }
 
-/* Our environment less what systemd meant for us alone. Borrowed strings. */
+/* Our environment less what systemd meant for us alone, and less what would
+ * change an etcd that we start. Borrowed strings. */
 static char **child_environment(void)
 {
     size_t n = 0, at = 0;
@@ -62,7 +73,8 @@ static char **child_environment(void)
     env = mem_new((n + 1) * sizeof *env);
     for (size_t i = 0; i < n; i++)
         if (strncmp(environ[i], "NOTIFY_SOCKET=", 14) != 0 &&
-            strncmp(environ[i], "WATCHDOG_", 9) != 0)
+            strncmp(environ[i], "WATCHDOG_", 9) != 0 &&
+            strncmp(environ[i], "ETCD_", 5) != 0)
             env[at++] = environ[i];
     return env;
 }
@@ -153,4 +165,92 @@ int spawn_wait(char *const argv[], char *output, size_t len,
     }
     close(fds[0]);
     return rc;
+}
+
+void spawn_last_words(const char *path, const char *program, char *ret,
+                      size_t len)
+{
+    char tail[2 * CFS_ERR_TEXT], *line;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+    size_t skip = strlen(program);
+    ssize_t n = 0;
+
+    if (size > 0) {
+        off_t from = size > (off_t)sizeof tail - 1
+                         ? size - (off_t)sizeof tail + 1 : 0;
+
+        n = pread(fd, tail, sizeof tail - 1, from);
+    }
+    if (fd >= 0)
+        close(fd);
+    while (n > 0 && (tail[n - 1] == '\n' || tail[n - 1] == ' '))
+        n--;
+    tail[n > 0 ? n : 0] = '\0';
+    line = strrchr(tail, '\n');
+    line = line ? line + 1 : tail;
+    if (strncmp(line, program, skip) == 0 && strncmp(line + skip, ": ", 2) == 0)
+        line += skip + 2;
+    snprintf(ret, len, "%.*s", (int)len - 1, line);
+}
+
+/* -- processes that run --------------------------------------------------- */
+
+const char *spawned_arg(const struct spawned *p, const char *name)
+{
+    const char *end = p->args + p->len;
+
+    for (const char *at = p->args; at < end; at += strlen(at) + 1)
+        if (strcmp(at, name) == 0) {
+            at += strlen(at) + 1;
+            return at < end ? at : NULL;
+        }
+    return NULL;
+}
+
+/* The command line of @pid, if it is a @program's. */
+static bool look_at(uint32_t pid, const char *program, char *args, size_t max,
+                    struct spawned *ret)
+{
+    char path[64];
+    const char *base;
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%u/cmdline", pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    n = read(fd, args, max - 1);
+    close(fd);
+    if (n <= 0 || cfs_pid_start(pid, &ret->start) < 0)
+        return false;
+    args[n] = '\0';
+    base = strrchr(args, '/');
+    ret->pid = pid;
+    ret->args = args;
+    ret->len = (size_t)n;
+    return strcmp(base ? base + 1 : args, program) == 0;
+}
+
+void spawn_scan(const char *program,
+                bool (*each)(void *arg, const struct spawned *p), void *arg)
+{
+    DIR *proc = opendir("/proc");
+    char args[16384];
+    struct dirent *e;
+    bool more = true;
+
+    if (!proc)
+        return;
+    while (more && (e = readdir(proc))) {
+        char *end;
+        unsigned long pid = strtoul(e->d_name, &end, 10);
+        struct spawned p;
+
+        if (*end == '\0' && pid > 0 &&
+            look_at((uint32_t)pid, program, args, sizeof args, &p))
+            more = each(arg, &p);
+    }
+    closedir(proc);
 }
