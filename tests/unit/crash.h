@@ -47,6 +47,17 @@ struct crash_mix {
 #define CRASH_MIXES 7u
 extern const struct crash_mix crash_mixes[CRASH_MIXES];
 
+/* For runs whose device fails at a chosen operation. */
+extern const struct crash_mix crash_short_mix;
+
+/* What the device does: the @after-th operation of @kind, and @times - 1
+ * behind it. */
+struct crash_fault {
+    enum recdev_fault kind;
+    uint64_t          after;
+    uint64_t          times;
+};
+
 /* An fsync on its way. */
 struct crash_sync {
     struct cfs_fsync op;
@@ -67,11 +78,14 @@ struct crash {
     struct crash_sync sync[CRASH_SYNCS];
     struct simloop_watch watch;
     uint8_t         *buf; /* M_SIZE bytes */
+    bool             lossy; /* writes are lost: any error is to be expected */
     bool             over; /* the engine failed: that was the last change */
 };
 
 /* A run to its end, compared with the model. */
 void crash_run(struct crash *c, uint64_t seed);
+void crash_run_failing(struct crash *c, const struct crash_mix *mix,
+                       uint64_t seed, const struct crash_fault *fault);
 void crash_end(struct crash *c);
 
 struct crash_figures {
@@ -85,6 +99,14 @@ struct crash_figures {
 /* Look at @images of them. Stops at the first that is not good, whose seed
  * and event are printed. */
 void crash_look(struct crash *c, unsigned images, struct crash_figures *f);
+
+/* What is left when a write was lost, and the brick is killed at the end. */
+enum crash_lost {
+    CRASH_FOUND, /* it does not open, or fsck has findings */
+    CRASH_WAS,   /* it is as it was after some number of changes */
+    CRASH_WRONG,
+};
+enum crash_lost crash_look_lost(struct crash *c);
 
 /* How inode @g of the open brick looks. */
 void crash_see(struct fix *f, struct cfs_gfid g, uint8_t *buf,

@@ -148,10 +148,12 @@ static void no_progress(void *ctx, const char *what, uint64_t done,
 }
 
 /* fsck.clusterfs of the brick, whose journal is applied in memory only. */
-static bool fsck_clean(struct looker *l)
+static bool fsck_says(struct looker *l, void (*tell)(
+                                            void *ctx,
+                                            const struct fsck_finding *f))
 {
     struct fsck_config config = {
-        .data = true, .found = found, .progress = no_progress};
+        .data = true, .found = tell, .progress = no_progress};
     const struct ops_config usual = l->f.config;
     struct fsck_result r = {0};
     struct cfs_brick info;
@@ -159,8 +161,10 @@ static bool fsck_clean(struct looker *l)
 
     l->f.config.eng.read_only = true;
     l->f.config.eng.blocking = true;
-    if (fix_start(&l->f) < 0)
-        return bad("fsck cannot open it", 0, 0);
+    if (fix_start(&l->f) < 0) {
+        l->f.config = usual;
+        return false;
+    }
     ops_info(l->f.ops, &info);
     counts = (struct rec_brick){
         .session_max = info.session_max,
@@ -173,6 +177,11 @@ static bool fsck_clean(struct looker *l)
     fix_halt(&l->f);
     l->f.config = usual;
     return r.findings == 0 && !r.incomplete;
+}
+
+static bool fsck_clean(struct looker *l)
+{
+    return fsck_says(l, found);
 }
 
 /* All inodes are as they were after one and the same number of changes. */
@@ -407,4 +416,29 @@ void crash_look(struct crash *c, unsigned images, struct crash_figures *f)
     reccut_free(cut);
     if (!f->bad)
         fix_close(&l.f);
+}
+
+static void not_told(void *ctx, const struct fsck_finding *f)
+{
+}
+
+enum crash_lost crash_look_lost(struct crash *c)
+{
+    struct crash_figures figures = {0};
+    struct looker l = {.c = c, .figures = &figures};
+    struct want want = {.hi = c->m.n_changes, .incarnation = c->incarnation};
+    struct reccut *cut = reccut_new(c->dev);
+    struct recdev *image = reccut_killed(cut, recdev_events(c->dev));
+    enum crash_lost ret = CRASH_FOUND;
+
+    fix_twin(&l.f, &c->f);
+    l.f.config.eng.cache_size = 1;
+    fix_put_on(&l.f, recdev_open(image));
+    if (fsck_says(&l, not_told))
+        ret = start(&l, &want) && compare(&l, &want) ? CRASH_WAS
+                                                     : CRASH_WRONG;
+    fix_close(&l.f);
+    recdev_free(image);
+    reccut_free(cut);
+    return ret;
 }

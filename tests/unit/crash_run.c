@@ -43,6 +43,12 @@ const struct crash_mix crash_mixes[CRASH_MIXES] = {
      .pass_ns = CFS_MS / 4, .faults = true},
 };
 
+const struct crash_mix crash_short_mix = {
+    .name = "short", .mib = 32, .changes = 40, .files = 5, .names = 25,
+    .xattrs = 20, .syncs = 30, .shift = 12, .xattr = 9000, .ckpt_ms = 5,
+    .job_ns = CFS_MS / 2, .slow_ns = 2 * CFS_MS, .pass_ns = CFS_MS,
+    .faults = true};
+
 static uint64_t rnd(struct crash *c, uint64_t below)
 {
     return simloop_random(&c->rnd, below);
@@ -71,6 +77,10 @@ static bool settled(struct crash *c, int rc)
 {
     if (rc == -ENOSPC && c->mix->left > 0)
         return false;
+    if (rc < 0 && c->lossy) {
+        c->over = true;
+        return false;
+    }
     if (rc == -CFS_E_POISONED && c->mix->faults)
         c->over = true;
     else
@@ -600,7 +610,7 @@ static void turn_round(struct eng *e)
 }
 
 /* An empty brick on which recording begins. */
-static void set_up(struct crash *c)
+static void set_up(struct crash *c, const struct crash_fault *fault)
 {
     struct ops_config config = ops_config_default;
     struct m_seen root;
@@ -625,7 +635,9 @@ static void set_up(struct crash *c)
     c->watch = (struct simloop_watch){job_begun, job_working, job_worked, c};
     simloop_watch(c->f.loop, &c->watch);
     simloop_seed(c->f.loop, c->seed, c->mix->job_ns, c->mix->slow_ns);
-    if (c->mix->faults)
+    if (fault)
+        recdev_fail(c->dev, fault->kind, fault->after, fault->times);
+    else if (c->mix->faults)
         recdev_fail(c->dev, rnd(c, 3) ? RECDEV_FLUSH : RECDEV_WRITE,
                     rnd(c, 60), 1);
 }
@@ -643,11 +655,32 @@ static void compare(struct crash *c)
     }
 }
 
-void crash_run(struct crash *c, uint64_t seed)
+/* The engine has failed: the brick says so and why, promises nothing more,
+ * and reads nothing that it could not keep. */
+static void check_poisoned(struct crash *c)
 {
-    *c = (struct crash){.mix = &crash_mixes[seed % CRASH_MIXES],
-                        .seed = seed, .rnd = seed * 7919};
-    set_up(c);
+    struct cfs_brick *info = calloc(1, sizeof *info);
+    struct cfs_attr a;
+
+    fix_info(&c->f, info);
+    assert_true(info->poisoned);
+    assert_true(strlen(info->reason) > 0);
+    free(info);
+    assert_int_equal(fix_getattr(&c->f, cfs_gfid_root, &a),
+                     -CFS_E_POISONED);
+    assert_int_equal(fix_fsync(&c->f, cfs_gfid_root), -CFS_E_POISONED);
+    assert_int_equal(fix_create(&c->f, cfs_gfid_root, "late", S_IFREG | 0600,
+                                NULL), -CFS_E_POISONED);
+}
+
+void crash_run_failing(struct crash *c, const struct crash_mix *mix,
+                       uint64_t seed, const struct crash_fault *fault)
+{
+    struct eng_info info;
+
+    *c = (struct crash){.mix = mix, .seed = seed, .rnd = seed * 7919};
+    c->lossy = fault && fault->kind == RECDEV_LOSE;
+    set_up(c, fault);
     while (c->m.n_changes < c->mix->changes && !c->over) {
         step(c);
         if (c->f.change_no > ANSWERS)
@@ -656,10 +689,19 @@ void crash_run(struct crash *c, uint64_t seed)
         reap_syncs(c);
     }
     wait_syncs(c);
-    if (!c->over)
+    eng_info(ops_engine(c->f.ops), &info);
+    c->over = c->over || info.poisoned; /* between two operations */
+    if (c->over && !c->lossy)
+        check_poisoned(c);
+    else if (!c->lossy)
         compare(c);
     recdev_kill(c->dev);
     fix_halt(&c->f);
+}
+
+void crash_run(struct crash *c, uint64_t seed)
+{
+    crash_run_failing(c, &crash_mixes[seed % CRASH_MIXES], seed, NULL);
 }
 
 void crash_end(struct crash *c)

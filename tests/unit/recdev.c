@@ -40,6 +40,7 @@ struct recdev {
     size_t          covered;    /* events that flushes covered or lost */
     size_t          flush_from; /* what flushes cover, at most */
     struct fault    fault[RECDEV_FAULTS];
+    unsigned        failed;
     bool            held[RECDEV_FAULTS];
     pthread_mutex_t lock;
     pthread_cond_t  let_go;
@@ -60,13 +61,14 @@ static bool fails(struct recdev *r, enum recdev_fault kind)
 {
     struct fault *f = &r->fault[kind];
 
-    if (f->times == 0)
+    if (f->times == 0 || r->dead)
         return false;
     if (f->after > 0) {
         f->after--;
         return false;
     }
     f->times--;
+    r->failed++;
     return true;
 }
 
@@ -365,6 +367,16 @@ void recdev_fail(struct recdev *r, enum recdev_fault kind, uint64_t after,
     pthread_mutex_lock(&r->lock);
     r->fault[kind] = (struct fault){after, times};
     pthread_mutex_unlock(&r->lock);
+}
+
+unsigned recdev_failed(struct recdev *r)
+{
+    unsigned n;
+
+    pthread_mutex_lock(&r->lock);
+    n = r->failed;
+    pthread_mutex_unlock(&r->lock);
+    return n;
 }
 
 void recdev_hold(struct recdev *r, enum recdev_fault kind, bool on)

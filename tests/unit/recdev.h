@@ -73,6 +73,9 @@ enum recdev_fault {
 void recdev_fail(struct recdev *r, enum recdev_fault kind, uint64_t after,
                  uint64_t times);
 
+/* How many have failed, or lied, so far. */
+unsigned recdev_failed(struct recdev *r);
+
 /* Operations of @kind (read, write, flush) do not return while held. */
 void recdev_hold(struct recdev *r, enum recdev_fault kind, bool on);
 

@@ -68,21 +68,25 @@ static struct cfs_blob make_val(const struct taste *t, uint64_t *seed,
     return (struct cfs_blob){buf, len};
 }
 
-static void one_step(struct rig *r, const struct taste *t, uint64_t *seed,
+/* Returns false when it failed because a read did. */
+static bool one_step(struct rig *r, const struct taste *t, uint64_t *seed,
                      unsigned step, uint8_t *val_buf)
 {
     uint8_t key_buf[ENG_KEY_MAX];
     unsigned i = t->ordered ? step : (unsigned)(rig_random(seed) % t->keys);
     struct cfs_blob key = make_key(t, i, key_buf);
+    int rc;
 
     if (rig_random(seed) % 1000 < t->deletes) {
         if (t->ordered)
             key = make_key(t, (unsigned)(rig_random(seed) % (step + 1)),
                            key_buf);
-        assert_int_equal(rig_del(r, key), 0);
+        rc = rig_del(r, key);
     } else {
-        assert_int_equal(rig_put(r, key, make_val(t, seed, val_buf)), 0);
+        rc = rig_put(r, key, make_val(t, seed, val_buf));
     }
+    assert_true(rc == 0 || (rc == -EIO && recdev_failed(r->dev) > 0));
+    return rc == 0;
 }
 
 static void reopen(struct rig *r, bool kill, bool clean)
@@ -113,7 +117,7 @@ static void run(const struct taste *t, uint64_t seed, unsigned steps)
     for (unsigned i = 0; i < steps; i++) {
         unsigned dice = (unsigned)(rig_random(&seed) % 4000);
 
-        one_step(&r, t, &seed, i, val);
+        assert_true(one_step(&r, t, &seed, i, val));
         if (dice < 8)
             assert_int_equal(rig_checkpoint(&r), 0);
         else if (dice < 12)
@@ -141,6 +145,45 @@ static void it_is_a_sorted_map(void **state)
 {
     for (unsigned i = 0; i < CFS_ARRAY_SIZE(tastes); i++)
         run(&tastes[i], first_seed + i, 12000);
+}
+
+/* The operation that needed it says so and has changed nothing; so has the
+ * next one, when that fails too. */
+static void a_read_that_fails_changes_nothing(void **state)
+{
+    uint8_t *val = malloc(ENG_VALUE_MAX);
+
+    for (unsigned k = 0; k < 3; k++) {
+        uint64_t seed = first_seed + k;
+        unsigned failed = 0;
+        struct rig r;
+
+        rig_init(&r, 96 * MIB);
+        r.conf.cache_size = 4 * MIB;
+        assert_int_equal(rig_open(&r, NULL), 0);
+        for (unsigned i = 0; i < 9000; i++) {
+            if (i % 300 == 0) { /* with a cold cache: every leaf is read */
+                recdev_fail(r.dev, RECDEV_READ, 0, 0);
+                rig_settle(&r);
+                assert_true(rig_matches(&r, &r.model));
+                rig_close(&r, i % 600 == 0);
+                assert_int_equal(rig_open(&r, NULL), 0);
+            }
+            if (i % 10 == 0)
+                recdev_fail(r.dev, RECDEV_READ, rig_random(&seed) % 8,
+                            1 + rig_random(&seed) % 3);
+            failed += !one_step(&r, &tastes[k], &seed, i, val);
+        }
+        recdev_fail(r.dev, RECDEV_READ, 0, 0);
+        rig_settle(&r);
+        assert_true(rig_matches(&r, &r.model));
+        assert_true(rig_check(&r, 0));
+        printf("           %s: %u operations failed\n", tastes[k].name,
+               failed);
+        assert_true(failed > 20);
+        rig_fini(&r);
+    }
+    free(val);
 }
 
 static void a_tree_that_was_emptied_gives_all_space_back(void **state)
@@ -238,6 +281,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_a_sorted_map),
+        cmocka_unit_test(a_read_that_fails_changes_nothing),
         cmocka_unit_test(a_tree_that_was_emptied_gives_all_space_back),
         cmocka_unit_test(a_child_is_split_at_its_first_key),
         cmocka_unit_test(the_cache_keeps_to_its_bound),

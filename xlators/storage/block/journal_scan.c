@@ -339,11 +339,10 @@ int jrn_apply(struct jscan *sc, eng_replay *replay, void *ctx,
         if (rc < 0)
             return rc;
         rc = next_at(sc, &pos, j->chain);
-        if (rc == 1)
-            rc = parse(sc, &rec);
-        else
-            rc = rc < 0 ? rc : -CFS_E_CORRUPT;
         if (rc < 0)
+            return cfs_err_set(err, rc, "read of the journal: %s",
+                               cfs_err_str(rc));
+        if (rc == 0 || parse(sc, &rec) < 0)
             return damage(err, pos, "it reads differently the second time");
         if (PLANTED(replay_allocates_before_marking) && mark(sc, &rec) < 0)
             return damage(err, pos, "a block belongs to two");
