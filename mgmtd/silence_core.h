@@ -2,29 +2,36 @@
 /* silence_core.h - whether a member of a view that somebody does not hear is
  * dropped: the judgement, without any I/O.
  *
- * Reports come from observers: mgmtds, and the sessions and bricks that report
- * to them. Each says what it last heard of each brick of the set, as an age:
+ * Observers are the clients of the volume (each by its session) and the
+ * mgmtds, each of which asks the bricks itself while somebody is in doubt.
+ * What an observer says of a member: whether it has asked it anything, and the
  * time since the last answer, counted only while the observer ran and had
- * something outstanding to it.
+ * something outstanding. A member is *reached* by who asked and has an answer
+ * within op-timeout (2 s), *missed* by who asked and has none, and nothing is
+ * said of it by who did not ask.
  *
- * The rules, by number (tests name them); op-timeout is 2 s by default:
+ * The rules, by number (tests name them):
  *
  *  1  Judged only with reports from more than half of the nodes that have
  *     members of the view or voters; the asking node counts as one.
- *  2  A member that nobody outside its own node has heard within op-timeout,
- *     while at least one outside observer had something outstanding to it, is
- *     dropped.
- *  3  Else it is dropped if the sessions that miss it outnumber those that
- *     reach it. Equal numbers: it stays; but of two members that are each
- *     missed by half, the later in the view goes.
- *  4  A session that misses a member which stays is to be fenced, after a
- *     dead time.
- *  5  By these rules members that answer are never dropped below min-copies;
- *     those that nobody hears are.
- *  6  Reports older than half of op-timeout, or that were made before their
- *     observer last stood still (a gap in its own clock ticks), do not count.
+ *  2  A member that somebody outside its own node misses, and nobody outside
+ *     it reaches, is dropped.
+ *  3  Else it is dropped if the clients that miss it outnumber those that
+ *     reach it. Equal numbers: it stays; but of several members that are each
+ *     missed by half, the last in the view goes.
+ *  4  A client that misses a member which stays is to be fenced, after a dead
+ *     time.
+ *  5  By rule 3 the members in sync never become fewer than min-copies, but
+ *     for members that nobody at all reaches. By none of these rules the last
+ *     member in sync goes; of all that would, those stay that somebody
+ *     reaches, else the first.
+ *  6  Reports older than half of op-timeout do not count. An observer that
+ *     stood still begins its counting anew.
  *  7  Order of acting: nodes of the view's members in order, then the rest,
  *     200 ms apart: sl_delay().
+ *  8  A client that misses several members on other nodes, and more than half
+ *     of those, while others reach them, is itself cut off: what it misses
+ *     does not count in rule 3.
  */
 #ifndef CFS_MGMTD_SILENCE_CORE_H
 #define CFS_MGMTD_SILENCE_CORE_H
@@ -32,25 +39,28 @@
 #include "core/fop.h"
 
 #define SL_REPORTS_MAX 256u
+#define SL_VOTERS_MAX  8u
 #define SL_NEVER       UINT64_MAX
 
+struct sl_heard {
+    bool     asked;
+    uint64_t age_ns; /* since the last answer; SL_NEVER: there was none */
+};
+
 struct sl_report {
-    uint32_t node;       /* number of the observer's node */
-    uint32_t session;    /* 0: the observer is a mgmtd or a brick */
-    uint64_t made_ns;    /* how long ago it was made */
-    /* By member of the view, in its order: age of the last answer while
-     * something was outstanding; 0: answered, or nothing was asked of it;
-     * SL_NEVER: outstanding, and never answered. */
-    uint64_t age_ns[CFS_SET_MAX];
-    bool     reached[CFS_SET_MAX]; /* answered within op-timeout */
+    uint32_t        node;    /* number of the observer's node; 0: of none */
+    bool            client;  /* else a mgmtd */
+    uint32_t        session; /* of a client; 0: it has none yet */
+    uint64_t        made_ns; /* how long ago */
+    struct sl_heard heard[CFS_SET_MAX]; /* by member, in the view's order */
 };
 
 struct sl_question {
     uint32_t n_members;
-    uint32_t member_node[CFS_SET_MAX]; /* node of each member, in order */
     uint32_t n_sync;                   /* the first are in sync */
+    uint32_t member_node[CFS_SET_MAX];
     unsigned n_voter_nodes;
-    uint32_t voter_node[8];
+    uint32_t voter_node[SL_VOTERS_MAX];
     unsigned min_copies;
     uint64_t op_timeout_ns;
     unsigned n;
@@ -61,6 +71,7 @@ enum sl_verdict { SL_STAYS, SL_DROPPED, SL_UNKNOWN /* too few reports */ };
 
 struct sl_judgement {
     enum sl_verdict member[CFS_SET_MAX];
+    unsigned        n_dropped;
     unsigned        n_fence;
     uint32_t        fence[SL_REPORTS_MAX]; /* sessions */
 };

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* silence_core.c - see silence_core.h for the rules. */
+#include "mgmtd/silence_core.h"
+
+#define STEP_NS (200u * (uint64_t)1000000)
+
+/* What the reports say of one member. */
+struct tally {
+    unsigned reached, missed;         /* by anybody */
+    unsigned out_reached, out_missed; /* by observers on other nodes */
+    unsigned for_it, against;         /* clients */
+};
+
+static bool counts(const struct sl_question *q, const struct sl_report *r)
+{
+    return r->made_ns <= q->op_timeout_ns / 2; /* rule 6 */
+}
+
+static bool reached(const struct sl_question *q, const struct sl_report *r,
+                    unsigned i)
+{
+    return r->heard[i].asked && r->heard[i].age_ns <= q->op_timeout_ns;
+}
+
+static bool missed(const struct sl_question *q, const struct sl_report *r,
+                   unsigned i)
+{
+    return r->heard[i].asked && r->heard[i].age_ns > q->op_timeout_ns;
+}
+
+/* -- rule 1 -------------------------------------------------------------- */
+
+/* The nodes that must be asked, each once; how many. */
+static unsigned electorate(const struct sl_question *q,
+                           uint32_t ret[static CFS_SET_MAX + SL_VOTERS_MAX])
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < q->n_members + q->n_voter_nodes; i++) {
+        uint32_t node = i < q->n_members ? q->member_node[i]
+                                         : q->voter_node[i - q->n_members];
+        bool twice = false;
+
+        for (unsigned k = 0; k < n; k++)
+            twice |= ret[k] == node;
+        if (!twice)
+            ret[n++] = node;
+    }
+    return n;
+}
+
+static bool enough_reports(const struct sl_question *q)
+{
+    uint32_t node[CFS_SET_MAX + SL_VOTERS_MAX];
+    unsigned n = electorate(q, node), heard = 0;
+
+    for (unsigned k = 0; k < n; k++) {
+        bool some = false;
+
+        for (unsigned i = 0; i < q->n && !some; i++)
+            some = q->report[i].node == node[k] && !q->report[i].client &&
+                   counts(q, &q->report[i]);
+        heard += some;
+    }
+    return heard * 2 > n;
+}
+
+/* -- counting ------------------------------------------------------------ */
+
+static void count_member(const struct sl_question *q, unsigned i,
+                         struct tally *t)
+{
+    *t = (struct tally){0};
+    for (unsigned k = 0; k < q->n; k++) {
+        const struct sl_report *r = &q->report[k];
+        bool outside = r->node != q->member_node[i];
+
+        if (!counts(q, r))
+            continue;
+        t->reached += reached(q, r, i);
+        t->missed += missed(q, r, i);
+        t->out_reached += outside && reached(q, r, i);
+        t->out_missed += outside && missed(q, r, i);
+    }
+}
+
+/* Rule 8. */
+static bool is_cut_off(const struct sl_question *q, const struct sl_report *r,
+                       const struct tally tally[])
+{
+    unsigned others = 0, lost = 0;
+
+    for (unsigned i = 0; i < q->n_members; i++) {
+        if (q->member_node[i] == r->node)
+            continue;
+        others++;
+        lost += missed(q, r, i) && tally[i].out_reached > 0;
+    }
+    return lost >= 2 && lost * 2 > others;
+}
+
+static void count_clients(const struct sl_question *q, struct tally tally[])
+{
+    for (unsigned k = 0; k < q->n; k++) {
+        const struct sl_report *r = &q->report[k];
+        bool cut_off = is_cut_off(q, r, tally);
+
+        if (!r->client || !counts(q, r))
+            continue;
+        for (unsigned i = 0; i < q->n_members; i++) {
+            tally[i].for_it += reached(q, r, i);
+            tally[i].against += missed(q, r, i) && !cut_off;
+        }
+    }
+}
+
+/* -- rules 2, 3, 5 ------------------------------------------------------- */
+
+static unsigned left_in_sync(const struct sl_question *q,
+                             const struct sl_judgement *j)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < q->n_sync; i++)
+        n += j->member[i] == SL_STAYS;
+    return n;
+}
+
+static void drop_missed(const struct sl_question *q, const struct tally tally[],
+                        struct sl_judgement *j)
+{
+    unsigned ties = 0, last_tie = 0;
+
+    for (unsigned i = 0; i < q->n_members; i++) {
+        const struct tally *t = &tally[i];
+
+        if ((t->out_missed > 0 && t->out_reached == 0) ||
+            t->against > t->for_it) {
+            j->member[i] = SL_DROPPED;
+        } else if (t->against > 0 && t->against == t->for_it) {
+            ties++;
+            last_tie = i;
+        }
+    }
+    if (ties > 1)
+        j->member[last_tie] = SL_DROPPED;
+}
+
+/* Somebody on another node has an answer of it, or, where nobody else asked
+ * it, somebody on its own. */
+static bool answers(const struct tally *t)
+{
+    return t->out_reached > 0 || (t->out_missed == 0 && t->reached > 0);
+}
+
+static bool is_reached(const struct tally *t)
+{
+    return t->reached > 0;
+}
+
+/* Take back members, in order of the view, until @want are in sync. */
+static void take_back(const struct sl_question *q, const struct tally tally[],
+                      unsigned want, bool (*good)(const struct tally *),
+                      struct sl_judgement *j)
+{
+    for (unsigned i = 0; i < q->n_sync && left_in_sync(q, j) < want; i++)
+        if (good(&tally[i]))
+            j->member[i] = SL_STAYS;
+}
+
+static void keep_enough(const struct sl_question *q,
+                        const struct tally tally[], struct sl_judgement *j)
+{
+    take_back(q, tally, q->min_copies, answers, j);
+    take_back(q, tally, 1, is_reached, j);
+    if (q->n_sync > 0 && left_in_sync(q, j) == 0)
+        j->member[0] = SL_STAYS;
+}
+
+/* -- rule 4 -------------------------------------------------------------- */
+
+static void name_the_fenced(const struct sl_question *q,
+                            struct sl_judgement *j)
+{
+    for (unsigned k = 0; k < q->n; k++) {
+        const struct sl_report *r = &q->report[k];
+        bool fence = false;
+
+        for (unsigned i = 0; i < q->n_members; i++)
+            fence |= j->member[i] == SL_STAYS && missed(q, r, i);
+        if (fence && r->client && r->session && counts(q, r))
+            j->fence[j->n_fence++] = r->session;
+    }
+}
+
+void sl_judge(const struct sl_question *q, struct sl_judgement *ret)
+{
+    struct tally tally[CFS_SET_MAX];
+
+    assert(q->n <= SL_REPORTS_MAX && q->n_members <= CFS_SET_MAX &&
+           q->n_sync <= q->n_members && q->n_voter_nodes <= SL_VOTERS_MAX);
+    *ret = (struct sl_judgement){0};
+    if (!enough_reports(q)) {
+        for (unsigned i = 0; i < q->n_members; i++)
+            ret->member[i] = SL_UNKNOWN;
+        return;
+    }
+    for (unsigned i = 0; i < q->n_members; i++)
+        count_member(q, i, &tally[i]);
+    count_clients(q, tally);
+    drop_missed(q, tally, ret);
+    keep_enough(q, tally, ret);
+    for (unsigned i = 0; i < q->n_members; i++)
+        ret->n_dropped += ret->member[i] == SL_DROPPED;
+    name_the_fenced(q, ret);
+}
+
+/* -- rule 7 -------------------------------------------------------------- */
+
+uint64_t sl_delay(const struct sl_question *q, uint32_t my_node)
+{
+    uint32_t node[CFS_SET_MAX + SL_VOTERS_MAX];
+    unsigned n = electorate(q, node), at = 0;
+
+    while (at < n && node[at] != my_node)
+        at++;
+    return at * STEP_NS;
+}
