@@ -95,7 +95,9 @@ enum rpc_peer_proc {
 };
 
 enum rpc_session_proc {
-    RPC_SESSION_HELLO = 1, /* hello */
+    RPC_SESSION_HELLO = 1,     /* hello */
+    RPC_SESSION_CHALLENGE = 2, /* challenge -> challenge_reply */
+    RPC_SESSION_PROVE = 3,     /* prove */
 };
 
 /* An operation's procedure number in program FOP, which stays the same

@@ -134,6 +134,7 @@ static int cl_reconfigure(struct cfs_xl *xl, struct cfs_err *err)
 
     if (cl->conn != NULL)
         rpc_conn_set_lz4(cl->conn, cl->compression == CL_COMPRESSION_LZ4);
+    cl_line_moved(cl);
     return 0;
 }
 
@@ -155,9 +156,11 @@ static const char *const compressions[] = {"off", "lz4", NULL};
 static const struct cfs_opt cl_opts[] = {
     {.name = "remote-host", .type = CFS_OPT_STR,
      .at = offsetof(struct cl, host), .def = "localhost",
+     .flags = CFS_OPT_RECONF,
      .help = "the brick's host"},
     {.name = "remote-port", .type = CFS_OPT_U32,
      .at = offsetof(struct cl, port), .def = "0", .max = UINT16_MAX,
+     .flags = CFS_OPT_RECONF,
      .help = "the brick's TCP port; 0: ask the management daemon there"},
     {.name = "remote-path", .type = CFS_OPT_STR,
      .at = offsetof(struct cl, path),
@@ -169,6 +172,17 @@ static const struct cfs_opt cl_opts[] = {
     {.name = "brick-id", .type = CFS_OPT_UUID,
      .at = offsetof(struct cl, brick), .flags = CFS_OPT_REQUIRED,
      .help = "the brick that must answer"},
+    {.name = "volume-id", .type = CFS_OPT_UUID,
+     .at = offsetof(struct cl, volume), .help = "the volume, in proofs"},
+    {.name = "client-name", .type = CFS_OPT_STR,
+     .at = offsetof(struct cl, client), .flags = CFS_OPT_RECONF,
+     .help = "who we are"},
+    {.name = "client-secret", .type = CFS_OPT_STR,
+     .at = offsetof(struct cl, secret), .flags = CFS_OPT_RECONF,
+     .help = "what both ends prove over TCP that they know: 64 hex digits"},
+    {.name = "client-generation", .type = CFS_OPT_U64,
+     .at = offsetof(struct cl, generation), .def = "0",
+     .flags = CFS_OPT_RECONF, .help = "of the secret"},
     {.name = "compression", .type = CFS_OPT_ENUM,
      .at = offsetof(struct cl, compression), .def = "off",
      .words = compressions, .flags = CFS_OPT_RECONF,

@@ -2,7 +2,8 @@
 /* client.h - the inside of protocol/client, shared by its files:
  *
  *     client.c  translator, events
- *     line.c    where the brick is, the connection, the greeting
+ *     line.c    where the brick is, the connection
+ *     greet.c   the greeting, with the proof of who both are
  *     forward.c operations to calls, replies to unwinds
  */
 #ifndef CFS_PROTOCOL_CLIENT_H
@@ -10,6 +11,7 @@
 
 #include "core/graph.h"
 #include "rpc/mgmt_codec.h"
+#include "rpc/proof.h"
 #include "rpc/programs.h"
 
 enum cl_state {
@@ -25,6 +27,10 @@ struct cl {
     char           *path; /* NULL or "": TCP */
     uint32_t        mgmt_port;
     struct cfs_uuid brick;
+    struct cfs_uuid volume;
+    char           *client;     /* our name; NULL or "": no proof is made */
+    char           *secret;     /* in hex; as the name */
+    uint64_t        generation; /* of the secret */
     uint32_t        compression; /* enum cl_compression */
     uint64_t        idle_ms;
     uint64_t        keepalive_ms;
@@ -39,10 +45,13 @@ struct cl {
     bool               told_down;    /* CHILD_DOWN was the last word */
     bool               told_refused; /* AUTH_FAILED, for the same reason */
 
-    /* the greeting: both have to be answered */
+    /* the greeting: all of it has to be answered */
     struct rpc_call dump;
+    struct rpc_call challenge;
+    struct rpc_call prove;
     struct rpc_call hello;
     unsigned        greetings;
+    uint8_t         nonce[RPC_NONCE];
 
     /* asking the portmap */
     struct rpc_conn *portmap;
@@ -67,8 +76,14 @@ enum cl_compression { CL_COMPRESSION_OFF, CL_COMPRESSION_LZ4 };
 void cl_line_init(struct cl *cl);
 void cl_line_open(struct cl *cl);
 void cl_line_close(struct cl *cl);
-/* The brick will not have us: say so, and try again later. */
-void cl_refused(struct cl *cl, int code, const char *why);
+/* The brick has another address now, as far as options say. */
+void cl_line_moved(struct cl *cl);
+
+/* -- greet.c -------------------------------------------------------------- */
+
+void cl_greet_init(struct cl *cl);
+void cl_greet(struct cl *cl); /* a connection has come up */
+void cl_greet_stop(struct cl *cl);
 
 /* -- forward.c ------------------------------------------------------------ */
 

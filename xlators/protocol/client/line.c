@@ -1,141 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* line.c - where the brick is, the connection to it, and the greeting.
+/* line.c - where the brick is, and the connection to it.
  *
  * The address is a Unix socket, a host and port, or a host whose management
  * daemon knows the port; the latter is asked again after each loss of the
  * connection, because a brick that starts anew has another port.
- *
- * The greeting is two calls sent together: DUMP.LIST, which says what versions
- * of FOP the brick speaks, and SESSION.HELLO, which says which brick is meant
- * (a port may belong to another one by now). When both are answered well the
- * transport is there: CHILD_CONNECTING. Any other outcome ends the connection,
- * which is tried again.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "xlators/protocol/client/client.h"
 
-#define GREET_MS    10000u
 #define PORT_ASK_MS 5000u
 #define PORT_AGAIN  (1 * CFS_SEC)
 
 static void ask_port(struct cl *cl);
 
-/* -- refusals ------------------------------------------------------------- */
-
-void cl_refused(struct cl *cl, int code, const char *why)
-{
-    struct cfs_err err = {0};
-
-    if (!cl->told_refused) {
-        cl->told_refused = true;
-        cfs_err_set(&err, code, "%s: %s", cl->addr.text, why);
-        cfs_log_warning(cl->xl->log, cl->xl->name, "refused: %s", err.text);
-        cfs_notify_up(cl->xl, (struct cfs_event){.type = CFS_EV_AUTH_FAILED,
-                                                 .err = &err});
-    }
-    rpc_conn_reset(cl->conn, why);
-}
-
-/* -- the greeting --------------------------------------------------------- */
-
-static void greeted(struct cl *cl)
-{
-    assert(cl->greetings > 0);
-    if (--cl->greetings > 0)
-        return;
-    cl->state = CL_READY;
-    cl->told_down = false;
-    cl->told_refused = false;
-    cfs_log_debug(cl->xl->log, cl->xl->name, "%s: transport is there",
-                  rpc_conn_name(cl->conn));
-    cfs_notify_up(cl->xl,
-                  (struct cfs_event){.type = CFS_EV_CHILD_CONNECTING});
-}
-
-/* The highest version of FOP that both ends know; 0: none. */
-static uint32_t common_version(const struct mgmt_programs *programs)
-{
-    for (uint32_t i = 0; i < programs->n; i++) {
-        const struct mgmt_program *p = &programs->p[i];
-
-        if (p->number != RPC_FOP || p->version_min > RPC_FOP_VERSION)
-            continue;
-        if (p->version >= RPC_FOP_VERSION)
-            return RPC_FOP_VERSION;
-        if (p->version >= RPC_FOP_VERSION_MIN)
-            return p->version;
-    }
-    return 0;
-}
-
-static void on_dump(struct rpc_call *call, int status, struct rpc_msg *reply)
-{
-    struct cl *cl = container_of(call, struct cl, dump);
-    struct mgmt_dump_reply r;
-    struct cfs_arena a;
-    uint32_t version = 0;
-
-    if (cl->greetings == 0)
-        return; /* the other half has failed */
-    if (reply == NULL || status < 0) {
-        rpc_conn_reset(cl->conn, "it does not say what it speaks");
-        return;
-    }
-    cfs_arena_init(&a);
-    if (mgmt_unpack_dump_reply(&a, reply->body, &r) == 0)
-        version = common_version(&r.programs);
-    cfs_arena_fini(&a);
-    if (version == 0) {
-        cl->greetings = 0;
-        cl_refused(cl, -EPROTONOSUPPORT,
-                   "the brick speaks no version of the protocol that this "
-                   "client knows: one of both is too old");
-        return;
-    }
-    cl->fop = rpc_to_fop;
-    cl->fop.version = version;
-    greeted(cl);
-}
-
-static void on_hello(struct rpc_call *call, int status, struct rpc_msg *reply)
-{
-    struct cl *cl = container_of(call, struct cl, hello);
-    const char *text;
-
-    if (cl->greetings == 0)
-        return;
-    if (reply == NULL || status == -EAGAIN) {
-        rpc_conn_reset(cl->conn, "the brick does not serve yet");
-        return;
-    }
-    if (status < 0) {
-        text = rpc_reply_text(reply);
-        cl->greetings = 0;
-        cl_refused(cl, status, text != NULL ? text : cfs_err_str(status));
-        return;
-    }
-    greeted(cl);
-}
+/* -- the connection ------------------------------------------------------- */
 
 static void on_up(struct rpc_conn *c, void *ctx)
 {
-    struct cl *cl = ctx;
-    const struct mgmt_hello hello = {
-        .brick = cl->brick,
-        .lz4 = cl->compression == CL_COMPRESSION_LZ4,
-    };
-    const struct cfs_buf none = {0};
-    struct cfs_arena a;
-
-    cfs_arena_init(&a);
-    cl->greetings = 2;
-    rpc_call(c, &cl->dump, &rpc_to_dump, RPC_DUMP_LIST, (struct cfs_blob){0},
-             none, GREET_MS, on_dump);
-    rpc_call(c, &cl->hello, &rpc_to_session, RPC_SESSION_HELLO,
-             mgmt_pack_hello(&a, &hello), none, GREET_MS, on_hello);
-    cfs_arena_fini(&a);
+    cl_greet(ctx);
 }
 
 static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
@@ -271,8 +155,7 @@ static void on_port_timer(struct cfs_timer *t)
 void cl_line_init(struct cl *cl)
 {
     cfs_timer_init(cl->xl->loop, &cl->port_timer, on_port_timer);
-    cfs_task_init(&cl->dump.task, NULL);
-    cfs_task_init(&cl->hello.task, NULL);
+    cl_greet_init(cl);
     cfs_task_init(&cl->port_call.task, NULL);
 }
 
@@ -300,15 +183,32 @@ void cl_line_open(struct cl *cl)
         connect_brick(cl, &addr);
 }
 
+/* A port that nobody knows just now is no news. */
+void cl_line_moved(struct cl *cl)
+{
+    struct cfs_err err = {0};
+    struct rpc_addr addr;
+
+    if ((cl->path != NULL && *cl->path != '\0') || cl->port == 0 ||
+        (cl->conn == NULL && cl->portmap == NULL) || cl->stopping)
+        return;
+    if (tcp_addr(cl->host, cl->port, &addr, &err) < 0) {
+        cfs_log_warning(cl->xl->log, cl->xl->name, "%s", err.text);
+        return;
+    }
+    rpc_conn_close(cl->portmap);
+    cl->portmap = NULL;
+    cfs_timer_stop(&cl->port_timer);
+    connect_brick(cl, &addr);
+}
+
 void cl_line_close(struct cl *cl)
 {
     rpc_conn_close(cl->portmap);
     rpc_conn_close(cl->conn);
     cl->portmap = cl->conn = NULL;
-    cl->greetings = 0;
     cfs_timer_stop(&cl->port_timer);
     /* Their ends are queued now, and nobody waits for them. */
-    cfs_task_cancel(&cl->dump.task);
-    cfs_task_cancel(&cl->hello.task);
+    cl_greet_stop(cl);
     cfs_task_cancel(&cl->port_call.task);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* server.c - protocol/server: a brick's graph, offered to clients; see
- * README.md. Here: listening, connections, the greeting, the end.
+ * README.md. Here: listening, connections, the end.
  */
 #include "xlators/protocol/server/server.h"
 
@@ -14,6 +14,7 @@
 
 static void conn_free(struct srv_conn *sc)
 {
+    free(sc->client);
     rpc_conn_set_user(sc->c, NULL);
     cfs_list_del(&sc->link);
     free(sc);
@@ -70,41 +71,6 @@ void srv_attached(struct srv_conn *sc, uint32_t session)
                  rpc_conn_name(sc->c), session);
 }
 
-/* -- the greeting --------------------------------------------------------- */
-
-static void on_hello(struct rpc_msg *msg, void *ctx)
-{
-    struct srv *srv = ctx;
-    struct srv_conn *sc = rpc_conn_user(msg->conn);
-    struct mgmt_hello hello;
-    struct cfs_arena a;
-    char text[128], id[CFS_UUID_STR];
-    int rc;
-
-    cfs_arena_init(&a);
-    rc = mgmt_unpack_hello(&a, msg->body, &hello);
-    cfs_arena_fini(&a);
-    if (rc < 0) {
-        rpc_reply_error(msg, rc, "no valid greeting");
-    } else if (!rpc_conn_is_privileged(msg->conn)) {
-        rpc_reply_error(msg, -EACCES, "only root's connections are served");
-    } else if (!cfs_uuid_eq(hello.brick, srv->brick)) {
-        cfs_uuid_print(srv->brick, id);
-        snprintf(text, sizeof text, "this is another brick: %s", id);
-        rpc_reply_error(msg, -ENODEV, text);
-    } else if (!srv->open) {
-        rpc_reply_error(msg, -EAGAIN, "the brick does not serve yet");
-    } else {
-        sc->greeted = true;
-        rpc_conn_set_lz4(sc->c, hello.lz4 != 0);
-        rpc_reply(msg, (struct cfs_blob){0}, (struct cfs_buf){0});
-    }
-}
-
-static const struct rpc_proc session_procs[] = {
-    [RPC_SESSION_HELLO] = {"hello", on_hello},
-};
-
 static void set_programs(struct srv *srv)
 {
     enum cfs_fop fop;
@@ -119,8 +85,8 @@ static void set_programs(struct srv *srv)
     srv->programs[0].n_procs = RPC_FOP_PROC_N;
     srv->programs[0].ctx = srv;
     srv->programs[1] = rpc_to_session;
-    srv->programs[1].procs = session_procs;
-    srv->programs[1].n_procs = CFS_ARRAY_SIZE(session_procs);
+    srv->programs[1].procs = srv_session_procs;
+    srv->programs[1].n_procs = srv_session_n_procs;
     srv->programs[1].ctx = srv;
 }
 
@@ -146,10 +112,31 @@ static int listen_at(struct srv *srv, const char *text,
     return 0;
 }
 
+static bool is_loopback(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+           strcmp(host, "localhost") == 0;
+}
+
+static int listen_tcp(struct srv *srv, struct rpc_listener **ret,
+                      struct cfs_err *err)
+{
+    const char *host = srv->address;
+    const bool v6 = strchr(host, ':') != NULL;
+    char text[512];
+
+    if (!srv_has_secret(srv) && !is_loopback(host))
+        return cfs_err_set(err, -EACCES, "%s: it listens on %s only with a "
+                           "secret that clients must prove to know "
+                           "(volume-secret)", srv->xl->name, host);
+    snprintf(text, sizeof text, "%s%s%s:%u", v6 ? "[" : "", host,
+             v6 ? "]" : "", srv->port);
+    return listen_at(srv, text, ret, err);
+}
+
 static int listen_all(struct srv *srv, struct cfs_err *err)
 {
     const char *host = srv->address;
-    const bool v6 = host != NULL && strchr(host, ':') != NULL;
     char text[512];
     int rc;
 
@@ -160,12 +147,11 @@ static int listen_all(struct srv *srv, struct cfs_err *err)
             return rc;
     }
     if (host != NULL && *host != '\0') {
-        snprintf(text, sizeof text, "%s%s%s:%u", v6 ? "[" : "", host,
-                 v6 ? "]" : "", srv->port);
-        rc = listen_at(srv, text, &srv->on_tcp, err);
+        rc = listen_tcp(srv, &srv->on_tcp, err);
         if (rc < 0)
             return rc;
     }
+    snprintf(srv->at, sizeof srv->at, "%s", host != NULL ? host : "");
     if (srv->on_path == NULL && srv->on_tcp == NULL)
         return cfs_err_set(err, -EINVAL,
                            "%s: neither listen-path nor listen-address",
@@ -196,6 +182,55 @@ static void open_up(struct srv *srv)
     cfs_log_info(srv->xl->log, srv->xl->name, "listening on %s port=%u",
                  ev.path != NULL ? ev.path : "TCP only", ev.port);
     cfs_notify_up(srv->xl, ev);
+}
+
+/* Options changed: another address, other clients. */
+static int relisten(struct srv *srv, struct cfs_err *err)
+{
+    const char *host = srv->address != NULL ? srv->address : "";
+    struct rpc_listener *fresh = NULL;
+    int rc;
+
+    if (strcmp(host, srv->at) == 0)
+        return 0;
+    if (*host == '\0' && srv->on_path == NULL)
+        return cfs_err_set(err, -EINVAL, "%s: it would listen nowhere",
+                           srv->xl->name);
+    if (*host != '\0') {
+        rc = listen_tcp(srv, &fresh, err);
+        if (rc < 0)
+            return rc;
+    }
+    cfs_list_for_each_safe(it, &srv->conns) {
+        struct srv_conn *sc = cfs_list_entry(it, struct srv_conn, link);
+
+        if (!rpc_conn_is_local(sc->c))
+            conn_free(sc);
+    }
+    rpc_listener_close(srv->on_tcp);
+    srv->on_tcp = fresh;
+    snprintf(srv->at, sizeof srv->at, "%s", host);
+    if (srv->open)
+        open_up(srv);
+    return 0;
+}
+
+/* Who was let in by what does not count any more goes. */
+static void recheck(struct srv *srv)
+{
+    cfs_list_for_each_safe(it, &srv->conns) {
+        struct srv_conn *sc = cfs_list_entry(it, struct srv_conn, link);
+        struct rpc_conn *c = sc->c;
+
+        if (sc->client == NULL ||
+            !rpc_client_is_removed(srv->removed, sc->client, sc->generation))
+            continue;
+        cfs_log_warning(srv->xl->log, srv->xl->name, "%s: client %s was "
+                        "removed: closed session=%u", rpc_conn_name(c),
+                        sc->client, sc->session);
+        conn_free(sc);
+        rpc_conn_close(c);
+    }
 }
 
 /* What is below stops when nothing of ours is in flight there any more. */
@@ -247,11 +282,29 @@ static void srv_notify(struct cfs_xl *xl, const struct cfs_event *ev)
 static int srv_init(struct cfs_xl *xl, struct cfs_err *err)
 {
     struct srv *srv = xl->priv;
+    int rc;
 
     srv->xl = xl;
     cfs_list_init(&srv->conns);
     set_programs(srv);
-    return listen_all(srv, err);
+    rc = srv_check_options(srv, err);
+    return rc < 0 ? rc : listen_all(srv, err);
+}
+
+static int srv_reconfigure(struct cfs_xl *xl, struct cfs_err *err)
+{
+    struct srv *srv = xl->priv;
+    struct cfs_err none = {0};
+    int rc;
+
+    if (err == NULL)
+        err = &none;
+    rc = srv_check_options(srv, err);
+    if (rc == 0)
+        rc = relisten(srv, err);
+    if (rc == 0)
+        recheck(srv);
+    return rc;
 }
 
 static void srv_fini(struct cfs_xl *xl)
@@ -273,8 +326,9 @@ static void srv_dump(struct cfs_xl *xl, struct cfs_dump *d)
     cfs_list_for_each(it, &srv->conns) {
         const struct srv_conn *sc = cfs_list_entry(it, struct srv_conn, link);
 
-        cfs_dump_put(d, "connection", "%s session=%u", rpc_conn_name(sc->c),
-                     sc->session);
+        cfs_dump_put(d, "connection", "%s session=%u client=%s",
+                     rpc_conn_name(sc->c), sc->session,
+                     sc->client != NULL ? sc->client : "");
     }
 }
 
@@ -283,13 +337,22 @@ static const struct cfs_opt srv_opts[] = {
      .at = offsetof(struct srv, path), .help = "a Unix socket to listen on"},
     {.name = "listen-address", .type = CFS_OPT_STR,
      .at = offsetof(struct srv, address), .def = "127.0.0.1",
-     .help = "a numeric address to listen on; empty: no TCP"},
+     .flags = CFS_OPT_RECONF, .help = "a numeric address to listen on; empty: no TCP"},
     {.name = "listen-port", .type = CFS_OPT_U32,
      .at = offsetof(struct srv, port), .def = "0", .max = UINT16_MAX,
      .help = "0: any free one from 49152 to 60999"},
     {.name = "brick-id", .type = CFS_OPT_UUID,
      .at = offsetof(struct srv, brick), .flags = CFS_OPT_REQUIRED,
      .help = "the brick that is served"},
+    {.name = "volume-id", .type = CFS_OPT_UUID,
+     .at = offsetof(struct srv, volume), .help = "the volume, in proofs"},
+    {.name = "volume-secret", .type = CFS_OPT_STR,
+     .at = offsetof(struct srv, secret), .flags = CFS_OPT_RECONF,
+     .help = "from which clients' secrets follow: 64 hex digits; without it "
+             "nobody is served over TCP but root on this machine"},
+    {.name = "removed-clients", .type = CFS_OPT_STR,
+     .at = offsetof(struct srv, removed), .flags = CFS_OPT_RECONF,
+     .help = "who is refused: NAME=GENERATION,..."},
     {.name = "max-calls", .type = CFS_OPT_U32,
      .at = offsetof(struct srv, max_calls), .def = "256", .min = 1,
      .max = 65536,
@@ -308,6 +371,7 @@ __attribute__((visibility("default"))) const struct cfs_xl_type cfs_xl_type = {
     .opts = srv_opts,
     .init = srv_init,
     .fini = srv_fini,
+    .reconfigure = srv_reconfigure,
     .notify = srv_notify,
     .dump = srv_dump,
 };

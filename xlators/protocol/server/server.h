@@ -2,6 +2,7 @@
 /* server.h - the inside of protocol/server, shared by its files:
  *
  *     server.c    translator, listening, connections
+ *     greet.c     the greeting, with the proof of who both are
  *     serve.c     a call becomes an operation, its end the reply
  *     admission.c which calls are let in
  */
@@ -10,6 +11,7 @@
 
 #include "core/graph.h"
 #include "rpc/mgmt_codec.h"
+#include "rpc/proof.h"
 #include "rpc/programs.h"
 
 #define SRV_PROGRAMS 2u
@@ -20,12 +22,16 @@ struct srv {
     char           *address; /* NULL or "": no TCP */
     uint32_t        port;    /* 0: any free one */
     struct cfs_uuid brick;
+    struct cfs_uuid volume;
+    char           *secret;  /* in hex; NULL or "": none */
+    char           *removed; /* clients; NULL: none */
     uint32_t        max_calls;
     uint64_t        idle_ms;
 
     struct cfs_xl       *xl;
     struct rpc_listener *on_path;
     struct rpc_listener *on_tcp;
+    char                 at[256]; /* the address that on_tcp is on */
     struct cfs_list      conns; /* struct srv_conn */
     struct rpc_program   programs[SRV_PROGRAMS];
     struct rpc_proc      fop_procs[RPC_FOP_PROC_N];
@@ -43,6 +49,11 @@ struct srv_conn {
     struct srv      *srv;
     struct rpc_conn *c;
     bool             greeted; /* it wants this brick */
+    bool             challenged; /* a proof is waited for */
+    bool             proved;     /* it is the client that it says */
+    char            *client;     /* who it says it is; NULL: nobody yet */
+    uint64_t         generation; /* of its secret */
+    uint8_t          want[RPC_PROOF];
     uint32_t         session; /* 0: none is attached */
 };
 
@@ -51,6 +62,14 @@ struct srv_conn {
 /* 0, or a status with the reason in words. */
 int srv_admit(const struct srv_conn *sc, const struct cfs_req *req,
               const char **ret_why);
+
+/* -- greet.c -------------------------------------------------------------- */
+
+extern const struct rpc_proc srv_session_procs[];
+extern const uint32_t        srv_session_n_procs;
+
+bool srv_has_secret(const struct srv *srv);
+int  srv_check_options(const struct srv *srv, struct cfs_err *err);
 
 /* -- serve.c -------------------------------------------------------------- */
 
