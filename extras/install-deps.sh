@@ -15,7 +15,8 @@ deps_build=(gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libuv1-dev
             libcmocka-dev libsqlite3-dev libcurl4-openssl-dev libjansson-dev
             libssl-dev libxxhash-dev libblkid-dev libmount-dev uuid-dev)
 deps_run=(fuse3 mount util-linux psmisc procps)
-deps_test=(python3 python3-pytest acl attr e2fsprogs fuse3 git rsync sqlite3)
+deps_test=(python3 python3-pytest acl attr e2fsprogs etcd-server fuse3 git
+           openssl rsync sqlite3)
 deps_bench=(python3 git fio sqlite3 attr iproute2 libfuse3-dev fuse3 gcc
             pkg-config xz-utils glusterfs-server glusterfs-client)
 
@@ -29,7 +30,8 @@ clusterfs needs, by what they provide:
              openssl 3, xxhash, libblkid, libmount, libuuid, cmocka
   to run     fusermount3 and a kernel with fuse; umount, mount (util-linux);
              fuser, ps
-  to test    python 3 with pytest; getfacl, getfattr, git, rsync, sqlite3
+  to test    python 3 with pytest; etcd, getfacl, getfattr, git, openssl,
+             rsync, sqlite3
   to bench   fio, git, sqlite3, ip, nsenter, unshare; glusterd and gluster;
              libfuse's example passthrough_ll.c
 Install them with this system's package manager; then run the command again

@@ -29,15 +29,8 @@
 #ifndef CFS_MGMTD_ENGINE_H
 #define CFS_MGMTD_ENGINE_H
 
+#include "mgmtd/etcd_client.h" /* struct etcd_target */
 #include "mgmtd/mgmtd.h"
-
-/* Where etcd is, for whoever talks to it. */
-#define ETCD_TARGETS 8u
-struct etcd_target {
-    unsigned n;
-    char     url[ETCD_TARGETS][300]; /* this node's own first */
-    char     ca[512], cert[512], key[512]; /* files */
-};
 
 /* First of all: m->node and m->node_id from engine.json, made durable when
  * this is a new node; then m->store, embedded or the copy of an etcd's, which
