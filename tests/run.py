@@ -9,7 +9,8 @@ is a folder of tests/ with scripts: *.sh and test_*.py (pytest).
 A script may print TAP lines (`ok - name`, `not ok - name`, `ok - name # SKIP
 why`), each of which counts; if it prints none, it is one test by itself: exit
 status 0 passed, 77 skipped (its last line is the reason), else failed. A line
-`# needs: ...` says what must be there (root, fuse), or that it takes long (long).
+`# needs: ...` says what must be there (root, fuse), or that it takes long (long);
+one with a line `# not a test` is for people.
 A script finds in its environment:
 
     CLUSTERFS_PREFIX     where the programs are (bin, sbin; both are in PATH)
@@ -332,11 +333,17 @@ def collect(build):
             continue
         names = [n for n in sorted(os.listdir(folder))
                  if re.fullmatch(r"test_.*\.py|[^.].*\.sh", n)
-                 and not n.startswith("lib")]
+                 and not n.startswith("lib")
+                 and not is_for_people(os.path.join(folder, n))]
         if names:
             suites.setdefault(suite, []).extend(
                 Script(suite, n) for n in names)
     return suites
+
+
+def is_for_people(path):
+    with open(path) as f:
+        return re.search(r"^# not a test$", f.read(), re.MULTILINE)
 
 
 def stem(name):
