@@ -3,13 +3,11 @@
  * from the volume's record when it is asked for.
  *
  * Errors  -ENOENT unknown volume or brick, -ESHUTDOWN a volume that is not
- *         started, -EINVAL a key that is neither.
+ *         started, -EACCES a brick's for somebody else, -EINVAL a key that is neither.
  */
 #include <xxhash.h>
 
 #include "mgmtd/mgmtd.h"
-
-#define OPTIONS_MAX 64
 
 /* The volume (and the brick; NULL for a client's key) that @key names. */
 static int resolve(struct mgmtd *m, const char *key, struct volume **ret_vol,
@@ -32,29 +30,6 @@ static int resolve(struct mgmtd *m, const char *key, struct volume **ret_vol,
     return 0;
 }
 
-static int make_text(struct volume *vol, const struct brick *b, char **ret,
-                     struct cfs_err *err)
-{
-    struct cfs_vg_brick bricks[CFS_SET_MAX];
-    struct cfs_kv opts[OPTIONS_MAX];
-    struct cfs_vg_volume desc;
-    struct cfs_volfile *v;
-    int rc;
-
-    volume_describe(vol, &desc, bricks, opts, OPTIONS_MAX);
-    rc = b ? cfs_vg_brick(&desc, b->index, &v, err)
-           : cfs_vg_client(&desc, &v, err);
-    if (rc < 0)
-        return rc;
-    rc = cfs_volfile_print(v, ret, NULL);
-    cfs_volfile_free(v);
-    if (rc == 0 && strlen(*ret) > MGMT_TEXT_MAX) {
-        free(*ret);
-        rc = cfs_err_set(err, -E2BIG, "the volfile is too long");
-    }
-    return rc;
-}
-
 static int serve(struct mgmtd *m, struct line *line,
                  const struct mgmt_getspec *q, struct mgmt_getspec_reply *r,
                  char **ret_text, struct cfs_err *err)
@@ -69,7 +44,7 @@ static int serve(struct mgmtd *m, struct line *line,
         return cfs_err_set(err, -ESHUTDOWN, "volume %s is not started; to "
                            "start it: clusterfs volume start %s", vol->name,
                            vol->name);
-    rc = make_text(vol, b, ret_text, err);
+    rc = spec_make(vol, b, line, ret_text, err);
     if (rc < 0)
         return rc;
     r->checksum = XXH3_64bits(*ret_text, strlen(*ret_text)) | 1; /* never 0 */

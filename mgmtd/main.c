@@ -117,8 +117,12 @@ static int start(struct mgmtd *m, struct cfs_err *err)
     rc = lines_listen(m, err);
     if (rc < 0)
         return rc;
-    cfs_list_for_each(l, &m->volumes)
-        volume_reconcile(cfs_list_entry(l, struct volume, link));
+    cfs_list_for_each(l, &m->volumes) {
+        struct volume *vol = cfs_list_entry(l, struct volume, link);
+
+        volume_reconcile(vol);
+        spec_need_secret(vol);
+    }
     return 0;
 }
 
@@ -142,6 +146,7 @@ int main(int argc, char **argv)
     cfs_list_init(&m.lines);
     cfs_list_init(&m.commands);
     cfs_list_init(&m.preparing);
+    cfs_list_init(&m.peers);
     if (cfs_host_init(&m.host, &spec, argc, argv, &err) < 0) {
         fprintf(stderr, "%s: %s\n", spec.program, err.text);
         return 1;

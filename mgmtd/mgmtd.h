@@ -9,6 +9,7 @@
  *
  *   main.c        start, end                line.c       connections
  *   volume.c      volumes in memory         handshake.c  volfiles, views
+ *                                           spec.c       what is in them
  *   brick_proc.c  brick processes           portmap.c    who is where
  *   brick_call.c  calls to bricks           cli_prog.c   commands
  *   view.c        views: decide, push       volume_*.c   a verb each
@@ -62,6 +63,8 @@ struct mgmtd {
     struct cfs_list      peers; /* mgmtd/peer.h, this node among them */
     struct store_watch   on_volume;
     struct store_watch   on_view;
+    struct store_watch   on_client;
+    struct store_watch   on_detached;
 };
 
 /* -- connections: line.c ------------------------------------------------- */
@@ -223,10 +226,20 @@ void volume_wait(struct volume *vol, struct vol_wait *w, uint64_t ns,
                  bool (*ready)(struct vol_wait *),
                  void (*done)(struct vol_wait *, bool in_time));
 
-/* For the generator; @brick has room for CFS_SET_MAX, @opts for @max. */
-void volume_describe(struct volume *vol, struct cfs_vg_volume *ret,
-                     struct cfs_vg_brick brick[static CFS_SET_MAX],
-                     struct cfs_kv *opts, size_t max);
+/* Whoever had a volfile of it fetches it again. */
+void volume_spec_changed(struct volume *vol);
+
+/* -- volfiles: spec.c ---------------------------------------------------- */
+
+/* For who is at the other end of @line: of brick @b, or (NULL) a client's.
+ * -EACCES: not for that one. */
+int  spec_make(struct volume *vol, const struct brick *b,
+               const struct line *line, char **ret, struct cfs_err *err);
+/* Root on this machine. */
+bool line_is_here(const struct line *line);
+void specs_watch(struct mgmtd *m); /* clients that come and go */
+/* A started volume of an older version gets a secret. */
+void spec_need_secret(struct volume *vol);
 
 /* -- views: view.c ------------------------------------------------------- */
 

@@ -22,8 +22,13 @@
 bool brick_is_local(const struct brick *b);
 /* The home, or NULL: no such member. */
 struct peer *brick_home(const struct brick *b);
-/* Something about a local brick changed: tell the others, this turn. */
-void node_tell_bricks(struct mgmtd *m);
+/* Where others reach it: its home's address. */
+const char *brick_host(const struct brick *b);
+
+/* node_set.c: there is no other member. */
+bool node_is_alone(const struct mgmtd *m);
+/* Others reach this node by an IPv6 address. */
+bool node_has_ipv6(const struct mgmtd *m);
 
 /* -- preparing devices on their nodes (node_prepare.c) ------------------- */
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "mgmtd/mem.h"
+#include "rpc/proof.h"
 
 static const char *const state_words[] = {"created", "started", "stopped"};
 
@@ -226,6 +227,26 @@ json_t *rec_volume_new(const struct rec_volume *v, int64_t created)
                     "options", v->options,
                     "sets", "id", rec_json_uuid(v->set), "bricks", bricks);
     return mem_ok(rec);
+}
+
+const char *rec_volume_secret(const json_t *rec)
+{
+    const char *s = json_string_value(json_object_get(rec, "secret"));
+    uint8_t secret[RPC_SECRET];
+
+    return s && rpc_secret_parse(s, secret) == 0 ? s : NULL;
+}
+
+void rec_volume_need_secret(struct cfs_loop *loop, json_t *rec)
+{
+    uint8_t secret[RPC_SECRET];
+    char text[RPC_SECRET_TEXT];
+
+    if (rec_volume_secret(rec))
+        return;
+    cfs_random(loop, secret, sizeof secret);
+    rpc_secret_print(secret, text);
+    json_object_set_new(rec, "secret", mem_ok(json_string(text)));
 }
 
 void rec_volume_set_state(json_t *rec, enum vol_state state)

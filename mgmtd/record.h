@@ -30,6 +30,7 @@
 #include <jansson.h>
 
 #include "core/fop.h"
+#include "core/loop.h"
 
 #define REC_VERSION  1
 #define REC_NAME_MAX 63u /* bytes in a volume's name */
@@ -87,6 +88,10 @@ int rec_volume_read(const json_t *rec, struct rec_volume *ret,
 json_t *rec_volume_new(const struct rec_volume *v, int64_t created);
 /* Set the state in @rec, and raise its generation. */
 void rec_volume_set_state(json_t *rec, enum vol_state state);
+/* The volume's secret (rpc/proof.h), in hex, borrowed; NULL: none. */
+const char *rec_volume_secret(const json_t *rec);
+/* Unless it has one: volumes of older versions have none. */
+void rec_volume_need_secret(struct cfs_loop *loop, json_t *rec);
 
 /* -- views --------------------------------------------------------------- */
 

@@ -216,8 +216,7 @@ static int load_one(void *arg, const char *key, json_t *rec, uint64_t token,
     return rc;
 }
 
-/* Whoever had a volfile of it fetches it again. */
-static void tell_volfile_changed(struct volume *vol)
+void volume_spec_changed(struct volume *vol)
 {
     struct mgmt_volfile_changed msg = {
         .lineage = store_lineage(vol->m->store),
@@ -270,7 +269,7 @@ static void volume_record(struct store_watch *w, const char *key, json_t *rec,
     else
         vol = volume_new(m, rec, token, &v);
     if (ran && vol->state == VOL_STARTED)
-        tell_volfile_changed(vol);
+        volume_spec_changed(vol);
     cfs_log_info(m->host.log, WHO, "volume %s is %s, generation %llu",
                  vol->name, vol_state_str(vol->state),
                  (unsigned long long)vol->generation);
@@ -309,6 +308,7 @@ int volumes_load(struct mgmtd *m, struct cfs_err *err)
     m->on_view.changed = view_record;
     store_watch(m->store, &m->on_volume);
     store_watch(m->store, &m->on_view);
+    specs_watch(m);
     return 0;
 }
 
@@ -329,43 +329,4 @@ void volume_reconcile(struct volume *vol)
             brick_stop(&vol->brick[i]);
     }
     volume_changed(vol);
-}
-
-/* -- for the generator --------------------------------------------------- */
-
-void volume_describe(struct volume *vol, struct cfs_vg_volume *ret,
-                     struct cfs_vg_brick brick[static CFS_SET_MAX],
-                     struct cfs_kv *opts, size_t max)
-{
-    json_t *options = json_object_get(vol->rec, "options"), *value;
-    const char *key;
-    size_t n = 0;
-
-    for (unsigned i = 0; i < vol->n; i++) {
-        struct brick *b = &vol->brick[i];
-
-        brick[i] = (struct cfs_vg_brick){
-            .id = b->id,
-            .host = b->node,
-            .device = b->path,
-            .socket = b->socket,
-            .address = "127.0.0.1",
-        };
-    }
-    json_object_foreach(options, key, value) {
-        if (n == max || !json_is_string(value))
-            continue;
-        opts[n++] = (struct cfs_kv){key, json_string_value(value)};
-    }
-    *ret = (struct cfs_vg_volume){
-        .name = vol->name,
-        .id = vol->id,
-        .generation = vol->generation,
-        .lineage = store_lineage(vol->m->store),
-        .set = vol->set,
-        .brick = brick,
-        .n_bricks = vol->n,
-        .opts = opts,
-        .n_opts = n,
-    };
 }

@@ -259,6 +259,7 @@ static void commit(struct create *cr)
         put_brick(t, cr, b);
     }
     rec = rec_volume_new(&v, cr->prep.now.sec);
+    rec_volume_need_secret(m->host.loop, rec);
     store_txn_if_absent(t, key);
     store_txn_put(t, key, rec);
     json_decref(rec);

@@ -155,6 +155,7 @@ static void record(struct start *st)
     json_t *rec = mem_ok(json_deep_copy(vol->rec));
 
     rec_volume_set_state(rec, VOL_STARTED);
+    rec_volume_need_secret(vol->m->host.loop, rec);
     store_txn_if(t, key, vol->token);
     store_txn_put(t, key, rec);
     store_commit(vol->m->store, t, on_committed, st);

@@ -168,7 +168,7 @@ static bool view_ok(struct mgmt *m, const struct cfs_view *v)
 static void got_spec(struct mgmt *m, const struct mgmt_getspec_reply *r)
 {
     const bool fresh = *r->text != '\0' &&
-                       (r->generation > m->generation || m->checksum == 0);
+                       (r->generation >= m->generation || m->checksum == 0);
     struct cfs_view none = {0};
     const struct cfs_view *view = view_ok(m, &r->view) ? &r->view : NULL;
 

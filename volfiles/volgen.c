@@ -156,6 +156,15 @@ static void client_leg(struct gen *g, const struct cfs_vg_brick *b,
         option(g, "remote-port", "%u", b->port);
     if (b->socket)
         option(g, "remote-path", "%s", b->socket);
+    if (g->vol->mgmt_port)
+        option(g, "management-port", "%u", g->vol->mgmt_port);
+    if (!g->vol->client_secret)
+        return;
+    option_uuid(g, "volume-id", g->vol->id);
+    option(g, "client-name", "%s", g->vol->client);
+    option(g, "client-generation", "%llu",
+           (unsigned long long)g->vol->client_generation);
+    option(g, "client-secret", "%s", g->vol->client_secret);
 }
 
 int cfs_vg_client(const struct cfs_vg_volume *vol, struct cfs_volfile **ret,
@@ -211,5 +220,10 @@ int cfs_vg_brick(const struct cfs_vg_volume *vol, size_t i,
         option(&g, "listen-path", "%s", b->socket);
     if (b->address)
         option(&g, "listen-address", "%s", b->address);
+    if (vol->secret) {
+        option_uuid(&g, "volume-id", vol->id);
+        option(&g, "volume-secret", "%s", vol->secret);
+        option(&g, "removed-clients", "%s", vol->removed ? vol->removed : "");
+    }
     return finish(&g, ret);
 }

@@ -21,7 +21,7 @@ struct cfs_vg_brick {
     struct cfs_uuid id;
     const char     *host;    /* for remote-host */
     const char     *device;  /* block device or image file */
-    const char     *socket;  /* Unix socket */
+    const char     *socket;  /* Unix socket; NULL: on another machine */
     uint16_t        port;    /* TCP as registered; 0: none, or not known yet */
     const char     *address; /* where it listens for TCP; NULL: nowhere */
 };
@@ -36,6 +36,14 @@ struct cfs_vg_volume {
     size_t                     n_bricks;
     const struct cfs_kv       *opts;
     size_t                     n_opts;
+    uint16_t                   mgmt_port; /* of brick.host; 0: the usual one */
+    /* Who proves what over TCP (rpc/proof.h); secrets in hex, NULL: none. A
+     * brick's volfile has the volume's secret, a client's only its own. */
+    const char                *secret;
+    const char                *removed;
+    const char                *client;
+    const char                *client_secret;
+    uint64_t                   client_generation;
 };
 
 /* -EINVAL, and what would be right. Values are checked by the translators. */

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spec.c - volfiles: made from the volume's record, for whoever asks.
+ *
+ *   a brick's    for root on this machine: it has the volume's secret, and who
+ *                is not believed any more
+ *   a client's   here: the sockets of bricks on this node; elsewhere, and for
+ *                bricks of other nodes: host and port. With it comes the
+ *                client's own secret, if we know who asks, and that nobody
+ *                else on its machine can ask the same
+ *
+ * Names of clients (rpc/proof.h), each with a generation:
+ *   node:NAME    root on a member of the cluster; its number
+ *   NAME         by the record client/NAME
+ * Who is out: records client/NAME that say "removed", or other volumes than
+ * this; detached/ID.
+ */
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "mgmtd/node.h"
+#include "rpc/proof.h"
+
+#define WHO         "spec"
+#define OPTIONS_MAX 64
+
+bool line_is_here(const struct line *line)
+{
+    return line->trusted ||
+           (rpc_conn_is_privileged(line->conn) &&
+            strncmp(rpc_conn_name(line->conn), "127.0.0.1:", 10) == 0);
+}
+
+/* -- who asks ------------------------------------------------------------ */
+
+struct reader {
+    bool     here;
+    char     name[RPC_CLIENT_NAME + 1]; /* "": nobody knows */
+    uint64_t generation;
+};
+
+static void who_reads(const struct line *line, struct reader *ret)
+{
+    const struct mgmtd *m = line->m;
+    char text[RPC_CLIENT_NAME + 1];
+    int n;
+
+    *ret = (struct reader){.here = line_is_here(line)};
+    if (!ret->here)
+        return;
+    n = snprintf(text, sizeof text, "node:%s", m->node);
+    if (n > 0 && (size_t)n < sizeof text)
+        memcpy(ret->name, text, sizeof text);
+}
+
+/* -- who is not believed any more ---------------------------------------- */
+
+struct removed {
+    const struct volume *vol;
+    char                 text[CFS_VOLFILE_WORD + 1];
+    size_t               len;
+    bool                 full;
+};
+
+static void add_removed(struct removed *r, const char *name,
+                        uint64_t generation)
+{
+    char one[RPC_CLIENT_NAME + 32];
+    int n = snprintf(one, sizeof one, "%s%s=%llu", r->len ? "," : "", name,
+                     (unsigned long long)generation);
+
+    if (n < 0 || (size_t)n >= sizeof one ||
+        r->len + (size_t)n >= sizeof r->text) {
+        r->full = true;
+        return;
+    }
+    memcpy(r->text + r->len, one, (size_t)n + 1);
+    r->len += (size_t)n;
+}
+
+static bool may_use(const json_t *rec, const char *volume)
+{
+    const json_t *list = json_object_get(rec, "volumes");
+
+    if (json_is_true(json_object_get(rec, "removed")))
+        return false;
+    if (!json_is_array(list) || json_array_size(list) == 0)
+        return true; /* all */
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *s = json_string_value(json_array_get(list, i));
+
+        if (s && (strcmp(s, volume) == 0 || strcmp(s, "*") == 0))
+            return true;
+    }
+    return false;
+}
+
+static int look_at_client(void *arg, const char *key, json_t *rec,
+                          uint64_t token, struct cfs_err *err)
+{
+    struct removed *r = arg;
+    const char *name = key + strlen("client/");
+    json_int_t g = json_integer_value(json_object_get(rec, "generation"));
+
+    if (g < 0)
+        g = 0;
+    if (!may_use(rec, r->vol->name))
+        add_removed(r, name, (uint64_t)g);
+    else if (g > 0)
+        add_removed(r, name, (uint64_t)g - 1);
+    return 0;
+}
+
+static int look_at_detached(void *arg, const char *key, json_t *rec,
+                            uint64_t token, struct cfs_err *err)
+{
+    const char *node = json_string_value(json_object_get(rec, "name"));
+    json_int_t number = json_integer_value(json_object_get(rec, "number"));
+    char name[RPC_CLIENT_NAME + 1];
+    int n = snprintf(name, sizeof name, "node:%s", node ? node : "");
+
+    if (node && number >= 0 && n > 0 && (size_t)n < sizeof name)
+        add_removed(arg, name, (uint64_t)number);
+    return 0;
+}
+
+static int list_removed(struct volume *vol, struct removed *ret,
+                        struct cfs_err *err)
+{
+    int rc;
+
+    *ret = (struct removed){.vol = vol};
+    rc = store_range(vol->m->store, "client/", look_at_client, ret, err);
+    if (rc == 0)
+        rc = store_range(vol->m->store, "detached/", look_at_detached, ret,
+                         err);
+    if (rc == 0 && ret->full)
+        rc = cfs_err_set(err, -E2BIG, "volume %s: too many clients and nodes "
+                         "were removed for its bricks to remember", vol->name);
+    return rc;
+}
+
+/* -- what is told -------------------------------------------------------- */
+
+/* The address on which local bricks listen for TCP: nobody but this machine
+ * has to reach those of a single node without clients elsewhere. */
+static int any_client(void *arg, const char *key, json_t *rec, uint64_t token,
+                      struct cfs_err *err)
+{
+    *(bool *)arg = true;
+    return 1;
+}
+
+static const char *listen_address(struct volume *vol)
+{
+    const json_t *options = json_object_get(vol->rec, "options");
+    bool elsewhere = !node_is_alone(vol->m) ||
+                     json_object_get(options, "auth.allow") != NULL;
+
+    if (!rec_volume_secret(vol->rec))
+        return "127.0.0.1";
+    store_range(vol->m->store, "client/", any_client, &elsewhere, NULL);
+    if (!elsewhere)
+        return "127.0.0.1";
+    return node_has_ipv6(vol->m) ? "::" : "0.0.0.0";
+}
+
+struct told {
+    struct cfs_vg_volume vol;
+    struct cfs_vg_brick  brick[CFS_SET_MAX];
+    struct cfs_kv        opts[OPTIONS_MAX];
+    struct removed       removed;
+    struct reader        reader;
+    char                 secret[RPC_SECRET_TEXT]; /* the client's */
+};
+
+static void tell_bricks(struct volume *vol, struct told *t, bool for_brick)
+{
+    const char *address = listen_address(vol);
+
+    for (unsigned i = 0; i < vol->n; i++) {
+        struct brick *b = &vol->brick[i];
+        bool here = brick_is_local(b) && (for_brick || t->reader.here);
+
+        t->brick[i] = (struct cfs_vg_brick){
+            .id = b->id,
+            .host = brick_host(b),
+            .device = b->path,
+            .socket = here ? b->socket : NULL,
+            .port = here ? 0 : b->port,
+            .address = address,
+        };
+    }
+}
+
+static size_t tell_options(struct volume *vol, struct told *t)
+{
+    json_t *options = json_object_get(vol->rec, "options"), *value;
+    const char *key;
+    size_t n = 0;
+
+    json_object_foreach(options, key, value)
+        if (n < OPTIONS_MAX && json_is_string(value))
+            t->opts[n++] = (struct cfs_kv){key, json_string_value(value)};
+    return n;
+}
+
+static void tell_secret(struct volume *vol, struct told *t)
+{
+    const char *text = rec_volume_secret(vol->rec);
+    uint8_t of_volume[RPC_SECRET], secret[RPC_SECRET];
+
+    if (!text || !*t->reader.name || rpc_secret_parse(text, of_volume) < 0)
+        return;
+    rpc_client_secret(of_volume, t->reader.name, t->reader.generation,
+                      secret);
+    rpc_secret_print(secret, t->secret);
+    t->vol.client = t->reader.name;
+    t->vol.client_generation = t->reader.generation;
+    t->vol.client_secret = t->secret;
+}
+
+static void describe(struct volume *vol, struct told *t, bool for_brick)
+{
+    tell_bricks(vol, t, for_brick);
+    t->vol = (struct cfs_vg_volume){
+        .name = vol->name,
+        .id = vol->id,
+        .generation = vol->generation,
+        .lineage = store_lineage(vol->m->store),
+        .set = vol->set,
+        .brick = t->brick,
+        .n_bricks = vol->n,
+        .opts = t->opts,
+        .n_opts = tell_options(vol, t),
+    };
+    if (for_brick) {
+        t->vol.secret = rec_volume_secret(vol->rec);
+        t->vol.removed = t->removed.text;
+    } else {
+        tell_secret(vol, t);
+    }
+}
+
+static int print(struct told *t, const struct brick *b, char **ret,
+                 struct cfs_err *err)
+{
+    struct cfs_volfile *v;
+    int rc = b ? cfs_vg_brick(&t->vol, b->index, &v, err)
+               : cfs_vg_client(&t->vol, &v, err);
+
+    if (rc < 0)
+        return rc;
+    rc = cfs_volfile_print(v, ret, NULL);
+    cfs_volfile_free(v);
+    if (rc == 0 && strlen(*ret) > MGMT_TEXT_MAX) {
+        free(*ret);
+        rc = cfs_err_set(err, -E2BIG, "the volfile is too long");
+    }
+    return rc;
+}
+
+int spec_make(struct volume *vol, const struct brick *b,
+              const struct line *line, char **ret, struct cfs_err *err)
+{
+    struct told *t;
+    int rc = 0;
+
+    if (b && !line->trusted)
+        return cfs_err_set(err, -EACCES, "a brick's volfile is for root on "
+                           "its own node");
+    if (b && !brick_is_local(b))
+        return cfs_err_set(err, -EXDEV, "this brick belongs to node %s, this "
+                           "is %s", b->node, vol->m->node);
+    t = mem_new(sizeof *t);
+    who_reads(line, &t->reader);
+    if (b)
+        rc = list_removed(vol, &t->removed, err);
+    if (rc == 0) {
+        describe(vol, t, b != NULL);
+        rc = print(t, b, ret, err);
+    }
+    explicit_bzero(t->secret, sizeof t->secret);
+    free(t);
+    return rc;
+}
+
+/* -- volumes without a secret -------------------------------------------- */
+
+static void on_given(void *arg, int status, const struct cfs_err *err)
+{
+    struct volume *vol = arg;
+
+    if (status < 0 && status != -CFS_E_CONFLICT)
+        cfs_log_warning(vol->m->host.log, WHO, "volume %s: a secret for its "
+                        "clients cannot be stored: %s", vol->name, err->text);
+    volume_unref(vol);
+}
+
+/* The first brick's node does it; a transaction that comes too late changes
+ * nothing. */
+void spec_need_secret(struct volume *vol)
+{
+    struct store_txn *t;
+    json_t *rec;
+    char *key;
+
+    if (vol->state != VOL_STARTED || vol->gone ||
+        rec_volume_secret(vol->rec) || !brick_is_local(&vol->brick[0]))
+        return;
+    t = store_txn_new();
+    key = rec_volume_key(vol->name);
+    rec = mem_ok(json_deep_copy(vol->rec));
+    rec_volume_set_state(rec, vol->state);
+    rec_volume_need_secret(vol->m->host.loop, rec);
+    store_txn_if(t, key, vol->token);
+    store_txn_put(t, key, rec);
+    store_commit(vol->m->store, t, on_given, volume_ref(vol));
+    json_decref(rec);
+    free(key);
+}
+
+/* -- changes ------------------------------------------------------------- */
+
+static void all_changed(struct mgmtd *m)
+{
+    cfs_list_for_each(l, &m->volumes) {
+        struct volume *vol = cfs_list_entry(l, struct volume, link);
+
+        if (vol->state == VOL_STARTED)
+            volume_spec_changed(vol);
+    }
+}
+
+static void client_record(struct store_watch *w, const char *key, json_t *rec,
+                          uint64_t token)
+{
+    all_changed(cfs_list_entry(w, struct mgmtd, on_client));
+}
+
+static void detached_record(struct store_watch *w, const char *key,
+                            json_t *rec, uint64_t token)
+{
+    all_changed(cfs_list_entry(w, struct mgmtd, on_detached));
+}
+
+void specs_watch(struct mgmtd *m)
+{
+    m->on_client.prefix = "client/";
+    m->on_client.changed = client_record;
+    store_watch(m->store, &m->on_client);
+    m->on_detached.prefix = "detached/";
+    m->on_detached.changed = detached_record;
+    store_watch(m->store, &m->on_detached);
+}
