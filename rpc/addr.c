@@ -221,3 +221,18 @@ void rpc_sockaddr_print(const struct rpc_sockaddr *s, char *ret, size_t size)
     else
         snprintf(ret, size, "%s:%s", host, port);
 }
+
+void rpc_sockaddr_host(const struct rpc_sockaddr *s, char *ret, size_t size)
+{
+    const char *mapped = "::ffff:";
+
+    if (getnameinfo(&s->any, s->len, ret, (socklen_t)size, NULL, 0,
+                    NI_NUMERICHOST) != 0) {
+        if (size > 0)
+            ret[0] = '\0';
+        return;
+    }
+    if (strncmp(ret, mapped, strlen(mapped)) == 0 && strchr(ret, '.'))
+        memmove(ret, ret + strlen(mapped),
+                strlen(ret + strlen(mapped)) + 1);
+}

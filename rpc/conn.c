@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "rpc/conn_impl.h"
+#include "rpc/tls_impl.h"
 
 #define BACKOFF     16u
 #define SOCKBUF     (4 * 1024 * 1024)
@@ -31,6 +31,8 @@ const struct rpc_opts rpc_opts_default = {
     .connect_ms = 10000,
     .send_high = 64u * 1024u * 1024u,
     .max_calls = 1024,
+    .body_max = CFS_RPC_BODY_MAX,
+    .max_raw = 64,
 };
 
 static void begin(struct rpc_conn *c);
@@ -42,6 +44,7 @@ static void conn_free(struct rpc_conn *c)
 {
     struct cfs_list *l;
 
+    rpc_tls_unref(c->opts.tls);
     while ((l = cfs_list_pop(&c->spare)) != NULL)
         free(cfs_list_entry(l, struct rpc_in, m.link));
     free(c);
@@ -68,6 +71,7 @@ static void on_handle_closed(uv_handle_t *h)
 
 static void drop_socket(struct rpc_conn *c)
 {
+    rpc_tls_end(c);
     if (c->poll != NULL)
         uv_close((uv_handle_t *)c->poll, on_handle_closed);
     c->poll = NULL;
@@ -89,6 +93,7 @@ static int socket_error(int fd, int otherwise)
 }
 
 static void connected(struct rpc_conn *c);
+static void secure(struct rpc_conn *c);
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
@@ -105,10 +110,15 @@ static void on_poll(uv_poll_t *poll, int status, int events)
             cfs_err_set(&c->why, rc, "%s", strerror(-rc));
             try_next(c);
         }
+    } else if (c->state == RPC_SECURE) {
+        secure(c);
     } else if (c->state == RPC_UP && status < 0) {
         int rc = socket_error(c->fd, -ECONNRESET);
 
-        rpc_conn_fail(c, rc, "%s", strerror(-rc));
+        if (c->sec != NULL)
+            rpc_rx_readable(c); /* TLS may have said why */
+        if (c->state == RPC_UP)
+            rpc_conn_fail(c, rc, "%s", strerror(-rc));
     } else {
         if (c->state == RPC_UP && (events & UV_WRITABLE) != 0)
             rpc_tx_flush(c);
@@ -124,7 +134,7 @@ void rpc_conn_poll(struct rpc_conn *c)
 
     if (c->state == RPC_CONNECT)
         want = UV_WRITABLE;
-    else if (c->state == RPC_UP)
+    else if (c->state == RPC_UP || c->state == RPC_SECURE)
         want = (c->rx.paused ? 0 : UV_READABLE) |
                (c->tx.blocked ? UV_WRITABLE : 0);
     if (want == c->polled || c->poll == NULL)
@@ -228,15 +238,53 @@ static void go_up(struct rpc_conn *c)
     tune(c);
     start_tick(c);
     rpc_conn_poll(c);
+    c->told = true;
     if (c->events.up != NULL)
         c->events.up(c, c->ctx);
+}
+
+/* The socket is there: the handshake, or at once up. */
+static void go_on(struct rpc_conn *c)
+{
+    if (c->opts.tls == NULL || c->local) {
+        go_up(c);
+        return;
+    }
+    c->state = RPC_SECURE;
+    if (c->listener != NULL)
+        c->listener->n_raw++;
+    cfs_timer_start(&c->timer, c->opts.connect_ms * CFS_MS);
+    if (rpc_tls_begin(c) < 0)
+        rpc_conn_fail(c, -ENOMEM, "out of memory");
+    else
+        secure(c);
+}
+
+static void secure(struct rpc_conn *c)
+{
+    struct cfs_err why = {0};
+    int rc = rpc_tls_step(c, &why);
+
+    if (rc < 0) {
+        rpc_conn_fail(c, rc, "%s", why.text);
+        return;
+    }
+    if (rc == 0) {
+        rpc_conn_poll(c);
+        return;
+    }
+    if (c->listener != NULL)
+        c->listener->n_raw--;
+    go_up(c);
+    if (c->state == RPC_UP)
+        rpc_rx_readable(c); /* what came with the handshake's end */
 }
 
 static void connected(struct rpc_conn *c)
 {
     if (!c->local)
         rpc_sockaddr_print(&c->to[c->at_to - 1], c->name, sizeof c->name);
-    go_up(c);
+    go_on(c);
 }
 
 /* -- connecting ----------------------------------------------------------- */
@@ -361,7 +409,8 @@ void rpc_conn_fail(struct rpc_conn *c, int code, const char *fmt, ...)
     va_list ap;
 
     assert(c->state == RPC_WAIT || c->state == RPC_RESOLVE ||
-           c->state == RPC_CONNECT || c->state == RPC_UP);
+           c->state == RPC_CONNECT || c->state == RPC_SECURE ||
+           c->state == RPC_UP);
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
@@ -369,6 +418,10 @@ void rpc_conn_fail(struct rpc_conn *c, int code, const char *fmt, ...)
     cfs_err_set(&c->why, code, "%s", text);
     cfs_log_debug(c->log, c->who, "%s: down: %s", c->name, text);
 
+    if (c->listener != NULL && c->state == RPC_SECURE) {
+        c->listener->n_raw--;
+        rpc_listener_refused(c->listener, c);
+    }
     c->state = RPC_DOWN;
     drop_present(c);
     rpc_calls_drop(c);
@@ -385,7 +438,7 @@ static void tell_down(struct rpc_conn *c)
         if (c->delay_ms < (uint64_t)BACKOFF * c->opts.reconnect_ms)
             c->delay_ms *= 2;
     }
-    if (c->events.down != NULL)
+    if (c->events.down != NULL && (c->listener == NULL || c->told))
         c->events.down(c, &why, c->ctx);
     if (c->listener != NULL && c->state != RPC_CLOSED)
         rpc_conn_close(c);
@@ -414,6 +467,8 @@ static void on_resume(struct cfs_task *t)
         c->rx.paused = false;
         c->heard = cfs_now(c->loop);
         rpc_rx_parse(c);
+        if (c->state == RPC_UP && c->sec != NULL)
+            rpc_rx_readable(c);
         rpc_conn_poll(c);
     }
     rpc_conn_leave(c);
@@ -443,6 +498,10 @@ static void on_timer(struct cfs_timer *t)
         cfs_err_set(&c->why, -ETIMEDOUT, "no answer within %u ms",
                     c->opts.connect_ms);
         try_next(c);
+        break;
+    case RPC_SECURE:
+        rpc_conn_fail(c, -ETIMEDOUT, "no TLS handshake within %u ms",
+                      c->opts.connect_ms);
         break;
     case RPC_UP:
         tick(c);
@@ -493,6 +552,7 @@ int rpc_connect(struct cfs_loop *loop, struct cfs_log *log, const char *who,
         return cfs_err_set(err, -ENOMEM, "%s: out of memory", who);
     c->addr = *addr;
     c->opts = opts != NULL ? *opts : rpc_opts_default;
+    rpc_tls_ref(c->opts.tls);
     c->delay_ms = c->opts.reconnect_ms;
     c->programs = programs;
     c->n_programs = n_programs;
@@ -517,6 +577,7 @@ struct rpc_conn *rpc_conn_accept(struct rpc_listener *l, int fd)
     c->addr = l->addr;
     c->local = rpc_addr_is_unix(&l->addr);
     c->opts = l->opts;
+    rpc_tls_ref(c->opts.tls);
     c->programs = l->programs;
     c->n_programs = l->n_programs;
     c->events = l->events;
@@ -534,7 +595,7 @@ struct rpc_conn *rpc_conn_accept(struct rpc_listener *l, int fd)
         rpc_sockaddr_print(&peer, c->name, sizeof c->name);
     }
     rpc_conn_enter(c);
-    go_up(c);
+    go_on(c);
     rpc_conn_leave(c);
     return c;
 }
@@ -544,14 +605,14 @@ void rpc_conn_redirect(struct rpc_conn *c, const struct rpc_addr *addr)
     assert(c->listener == NULL && c->state != RPC_CLOSED);
     c->addr = *addr;
     if (c->state == RPC_RESOLVE || c->state == RPC_CONNECT ||
-        c->state == RPC_UP)
+        c->state == RPC_SECURE || c->state == RPC_UP)
         rpc_conn_fail(c, -ECONNABORTED, "going to %s", addr->text);
 }
 
 void rpc_conn_reset(struct rpc_conn *c, const char *why)
 {
     if (c->state == RPC_RESOLVE || c->state == RPC_CONNECT ||
-        c->state == RPC_UP)
+        c->state == RPC_SECURE || c->state == RPC_UP)
         rpc_conn_fail(c, -ECONNRESET, "%s", why);
 }
 
@@ -559,6 +620,8 @@ void rpc_conn_close(struct rpc_conn *c)
 {
     if (c == NULL || c->state == RPC_CLOSED)
         return;
+    if (c->listener != NULL && c->state == RPC_SECURE)
+        c->listener->n_raw--;
     c->state = RPC_CLOSED;
     drop_present(c);
     rpc_calls_drop(c);
@@ -567,6 +630,13 @@ void rpc_conn_close(struct rpc_conn *c)
     cfs_list_del(&c->link);
     if (c->busy == 0)
         conn_free(c);
+}
+
+void rpc_conn_limit(struct rpc_conn *c, uint32_t max_calls, uint32_t body_max)
+{
+    assert(body_max <= CFS_RPC_BODY_MAX);
+    c->opts.max_calls = max_calls;
+    c->opts.body_max = body_max;
 }
 
 void rpc_conn_set_lz4(struct rpc_conn *c, bool on)
@@ -613,6 +683,17 @@ bool rpc_conn_is_privileged(const struct rpc_conn *c)
         return true;
     return c->fd >= 0 && getpeername(c->fd, &peer.any, &peer.len) == 0 &&
            rpc_sockaddr_port(&peer) < IPPORT_RESERVED;
+}
+
+void rpc_conn_peer_host(const struct rpc_conn *c, char *ret, size_t len)
+{
+    struct rpc_sockaddr peer = {.len = sizeof peer.storage};
+
+    if (len > 0)
+        ret[0] = '\0';
+    if (!c->local && c->fd >= 0 &&
+        getpeername(c->fd, &peer.any, &peer.len) == 0)
+        rpc_sockaddr_host(&peer, ret, len);
 }
 
 const char *rpc_conn_name(const struct rpc_conn *c)

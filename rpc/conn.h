@@ -19,6 +19,9 @@
  *            keepalive_ms of silence; idle_ms without a byte closes with
  *            -ETIMEDOUT. A reconnect is tried after reconnect_ms, doubling to
  *            16 times that, until a connection lasts a second or so.
+ * TLS        see rpc/tls.h: a connection that has it is "up" when its
+ *            handshake is done; an accepted one that does not get there is
+ *            never heard of, but in the log.
  * Threads    the loop thread.
  */
 #ifndef CFS_RPC_CONN_H
@@ -31,6 +34,7 @@
 
 struct rpc_conn;
 struct rpc_msg;
+struct rpc_tls;
 
 /* Where to connect or listen: "unix:/path" or "HOST:PORT" / "[v6]:PORT". */
 struct rpc_addr {
@@ -46,6 +50,9 @@ struct rpc_opts {
     uint32_t send_high;    /* bytes of replies, 64 MiB */
     uint32_t max_calls;    /* of the peer, unanswered: 1024 */
     bool     lz4;          /* compress payloads when it pays */
+    uint32_t body_max;     /* bytes in a call's body, CFS_RPC_BODY_MAX */
+    uint32_t max_raw;      /* of a TLS listener: in handshakes at a time; 64 */
+    struct rpc_tls *tls;   /* rpc/tls.h; NULL: plain. A reference is taken */
 };
 extern const struct rpc_opts rpc_opts_default;
 
@@ -113,6 +120,9 @@ int rpc_connect(struct cfs_loop *loop, struct cfs_log *log, const char *who,
 void rpc_conn_redirect(struct rpc_conn *c, const struct rpc_addr *addr);
 void rpc_conn_reset(struct rpc_conn *c, const char *why); /* close; retry */
 void rpc_conn_close(struct rpc_conn *c); /* for good; no more events */
+
+/* The handshake is done, or there is none: what a peer may, from now on. */
+void rpc_conn_limit(struct rpc_conn *c, uint32_t max_calls, uint32_t body_max);
 
 /* Whether payloads that this end sends may be compressed, from now on. */
 void rpc_conn_set_lz4(struct rpc_conn *c, bool on);

@@ -6,18 +6,19 @@
  *     conn.c     life: connect, up, down, retry, keepalive, close
  *     conn_rx.c  bytes from the socket to frames
  *     conn_tx.c  frames to bytes on the socket
+ *     tls_conn.c the same, through TLS
  *     call.c     frames to calls and answers
  *     listen.c   accept
  *
- * Life of an outgoing connection (an accepted one starts at UP, and is freed
- * where the other waits):
+ * Life of an outgoing connection (an accepted one starts at SECURE, with TLS,
+ * or at UP, and is freed where the other waits):
  *
- *     WAIT -> RESOLVE -> CONNECT -> UP -> DOWN -> WAIT ...
+ *     WAIT -> RESOLVE -> CONNECT -> (SECURE ->) UP -> DOWN -> WAIT ...
  *
  * DOWN lasts until the end of the turn's tasks so far: the calls that were in
  * flight are answered by tasks, and events->down comes after them.
  *
- * (1) fd >= 0 exactly in CONNECT and UP.
+ * (1) fd >= 0 exactly in CONNECT, SECURE and UP.
  * (2) Callbacks to the owner run with busy > 0; a connection that is closed
  *     meanwhile is freed when busy is 0 again. After each callback the state
  *     is looked at before anything else.
@@ -39,6 +40,7 @@ enum rpc_state {
     RPC_WAIT,
     RPC_RESOLVE,
     RPC_CONNECT,
+    RPC_SECURE, /* TLS handshake */
     RPC_UP,
     RPC_DOWN,
     RPC_CLOSED,
@@ -93,6 +95,7 @@ struct rpc_in {
 };
 
 struct rpc_resolve;
+struct rpc_secure;
 
 struct rpc_conn {
     struct cfs_loop          *loop;
@@ -113,6 +116,7 @@ struct rpc_conn {
     struct rpc_addr     addr;
     char                name[300];
     bool                local;
+    bool                told; /* the owner that it was up */
     int                 fd;
     uv_poll_t          *poll;
     int                 polled; /* what it waits for: UV_* */
@@ -130,6 +134,7 @@ struct rpc_conn {
 
     struct rpc_rx rx;
     struct rpc_tx tx;
+    struct rpc_secure *sec; /* TLS, in SECURE and UP; NULL: plain */
 
     struct cfs_list calls[RPC_BUCKETS];
     uint32_t        xid;
@@ -162,8 +167,14 @@ void     rpc_sockaddr_set_port(struct rpc_sockaddr *s, uint16_t port);
 void     rpc_sockaddr_any(sa_family_t family, uint16_t port,
                           struct rpc_sockaddr *ret);
 void rpc_sockaddr_print(const struct rpc_sockaddr *s, char *ret, size_t size);
+/* Without the port; an IPv4 address as such, also one that came over IPv6. */
+void rpc_sockaddr_host(const struct rpc_sockaddr *s, char *ret, size_t size);
 
 /* -- conn.c --------------------------------------------------------------- */
+
+/* The reason, as -1 and text, that a handshake was refused: one line in the
+ * log, if there were not too many of them. */
+void rpc_listener_refused(struct rpc_listener *l, const struct rpc_conn *c);
 
 /* An accepted socket becomes a connection of @l. NULL: no memory, closed. */
 struct rpc_conn *rpc_conn_accept(struct rpc_listener *l, int fd);
@@ -223,6 +234,9 @@ struct rpc_listener {
     uv_poll_t                *poll;
     struct cfs_timer          pause; /* no descriptors left: try again */
     struct cfs_list           conns;
+    unsigned                  n_raw; /* of them in SECURE */
+    struct cfs_timer          quiet; /* refusals are logged again */
+    unsigned                  refused;
     dev_t                     dev; /* of the Unix socket's name */
     ino_t                     ino;
 };

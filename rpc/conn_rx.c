@@ -7,11 +7,14 @@
  * chunk is copied, the rest is received into it directly, together with what
  * follows into the chunk.
  *
+ * Through TLS it is the same, but for the second part of such a read: what
+ * follows is read by itself.
+ *
  * Nothing is allocated for a length before the header's checks have passed.
  */
 #include <lz4.h>
 
-#include "rpc/conn_impl.h"
+#include "rpc/tls_impl.h"
 
 #define CHUNK    (32u * 1024u)
 #define ROOM_MIN 4096u
@@ -41,7 +44,8 @@ static void make_room(struct rpc_rx *rx)
 }
 
 /* One recvmsg. Bytes, with what was asked for; 0 at the end; -errno. */
-static ssize_t receive(struct rpc_conn *c, size_t *ret_asked)
+static ssize_t receive(struct rpc_conn *c, size_t *ret_asked, bool more,
+                       struct cfs_err *why)
 {
     struct rpc_rx *rx = &c->rx;
     struct iovec iov[2];
@@ -60,11 +64,17 @@ static ssize_t receive(struct rpc_conn *c, size_t *ret_asked)
         iov[m.msg_iovlen++] = (struct iovec){rx->chunk.data + rx->end,
                                              rx->chunk.len - rx->end};
     *ret_asked = into_payload + rx->chunk.len - rx->end;
-    do {
-        n = recvmsg(c->fd, &m, MSG_DONTWAIT);
-    } while (n < 0 && errno == EINTR);
+    if (c->sec != NULL) {
+        n = rpc_tls_recv(c, iov[0].iov_base, iov[0].iov_len, more, why);
+    } else {
+        do {
+            n = recvmsg(c->fd, &m, MSG_DONTWAIT);
+        } while (n < 0 && errno == EINTR);
+        if (n < 0)
+            n = cfs_err_set(why, -errno, "%s", strerror(errno));
+    }
     if (n < 0)
-        return -errno;
+        return n;
 
     if ((size_t)n < into_payload)
         into_payload = (size_t)n;
@@ -140,6 +150,10 @@ static int parse_one(struct rpc_conn *c, const char **ret_why)
             return rc;
         rx->have_hdr = true;
     }
+    if (rx->hdr.body_len > c->opts.body_max) {
+        *ret_why = "a body that is too long for who it is";
+        return -EBADMSG;
+    }
     if (rx->end - rx->start < CFS_RPC_HDR + rx->hdr.body_len)
         return 0;
     if (rx->hdr.payload_len > 0) {
@@ -178,14 +192,14 @@ void rpc_rx_readable(struct rpc_conn *c)
     size_t total = 0;
 
     while (c->state == RPC_UP && !c->rx.paused) {
+        struct cfs_err why = {0};
         size_t asked;
-        ssize_t n = receive(c, &asked);
+        ssize_t n = receive(c, &asked, total < TURN_MAX, &why);
 
         if (n == -EAGAIN)
             return;
         if (n < 0) {
-            rpc_conn_fail(c, (int)n, "cannot receive: %s",
-                          strerror((int)-n));
+            rpc_conn_fail(c, (int)n, "cannot receive: %s", why.text);
             return;
         }
         if (n == 0) {
@@ -195,6 +209,8 @@ void rpc_rx_readable(struct rpc_conn *c)
         c->heard = cfs_now(c->loop);
         rpc_rx_parse(c);
         total += (size_t)n;
+        if (c->sec != NULL)
+            continue; /* what TLS has in its hands no poll would tell */
         if ((size_t)n < asked || total >= TURN_MAX)
             return; /* empty; or let others go on: the poll will tell again */
     }

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "rpc/conn_impl.h"
+#include "rpc/tls_impl.h"
 
 #define CHUNK    (64u * 1024u)
 #define COPY_MAX 2048u /* a payload up to this is copied: cheaper than a part */
@@ -177,24 +177,24 @@ static void sent(struct rpc_tx *tx, size_t n)
     }
 }
 
-/* One sendmsg. Bytes asked for and taken, or -errno. */
-static ssize_t send_some(struct rpc_conn *c, size_t *ret_asked)
+/* One sendmsg. Bytes taken, or -errno. */
+static ssize_t send_some(struct rpc_conn *c, struct cfs_err *why)
 {
     const struct rpc_tx *tx = &c->tx;
     struct iovec iov[IOVS];
     struct msghdr m = {.msg_iov = iov};
     ssize_t n;
 
-    *ret_asked = 0;
+    if (c->sec != NULL)
+        return rpc_tls_send(c, why);
     for (unsigned i = tx->head; i < tx->n && m.msg_iovlen < IOVS; i++) {
         iov[m.msg_iovlen].iov_base = tx->seg[i].buf.data;
         iov[m.msg_iovlen++].iov_len = tx->seg[i].buf.len;
-        *ret_asked += tx->seg[i].buf.len;
     }
     do {
         n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
+    return n < 0 ? cfs_err_set(why, -errno, "%s", strerror(errno)) : n;
 }
 
 void rpc_tx_flush(struct rpc_conn *c)
@@ -203,16 +203,16 @@ void rpc_tx_flush(struct rpc_conn *c)
     bool moved = false;
 
     tx->blocked = false;
-    while (tx->head < tx->n) {
-        size_t asked;
-        ssize_t n = send_some(c, &asked);
+    while (tx->head < tx->n || rpc_tls_unsent(c)) {
+        struct cfs_err why = {0};
+        ssize_t n = send_some(c, &why);
 
         if (n == -EAGAIN) {
             tx->blocked = true;
             break;
         }
         if (n < 0) {
-            rpc_conn_fail(c, (int)n, "cannot send: %s", strerror((int)-n));
+            rpc_conn_fail(c, (int)n, "cannot send: %s", why.text);
             return;
         }
         sent(tx, (size_t)n);

@@ -7,10 +7,46 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "rpc/conn_impl.h"
+#include "rpc/tls_impl.h"
 
 #define BACKLOG  256
 #define PAUSE_MS 100u /* when there are no descriptors left */
+#define REFUSALS 5u   /* logged within QUIET_MS; of more only the number */
+#define QUIET_MS 10000u
+
+/* -- strangers ------------------------------------------------------------ */
+
+static void on_quiet(struct cfs_timer *t)
+{
+    struct rpc_listener *l = container_of(t, struct rpc_listener, quiet);
+
+    if (l->refused > REFUSALS)
+        cfs_log_info(l->log, l->who, "%u more connections were refused within "
+                     "%u s", l->refused - REFUSALS, QUIET_MS / 1000);
+    l->refused = 0;
+}
+
+void rpc_listener_refused(struct rpc_listener *l, const struct rpc_conn *c)
+{
+    if (l->refused++ == 0)
+        cfs_timer_start(&l->quiet, QUIET_MS * CFS_MS);
+    if (l->refused <= REFUSALS)
+        cfs_log_info(l->log, l->who, "%s: refused: %s", c->name, c->why.text);
+}
+
+/* Somebody who opens connections and says nothing must not keep others out:
+ * of those that have not proven anything the oldest goes. */
+static void make_room(struct rpc_listener *l)
+{
+    cfs_list_for_each(it, &l->conns) {
+        struct rpc_conn *c = cfs_list_entry(it, struct rpc_conn, link);
+
+        if (c->state == RPC_SECURE) {
+            rpc_conn_fail(c, -EBUSY, "too many connections at once");
+            return;
+        }
+    }
+}
 
 /* -- accepting ------------------------------------------------------------ */
 
@@ -31,6 +67,8 @@ static void on_accept(uv_poll_t *poll, int status, int events)
         int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
+            if (l->opts.tls != NULL && l->n_raw >= l->opts.max_raw)
+                make_room(l);
             rpc_conn_accept(l, fd);
             if (poll->data == NULL)
                 return; /* the owner closed the listener */
@@ -175,6 +213,7 @@ int rpc_listen(struct cfs_loop *loop, struct cfs_log *log, const char *who,
     l->log = log;
     snprintf(l->who, sizeof l->who, "%s", who);
     l->opts = opts != NULL ? *opts : rpc_opts_default;
+    rpc_tls_ref(l->opts.tls);
     l->programs = programs;
     l->n_programs = n_programs;
     if (events != NULL)
@@ -184,6 +223,7 @@ int rpc_listen(struct cfs_loop *loop, struct cfs_log *log, const char *who,
     l->fd = -1;
     cfs_list_init(&l->conns);
     cfs_timer_init(loop, &l->pause, accept_again);
+    cfs_timer_init(loop, &l->quiet, on_quiet);
 
     rc = open_socket(l, lo, hi, err);
     if (rc < 0)
@@ -207,6 +247,7 @@ int rpc_listen(struct cfs_loop *loop, struct cfs_log *log, const char *who,
 fail:
     if (l->fd >= 0)
         close(l->fd);
+    rpc_tls_unref(l->opts.tls);
     free(l);
     return rc;
 }
@@ -237,6 +278,8 @@ void rpc_listener_close(struct rpc_listener *l)
         rpc_conn_close(cfs_list_entry(l->conns.next, struct rpc_conn, link));
     remove_name(l);
     cfs_timer_fini(&l->pause);
+    cfs_timer_fini(&l->quiet);
+    rpc_tls_unref(l->opts.tls);
     l->poll->data = NULL;
     uv_close((uv_handle_t *)l->poll, on_handle_closed);
     close(l->fd);

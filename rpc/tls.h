@@ -20,8 +20,8 @@
  * Change     rpc_tls_load() may be called again (renewal, revocation): new
  *            connections use it; rpc_tls_recheck() closes those whose peer
  *            would be refused now.
- * Threads    handshakes run in the pool's time slices or on the loop in
- *            bounded steps; everything else is the loop's.
+ * Threads    the loop thread; a step of a handshake takes under a millisecond
+ *            (ECDSA P-256).
  * Errors     -EINVAL, -EKEYREJECTED with words that name the file or peer.
  */
 #ifndef CFS_RPC_TLS_H
@@ -59,6 +59,8 @@ int  rpc_tls_load(struct rpc_tls *t, const struct rpc_tls_spec *spec,
                   struct cfs_err *err);
 struct rpc_tls *rpc_tls_ref(struct rpc_tls *t);
 void rpc_tls_unref(struct rpc_tls *t); /* NULL is fine */
+/* Close connections whose peer would be refused now. */
+void rpc_tls_recheck(struct rpc_tls *t);
 /* For outgoing connections with this context: see above. */
 void rpc_tls_pin(struct rpc_tls *t, const uint8_t print[static RPC_TLS_PRINT]);
 void rpc_tls_any_server(struct rpc_tls *t);
