@@ -49,9 +49,9 @@ struct mgmtd {
     struct cfs_uuid      cluster;
     bool                 founded; /* the cluster's record is in the store */
     struct cfs_uuid      boot;
-    struct rpc_program   programs[4]; /* that are offered */
-    struct rpc_listener *local;       /* Unix: everything */
-    struct rpc_listener *tcp;         /* loopback: not the CLI */
+    struct rpc_program   programs[5]; /* that are offered */
+    struct rpc_listener *local;       /* Unix */
+    struct rpc_listener *tcp;         /* TLS, for everybody */
     struct cfs_list      volumes;
     struct cfs_list      lines;
     struct cfs_list      commands; /* of the CLI, running and remembered */
@@ -61,6 +61,10 @@ struct mgmtd {
     struct trust        *trust;
     struct engine       *engine; /* mgmtd/engine.h */
     struct cfs_list      peers; /* mgmtd/peer.h, this node among them */
+    struct cfs_list      peers_gone;
+    struct rpc_program   peer_program;  /* offered on our lines to them */
+    uint64_t             lineage_ahead; /* a peer is of that life; 0: none */
+    struct store_watch   on_node;
     struct store_watch   on_volume;
     struct store_watch   on_view;
     struct store_watch   on_client;

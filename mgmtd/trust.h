@@ -37,6 +37,8 @@ struct trust;
 
 enum trust_ca { TRUST_NODES, TRUST_CLIENTS };
 
+#define TRUST_SERIAL 41u /* hex, with its NUL */
+
 /* Reads what is in @dir (STATE_DIR/trust); a node that has nothing gets a key
  * and a certificate signed by itself. */
 int  trust_open(const char *dir, const char *node, struct cfs_uuid node_id,
@@ -58,6 +60,22 @@ void trust_fingerprint(const struct trust *t,
 int trust_found(struct trust *t, struct cfs_uuid cluster, const char *host,
                 struct cfs_err *err);
 
+/* Our certificate's serial number, and when half of its life is over, in
+ * seconds since 1970. */
+void    trust_serial(const struct trust *t, char ret[static TRUST_SERIAL]);
+int64_t trust_half_life(const struct trust *t);
+/* Of any certificate; "" when it is none. */
+void    trust_serial_of(const char *cert, char ret[static TRUST_SERIAL]);
+/* How long what is signed from now on is good, in seconds (a year). */
+void    trust_set_life(struct trust *t, long life_s);
+
+/* PEM of the authority's certificate; NULL: none here. */
+const char *trust_ca_cert(const struct trust *t, enum trust_ca ca);
+/* A key for somebody who cannot make one (a client's credentials), and a
+ * request for it. malloc'ed PEM. */
+int trust_new_key(const char *name, char **ret_key, char **ret_csr,
+                  struct cfs_err *err);
+
 /* A request to be signed, for our own key. malloc'ed PEM. */
 int trust_request(struct trust *t, char **ret_csr, struct cfs_err *err);
 /* Sign @csr for @name (for a node also: its @id, and the @host it is reached
@@ -69,11 +87,13 @@ int trust_sign(struct trust *t, enum trust_ca ca, const char *csr,
 /* For a node that becomes a voter: both authorities' keys, {"node_ca_key",
  * "client_ca_key"}, as PEER.CA_KEYS carries them. -EACCES: none here. */
 json_t *trust_ca_keys(const struct trust *t, struct cfs_err *err);
-/* Take over what a joining node was given. @ca_keys: PEM of both private
- * keys, for voters; NULL: none. Durable when it returns. */
+/* Take over what a joining node was given; also a renewed certificate, or the
+ * authorities' keys, alone. NULL: as it was. Durable when it returns.
+ * -EINVAL: what was given does not fit together, or not to our key. */
 struct trust_grant {
     const char *cert;
     const char *node_ca, *client_ca;
+    const char *node_crl, *client_crl;
     const char *node_ca_key, *client_ca_key;
 };
 int trust_accept(struct trust *t, const struct trust_grant *g,
@@ -85,6 +105,8 @@ int trust_forget(struct trust *t, struct cfs_err *err);
  * store's record. */
 int trust_revoke(struct trust *t, enum trust_ca ca, const char *const *serials,
                  size_t n, char **ret_crl, struct cfs_err *err);
+/* Believe this list from now on; connections of who is on it are closed. One
+ * that is had already changes nothing. -EINVAL: not of our authority. */
 int trust_set_crl(struct trust *t, enum trust_ca ca, const char *crl,
                   struct cfs_err *err);
 

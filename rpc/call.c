@@ -213,6 +213,7 @@ static void dispatch(struct rpc_conn *c, struct rpc_msg *msg)
 {
     const struct rpc_hdr *h = &msg->hdr;
     const struct rpc_program *p;
+    const char *why = "not allowed";
     uint32_t min;
 
     if (h->program == RPC_DUMP) {
@@ -232,6 +233,11 @@ static void dispatch(struct rpc_conn *c, struct rpc_msg *msg)
     }
     if (h->procedure >= p->n_procs || p->procs[h->procedure].handle == NULL) {
         rpc_reply_error(msg, -ENOSYS, "no such procedure");
+        return;
+    }
+    if (c->events.may != NULL &&
+        !c->events.may(c, h->program, h->procedure, &why, c->ctx)) {
+        rpc_reply_error(msg, -EACCES, why);
         return;
     }
     p->procs[h->procedure].handle(msg, p->ctx);

@@ -639,6 +639,15 @@ void rpc_conn_limit(struct rpc_conn *c, uint32_t max_calls, uint32_t body_max)
     c->opts.body_max = body_max;
 }
 
+void rpc_conn_set_patience(struct rpc_conn *c, uint32_t keepalive_ms,
+                           uint32_t idle_ms)
+{
+    c->opts.keepalive_ms = keepalive_ms;
+    c->opts.idle_ms = idle_ms;
+    if (c->state == RPC_UP)
+        start_tick(c);
+}
+
 void rpc_conn_set_lz4(struct rpc_conn *c, bool on)
 {
     c->opts.lz4 = on;

@@ -92,6 +92,11 @@ struct rpc_events {
      * connection is gone after this; an outgoing one tries again. Also after
      * each attempt to connect that failed. */
     void (*down)(struct rpc_conn *c, const struct cfs_err *why, void *ctx);
+    /* Whether the peer may call @procedure of @program, which is offered: asked
+     * before each call is handled. NULL: it may. A call that it may not is
+     * answered -EACCES, with *ret_why. */
+    bool (*may)(struct rpc_conn *c, uint32_t program, uint32_t procedure,
+                const char **ret_why, void *ctx);
 };
 
 /* An outgoing call. The caller owns it until done(). */
@@ -123,6 +128,10 @@ void rpc_conn_close(struct rpc_conn *c); /* for good; no more events */
 
 /* The handshake is done, or there is none: what a peer may, from now on. */
 void rpc_conn_limit(struct rpc_conn *c, uint32_t max_calls, uint32_t body_max);
+
+/* As in rpc_opts, from now on. */
+void rpc_conn_set_patience(struct rpc_conn *c, uint32_t keepalive_ms,
+                           uint32_t idle_ms);
 
 /* Whether payloads that this end sends may be compressed, from now on. */
 void rpc_conn_set_lz4(struct rpc_conn *c, bool on);
