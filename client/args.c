@@ -51,6 +51,13 @@ static int set_server(void *arg, const char *value, struct cfs_err *err)
     return set_text(&c->server_text[c->n_servers++], value, err);
 }
 
+static int set_credentials(void *arg, const char *value, struct cfs_err *err)
+{
+    struct client *c = arg;
+
+    return set_text(&c->credentials, value, err);
+}
+
 static int set_timeout(void *arg, const char *value, struct cfs_err *err)
 {
     struct client *c = arg;
@@ -135,6 +142,10 @@ static const struct cfs_arg args[CLIENT_ARGS] = {
     {"volfile-server", 's', "SERVER",
      "HOST, HOST:PORT or unix:PATH of a clusterfs-mgmtd; may be given again",
      NULL, set_server},
+    {"credentials", 'c', "FILE",
+     "what 'clusterfs client add' made (CONFIG_DIR/client.pem, if it is "
+     "there)",
+     NULL, set_credentials},
     {"mount-timeout", 't', "SECONDS",
      "how long to wait for the volume to serve (15)", NULL, set_timeout},
     {"ro", 'r', NULL, "mount it read-only", NULL, set_ro},
@@ -158,6 +169,8 @@ void client_args_free(struct client *c)
     free(c->volume);
     free(c->volfile_path);
     free(c->mountpoint);
+    free(c->credentials);
+    rpc_creds_fini(&c->creds);
     free(c->source);
     for (unsigned i = 0; i < CLIENT_SERVERS; i++)
         free(c->server_text[i]);
@@ -200,24 +213,68 @@ static int parse_server(struct client *c, const char *text,
     return 0;
 }
 
+/* This node's mgmtd on its Unix socket. -ENOENT: there is no socket. */
+static int own_mgmtd(struct client *c, struct rpc_addr *ret)
+{
+    char text[sizeof ret->text];
+    struct stat st;
+    int n = snprintf(text, sizeof text, "unix:%s/mgmtd.sock",
+                     c->host.dirs.run);
+
+    if (n < 0 || (size_t)n >= sizeof text || stat(text + 5, &st) < 0)
+        return -ENOENT;
+    return rpc_addr_parse(text, ret, NULL);
+}
+
+/* Whether @addr is the port of the mgmtd that would be on this machine, by a
+ * name or address that every machine has. */
+static bool is_own(const struct client *c, const struct rpc_addr *addr)
+{
+    static const char *const hosts[] = {"localhost", "127.0.0.1", "[::1]"};
+    char text[sizeof addr->text];
+
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(hosts); i++) {
+        snprintf(text, sizeof text, "%s:%u", hosts[i], c->host.port);
+        if (strcmp(addr->text, text) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool has_server(const struct client *c, const struct rpc_addr *addr)
+{
+    for (unsigned i = 0; i < c->n_servers; i++)
+        if (strcmp(c->server[i].text, addr->text) == 0)
+            return true;
+    return false;
+}
+
+void client_more_servers(struct client *c)
+{
+    for (unsigned i = 0; i < c->creds.n_servers; i++)
+        if (c->n_servers < CLIENT_SERVERS &&
+            !has_server(c, &c->creds.server[i]))
+            c->server[c->n_servers++] = c->creds.server[i];
+}
+
 int client_servers(struct client *c, struct cfs_err *err)
 {
     char text[sizeof c->server[0].text];
-    struct stat st;
-    int n;
 
     for (unsigned i = 0; i < c->n_servers; i++) {
         int rc = parse_server(c, c->server_text[i], &c->server[i], err);
 
         if (rc < 0)
             return rc;
+        if (is_own(c, &c->server[i]))
+            own_mgmtd(c, &c->server[i]);
     }
     if (c->n_servers > 0)
         return 0;
-    n = snprintf(text, sizeof text, "unix:%s/mgmtd.sock", c->host.dirs.run);
-    if (n < 0 || (size_t)n >= sizeof text || stat(text + 5, &st) < 0)
-        snprintf(text, sizeof text, "127.0.0.1:%u", c->host.port);
     c->n_servers = 1;
+    if (own_mgmtd(c, &c->server[0]) == 0)
+        return 0;
+    snprintf(text, sizeof text, "127.0.0.1:%u", c->host.port);
     return rpc_addr_parse(text, &c->server[0], err);
 }
 

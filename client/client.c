@@ -404,8 +404,13 @@ static int start_from_mgmtd(struct client *c, struct cfs_err *err)
     n = snprintf(key, sizeof key, "volume:%s", c->volume);
     if (n < 0 || (size_t)n >= sizeof key)
         return cfs_err_set(err, -ENAMETOOLONG, "the volume's name is too long");
-    return mgmt_open(c->host.loop, c->host.log, c->server, c->n_servers, key,
-                     &events, c, &c->mgmt, err);
+    rc = rpc_creds_find(c->credentials, c->host.dirs.config,
+                        c->host.dirs.state, &c->creds, err);
+    if (rc < 0)
+        return rc;
+    client_more_servers(c);
+    return mgmt_open(c->host.loop, c->host.log, c->server, c->n_servers,
+                     c->creds.tls, key, &events, c, &c->mgmt, err);
 }
 
 static int start(struct client *c, struct cfs_err *err)

@@ -11,12 +11,13 @@
 #define CFS_CLIENT_CLIENT_H
 
 #include "core/host.h"
+#include "rpc/creds.h"
 #include "rpc/mgmt.h"
 #include "volfiles/volfile.h"
 
 #define CLIENT_SERVERS 8u
 #define CLIENT_OPTS    8u
-#define CLIENT_ARGS    7u
+#define CLIENT_ARGS    8u
 
 struct client {
     struct cfs_host     host;
@@ -32,6 +33,8 @@ struct client {
     struct rpc_addr server[CLIENT_SERVERS];
     unsigned        n_servers;
     char           *server_text[CLIENT_SERVERS];
+    char           *credentials; /* file; NULL: what there is */
+    struct rpc_creds creds;
     uint64_t        timeout_ms;
     char            mount_options[1024];
     struct cfs_kv   opts[CLIENT_OPTS]; /* mount/fuse's own, out of -o */
@@ -52,8 +55,11 @@ void client_args_init(struct client *c,
 void client_args_free(struct client *c);
 /* What is left to check once all are known: mount point, volume, servers. */
 int  client_args_finish(struct client *c, struct cfs_err *err);
-/* Servers that were not named: this node's mgmtd. */
+/* Servers that were not named: this node's mgmtd. That one is asked on its
+ * Unix socket, also when it was named. */
 int  client_servers(struct client *c, struct cfs_err *err);
+/* Those of the credentials, behind them. */
+void client_more_servers(struct client *c);
 /* The default log's name. */
 char *client_log_name(struct cfs_host *h);
 

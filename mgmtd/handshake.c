@@ -9,17 +9,39 @@
 
 #include "mgmtd/mgmtd.h"
 
-/* The volume (and the brick; NULL for a client's key) that @key names. */
-static int resolve(struct mgmtd *m, const char *key, struct volume **ret_vol,
-                   struct brick **ret_brick, struct cfs_err *err)
+/* To a stranger a volume that is not for it is as good as none: it does not
+ * learn which there are. */
+static int volume_for(struct mgmtd *m, struct line *line, const char *name,
+                      struct volume **ret, struct cfs_err *err)
+{
+    struct volume *vol = volume_find(m, name);
+
+    if (!vol && line && !line->trusted && line->role != RPC_PEER_NODE)
+        return cfs_err_set(err, -EACCES, "volume %.80s is not for you, or "
+                           "there is none", name);
+    if (vol) {
+        *ret = vol;
+        return line_may_volume(line, vol, err);
+    }
+    return volume_need(m, name, ret, err);
+}
+
+/* The volume (and the brick; NULL for a client's key) that @key names; who
+ * asks must be allowed to. */
+static int resolve(struct mgmtd *m, struct line *line, const char *key,
+                   struct volume **ret_vol, struct brick **ret_brick,
+                   struct cfs_err *err)
 {
     struct cfs_uuid id;
     struct brick *b;
 
     if (strncmp(key, "volume:", 7) == 0) {
         *ret_brick = NULL;
-        return volume_need(m, key + 7, ret_vol, err);
+        return volume_for(m, line, key + 7, ret_vol, err);
     }
+    if (!line || !line->trusted)
+        return cfs_err_set(err, -EACCES, "a brick asks as root, on mgmtd's "
+                           "Unix socket");
     if (strncmp(key, "brick:", 6) != 0 || cfs_uuid_parse(key + 6, &id) < 0)
         return cfs_err_set(err, -EINVAL, "expected volume:NAME or brick:UUID");
     b = brick_find(m, id);
@@ -36,7 +58,7 @@ static int serve(struct mgmtd *m, struct line *line,
 {
     struct volume *vol;
     struct brick *b;
-    int rc = resolve(m, q->key, &vol, &b, err);
+    int rc = resolve(m, line, q->key, &vol, &b, err);
 
     if (rc < 0)
         return rc;
@@ -107,7 +129,7 @@ static void on_view_get(struct rpc_msg *msg, void *ctx)
     if (rc < 0)
         cfs_err_set(&err, rc, "a bad request");
     else
-        rc = resolve(m, q.key, &vol, &b, &err);
+        rc = resolve(m, line_of(msg), q.key, &vol, &b, &err);
     if (rc == 0) {
         reply.view = b ? vol->view : view_for_clients(vol);
         rpc_reply(msg, mgmt_pack_view_msg(&a, &reply), (struct cfs_buf){0});
@@ -115,6 +137,16 @@ static void on_view_get(struct rpc_msg *msg, void *ctx)
         rpc_reply_error(msg, rc, err.text);
     }
     cfs_arena_fini(&a);
+}
+
+/* Who has a certificate has it from root. */
+static bool may_accuse(const struct rpc_msg *msg)
+{
+    const struct line *line = line_of(msg);
+
+    return line && (line->role == RPC_PEER_NODE ||
+                    line->role == RPC_PEER_CLIENT ||
+                    rpc_conn_is_privileged(msg->conn));
 }
 
 /* Root's word, as a mount's is: and even that throws nobody out of a view who
@@ -134,10 +166,10 @@ static void on_view_differs(struct rpc_msg *msg, void *ctx)
     rc = mgmt_unpack_view_differs(&a, msg->body, &q);
     if (rc < 0)
         cfs_err_set(&err, rc, "a bad request");
-    else if (!rpc_conn_is_privileged(msg->conn))
+    else if (!may_accuse(msg))
         rc = cfs_err_set(&err, -EACCES, "only root's connections may say so");
     else
-        rc = resolve(m, q.key, &vol, &b, &err);
+        rc = resolve(m, line_of(msg), q.key, &vol, &b, &err);
     if (rc == 0) {
         if (!b && q.epoch == vol->view.epoch)
             view_differs(vol, q.brick);

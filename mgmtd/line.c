@@ -1,31 +1,101 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* line.c - who is connected to this mgmtd, and may ask what.
  *
- *   RUN_DIR/mgmtd.sock  all programs. CLI and the sign-in of bricks are for
- *                       root (and the user that mgmtd runs as, for tests),
+ *   RUN_DIR/mgmtd.sock  for root (and the user that mgmtd runs as, for tests),
  *                       by the socket's peer credentials.
- *   127.0.0.1:PORT      HANDSHAKE, PORTMAP (but the sign-in of bricks), VIEW
- *                       (DIFFERS: from root's ports only).
+ *   PORT                on all addresses, always TLS: nodes, clients,
+ *                       strangers.
  *
- * What a client says of itself is only a reason to ask the bricks, so it may
- * say it on either.
+ * The same programs are offered on both; access.c has who may call what.
+ *
+ * Strangers cannot keep others out: of those that were not let in to anything
+ * there are at most STRANGERS, each for STRANGER_TIME, with short calls, a few
+ * at a time. The oldest goes when there are more.
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/access.h"
+#include "mgmtd/peer.h"
+#include "mgmtd/trust.h"
 
 #define WHO "line"
+
+#define STRANGERS      64u
+#define STRANGER_TIME  (15 * CFS_SEC)
+#define STRANGER_CALLS 4u
+#define STRANGER_BODY  (64u * 1024u)
+#define CLIENT_CALLS   64u
+#define HANDSHAKE_MS   5000u
+
+#define N_PROGRAMS CFS_ARRAY_SIZE(((struct mgmtd *)0)->programs)
+
+static void on_admit_timer(struct cfs_timer *t)
+{
+    struct line *line = container_of(t, struct line, admit);
+
+    if (!line->admitted)
+        rpc_conn_reset(line->conn, "a stranger without business here");
+}
+
+static void make_room(struct mgmtd *m)
+{
+    struct line *oldest = NULL;
+    unsigned n = 0;
+
+    cfs_list_for_each(l, &m->lines) {
+        struct line *line = cfs_list_entry(l, struct line, link);
+
+        if (line->role != RPC_PEER_STRANGER || line->admitted)
+            continue;
+        if (!oldest)
+            oldest = line;
+        n++;
+    }
+    if (n > STRANGERS)
+        rpc_conn_reset(oldest->conn, "too many strangers");
+}
+
+static void limit(struct line *line)
+{
+    if (line->role == RPC_PEER_CLIENT)
+        rpc_conn_limit(line->conn, CLIENT_CALLS, CFS_RPC_BODY_MAX);
+    if (line->role != RPC_PEER_STRANGER)
+        return;
+    rpc_conn_limit(line->conn, STRANGER_CALLS, STRANGER_BODY);
+    cfs_timer_start(&line->admit, STRANGER_TIME);
+    make_room(line->m);
+}
+
+void line_admit(struct line *line)
+{
+    line->admitted = true;
+    cfs_timer_stop(&line->admit);
+}
 
 static void on_up(struct rpc_conn *c, void *ctx)
 {
     struct line *line = mem_new(sizeof *line);
+    const char *name;
 
     line->m = ctx;
     line->conn = c;
     line->trusted = rpc_conn_is_local(c) && rpc_conn_is_privileged(c);
+    line->role = rpc_conn_peer(c, &name);
+    line->name = mem_str(name);
+    cfs_timer_init(line->m->host.loop, &line->admit, on_admit_timer);
     cfs_list_add_tail(&line->m->lines, &line->link);
     rpc_conn_set_user(c, line);
+    limit(line);
+}
+
+static void line_free(struct line *line)
+{
+    cfs_list_del(&line->link);
+    cfs_timer_fini(&line->admit);
+    free(line->name);
+    free(line->key);
+    free(line);
 }
 
 /* Whoever had this volfile may have died before it signed in, or before every
@@ -49,14 +119,99 @@ static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
     if (line->key || line->brick)
         cfs_log_debug(line->m->host.log, WHO, "%s (%s): %s",
                       rpc_conn_name(c), line->key ? line->key : "", why->text);
-    cfs_list_del(&line->link);
     rpc_conn_set_user(c, NULL);
+    if (line->role == RPC_PEER_NODE)
+        peer_line_lost(line->m, c, why->text);
     if (line->brick)
         brick_line_lost(line->brick);
     else if (line->key)
         client_left(line->m, line->key);
-    free(line->key);
-    free(line);
+    line_free(line);
+}
+
+/* -- who may what -------------------------------------------------------- */
+
+static bool has_greeted(const struct line *line)
+{
+    const struct rpc_msg msg = {.conn = line->conn};
+
+    return line->role == RPC_PEER_NODE && peer_of(line->m, &msg);
+}
+
+static bool may(struct rpc_conn *c, uint32_t program, uint32_t procedure,
+                const char **ret_why, void *ctx)
+{
+    const struct line *line = rpc_conn_user(c);
+    const char *why =
+        line ? access_refusal(access_of(line->role, line->trusted,
+                                        has_greeted(line)),
+                              program, procedure)
+             : "the connection is ending";
+
+    if (why)
+        *ret_why = why;
+    return !why;
+}
+
+static int refuse(const struct line *line, const struct volume *vol,
+                  const char *why, struct cfs_err *err)
+{
+    char host[64];
+
+    rpc_conn_peer_host(line->conn, host, sizeof host);
+    cfs_log_info(line->m->host.log, WHO, "volume %s refused to %s%s%s: %s",
+                 vol->name, host, *line->name ? " " : "", line->name, why);
+    return cfs_err_set(err, -EACCES, "volume %s is not for %s: %s", vol->name,
+                       host, why);
+}
+
+/* The client's record names the volumes that are for it; none: all are. */
+static int client_may(struct line *line, const struct volume *vol,
+                      struct cfs_err *err)
+{
+    char *key = mem_printf("client/%s", line->name);
+    json_t *rec, *volumes, *v;
+    bool ok = false;
+    size_t i;
+    int rc = store_get(line->m->store, key, &rec, NULL, &(struct cfs_err){0});
+
+    free(key);
+    if (rc < 0)
+        return refuse(line, vol, "no such client is known here", err);
+    if (!json_is_true(json_object_get(rec, "removed"))) {
+        volumes = json_object_get(rec, "volumes");
+        ok = json_array_size(volumes) == 0;
+        json_array_foreach (volumes, i, v)
+            if (strcmp(vol->name, json_string_value(v)
+                                      ? json_string_value(v) : "") == 0)
+                ok = true;
+    }
+    json_decref(rec);
+    return ok ? 0 : refuse(line, vol, "its certificate is not for this volume",
+                           err);
+}
+
+int line_may_volume(struct line *line, const struct volume *vol,
+                    struct cfs_err *err)
+{
+    const char *list;
+    char host[64];
+
+    if (!line)
+        return cfs_err_set(err, -ENOTCONN, "the connection is ending");
+    if (line->role == RPC_PEER_NODE || line->trusted)
+        return 0;
+    if (line->role == RPC_PEER_CLIENT)
+        return client_may(line, vol, err);
+    rpc_conn_peer_host(line->conn, host, sizeof host);
+    list = json_string_value(json_object_get(
+        json_object_get(vol->rec, "options"), "auth.allow"));
+    if (!list || !access_host_in(host, list))
+        return refuse(line, vol, "it has no certificate (clusterfs client "
+                      "add), and the volume's auth.allow does not name it",
+                      err);
+    line_admit(line);
+    return 0;
 }
 
 struct line *line_of(const struct rpc_msg *msg)
@@ -78,10 +233,22 @@ static struct rpc_program offered(const struct rpc_program *prog,
     return p;
 }
 
+/* All addresses, or the one of --listen. */
+static int listen_address(struct mgmtd *m, struct rpc_addr *ret,
+                          struct cfs_err *err)
+{
+    char *text = peer_address(m->listen ? m->listen : "::", m->host.port);
+    int rc = rpc_addr_parse(text, ret, err);
+
+    free(text);
+    return rc;
+}
+
 int lines_listen(struct mgmtd *m, struct cfs_err *err)
 {
     struct rpc_program *programs = m->programs;
     struct cfs_loop *loop = m->host.loop;
+    struct rpc_opts opts = rpc_opts_default;
     struct rpc_addr addr;
     char *text;
     int rc;
@@ -91,22 +258,26 @@ int lines_listen(struct mgmtd *m, struct cfs_err *err)
     programs[1] = offered(&rpc_to_portmap, portmap_procs, portmap_n_procs, m);
     programs[2] = offered(&rpc_to_view, view_procs, view_n_procs, m);
     programs[3] = offered(&rpc_to_cli, cli_procs, cli_n_procs, m);
+    peer_program(m, &programs[4]);
 
     text = mem_printf("unix:%s/mgmtd.sock", m->host.dirs.run);
     rc = rpc_addr_parse(text, &addr, err);
     free(text);
     if (rc == 0)
-        rc = rpc_listen(loop, m->host.log, WHO, &addr, 0, 0, NULL, programs, 4,
-                        &events, m, &m->local, err);
+        rc = rpc_listen(loop, m->host.log, WHO, &addr, 0, 0, NULL, programs,
+                        N_PROGRAMS, &events, m, &m->local, err);
     if (rc < 0)
         return rc;
-    text = mem_printf("127.0.0.1:%u", m->host.port);
-    rc = rpc_addr_parse(text, &addr, err);
-    free(text);
+    rpc_listener_guard(m->local, may);
+    opts.tls = trust_tls(m->trust);
+    opts.connect_ms = HANDSHAKE_MS;
+    rc = listen_address(m, &addr, err);
     if (rc == 0)
         rc = rpc_listen(loop, m->host.log, WHO, &addr, m->host.port,
-                        m->host.port, NULL, programs, 3, &events, m, &m->tcp,
-                        err);
+                        m->host.port, &opts, programs, N_PROGRAMS, &events, m,
+                        &m->tcp, err);
+    if (rc == 0)
+        rpc_listener_guard(m->tcp, may);
     return rc;
 }
 
@@ -116,11 +287,9 @@ void lines_close(struct mgmtd *m)
         struct line *line = cfs_list_entry(l, struct line, link);
 
         rpc_conn_set_user(line->conn, NULL);
-        cfs_list_del(&line->link);
         if (line->brick)
             line->brick->line = NULL;
-        free(line->key);
-        free(line);
+        line_free(line);
     }
     if (m->local)
         rpc_listener_close(m->local);

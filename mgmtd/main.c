@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/peer.h"
+#include "mgmtd/trust.h"
 
 #define WHO "mgmtd"
 
@@ -64,6 +65,7 @@ static int load_cluster(struct mgmtd *m, struct cfs_err *err)
     if (rc == -ENOENT) {
         *err = (struct cfs_err){0};
         m->cluster = uuid_new(m);
+        m->node_id = uuid_new(m);
         m->node = mem_str(cfs_node_name());
         return 0;
     }
@@ -98,6 +100,25 @@ static int check_dirs(struct mgmtd *m, struct cfs_err *err)
     return rc;
 }
 
+/* Who we are to others. */
+static int open_trust(struct mgmtd *m, struct cfs_err *err)
+{
+    char *dir = mem_printf("%s/trust", m->host.dirs.state);
+    int rc = trust_open(dir, m->node, m->node_id, &m->trust, err);
+
+    free(dir);
+    return rc;
+}
+
+static int set_listen(void *arg, const char *value, struct cfs_err *err)
+{
+    struct mgmtd *m = arg;
+
+    free(m->listen);
+    m->listen = mem_str(value);
+    return 0;
+}
+
 static int start(struct mgmtd *m, struct cfs_err *err)
 {
     int rc = check_dirs(m, err);
@@ -109,6 +130,10 @@ static int start(struct mgmtd *m, struct cfs_err *err)
                                &m->store, err);
     if (rc == 0)
         rc = load_cluster(m, err);
+    if (rc == 0)
+        rc = open_trust(m, err);
+    if (rc == 0)
+        rc = peers_load(m, err);
     if (rc == 0)
         rc = volumes_load(m, err);
     if (rc < 0)
@@ -129,10 +154,16 @@ static int start(struct mgmtd *m, struct cfs_err *err)
 int main(int argc, char **argv)
 {
     static struct mgmtd m;
+    static const struct cfs_arg args[] = {
+        {"listen", 0, "ADDRESS", "only there, not on all addresses", &m,
+         set_listen},
+        {0},
+    };
     struct cfs_host_spec spec = {
         .program = "clusterfs-mgmtd",
         .synopsis = "",
         .about = "The management daemon of a clusterfs node.",
+        .args = args,
         .own_log = true,
         .own_pid = true,
         .on_stop = on_stop,
@@ -147,6 +178,7 @@ int main(int argc, char **argv)
     cfs_list_init(&m.commands);
     cfs_list_init(&m.preparing);
     cfs_list_init(&m.peers);
+    cfs_list_init(&m.peers_gone);
     if (cfs_host_init(&m.host, &spec, argc, argv, &err) < 0) {
         fprintf(stderr, "%s: %s\n", spec.program, err.text);
         return 1;
@@ -161,9 +193,13 @@ int main(int argc, char **argv)
         cfs_host_ready(&m.host);
         status = cfs_host_run(&m.host);
     }
+    peers_close(&m);
     lines_close(&m);
     store_close(m.store);
     volumes_close(&m);
+    peers_free(&m);
+    trust_close(m.trust);
+    free(m.listen);
     free(m.node);
     cfs_host_fini(&m.host);
     return status;

@@ -36,6 +36,7 @@
 #include "rpc/conn.h"
 #include "rpc/mgmt_codec.h"
 #include "rpc/programs.h"
+#include "rpc/tls.h"
 #include "volfiles/volgen.h"
 
 struct volume;
@@ -51,6 +52,7 @@ struct mgmtd {
     struct cfs_uuid      boot;
     struct rpc_program   programs[5]; /* that are offered */
     struct rpc_listener *local;       /* Unix */
+    char                *listen;      /* address; NULL: all */
     struct rpc_listener *tcp;         /* TLS, for everybody */
     struct cfs_list      volumes;
     struct cfs_list      lines;
@@ -78,6 +80,10 @@ struct line {
     struct mgmtd    *m;
     struct rpc_conn *conn;
     bool             trusted; /* a Unix peer that is root, or is us */
+    enum rpc_peer_role role;
+    char            *name; /* by its certificate; "" */
+    struct cfs_timer admit; /* a stranger: until it was let in to something */
+    bool             admitted;
     char            *key;     /* what it asked a volfile for; NULL: nothing */
     struct brick    *brick;   /* signed in as; NULL: none */
 };
@@ -85,6 +91,11 @@ struct line {
 int  lines_listen(struct mgmtd *m, struct cfs_err *err);
 void lines_close(struct mgmtd *m);
 struct line *line_of(const struct rpc_msg *msg);
+/* Whether who is there may have to do with @vol at all: -EACCES. */
+int  line_may_volume(struct line *line, const struct volume *vol,
+                     struct cfs_err *err);
+/* A stranger may stay: it has business here. */
+void line_admit(struct line *line);
 
 /* Send @proc of @prog to each line that asked for @key; no answer matters. */
 void lines_push(struct mgmtd *m, const char *key,

@@ -300,7 +300,7 @@ static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
 
 static void connect_to(struct peer *p)
 {
-    static const struct rpc_events events = {on_up, on_down, NULL};
+    static const struct rpc_events events = {on_up, on_down};
     struct mgmtd *m = p->m;
     struct rpc_opts opts = rpc_opts_default;
     struct cfs_err err = {0};
@@ -519,7 +519,7 @@ int peers_load(struct mgmtd *m, struct cfs_err *err)
 void peers_close(struct mgmtd *m)
 {
     if (m->on_node.changed)
-        store_unwatch(m->store, &m->on_node);
+        store_unwatch(&m->on_node);
     cfs_list_for_each(l, &m->peers) {
         struct peer *p = cfs_list_entry(l, struct peer, link);
 

@@ -73,6 +73,8 @@ static void on_client_signin(struct rpc_msg *msg, void *ctx)
         cfs_err_set(&err, rc, "a bad sign-in");
     else
         rc = volume_need(m, q.volume, &vol, &err);
+    if (rc == 0)
+        rc = line_may_volume(line_of(msg), vol, &err);
     cfs_arena_fini(&a);
     if (rc < 0) {
         rpc_reply_error(msg, rc, err.text);
@@ -95,13 +97,15 @@ static void on_port_by_brick(struct rpc_msg *msg, void *ctx)
     struct mgmtd *m = ctx;
     struct mgmt_port_by_brick q;
     struct mgmt_port_reply reply;
+    struct cfs_err err = {0};
     struct cfs_arena a;
     struct brick *b;
 
     cfs_arena_init(&a);
     if (mgmt_unpack_port_by_brick(&a, msg->body, &q) < 0) {
         rpc_reply_error(msg, -EBADMSG, "a bad request");
-    } else if (!(b = brick_find(m, q.brick))) {
+    } else if (!(b = brick_find(m, q.brick)) ||
+               line_may_volume(line_of(msg), b->vol, &err) < 0) {
         rpc_reply_error(msg, -ENOENT, "no volume has this brick");
     } else if (!b->line) {
         rpc_reply_error(msg, -ENOENT, "the brick is not running");

@@ -235,8 +235,8 @@ static void dispatch(struct rpc_conn *c, struct rpc_msg *msg)
         rpc_reply_error(msg, -ENOSYS, "no such procedure");
         return;
     }
-    if (c->events.may != NULL &&
-        !c->events.may(c, h->program, h->procedure, &why, c->ctx)) {
+    if (c->listener != NULL && c->listener->may != NULL &&
+        !c->listener->may(c, h->program, h->procedure, &why, c->ctx)) {
         rpc_reply_error(msg, -EACCES, why);
         return;
     }

@@ -92,12 +92,13 @@ struct rpc_events {
      * connection is gone after this; an outgoing one tries again. Also after
      * each attempt to connect that failed. */
     void (*down)(struct rpc_conn *c, const struct cfs_err *why, void *ctx);
-    /* Whether the peer may call @procedure of @program, which is offered: asked
-     * before each call is handled. NULL: it may. A call that it may not is
-     * answered -EACCES, with *ret_why. */
-    bool (*may)(struct rpc_conn *c, uint32_t program, uint32_t procedure,
-                const char **ret_why, void *ctx);
 };
+
+/* Whether the peer may call @procedure of @program, which is offered: asked
+ * before each call is handled. One that it may not is answered -EACCES, with
+ * *ret_why. */
+typedef bool rpc_guard(struct rpc_conn *c, uint32_t program,
+                       uint32_t procedure, const char **ret_why, void *ctx);
 
 /* An outgoing call. The caller owns it until done(). */
 struct rpc_call {
@@ -179,6 +180,8 @@ int rpc_listen(struct cfs_loop *loop, struct cfs_log *log, const char *who,
                const struct rpc_program *programs, unsigned n_programs,
                const struct rpc_events *events, void *ctx,
                struct rpc_listener **ret, struct cfs_err *err);
+/* For the connections that it accepts from now on. */
+void     rpc_listener_guard(struct rpc_listener *l, rpc_guard *may);
 uint16_t rpc_listener_port(const struct rpc_listener *l); /* 0: Unix */
 void     rpc_listener_close(struct rpc_listener *l); /* its connections too */
 

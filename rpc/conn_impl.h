@@ -227,6 +227,7 @@ struct rpc_listener {
     const struct rpc_program *programs;
     unsigned                  n_programs;
     struct rpc_events         events;
+    rpc_guard                *may; /* NULL: everything */
     void                     *ctx;
     struct rpc_addr           addr;
     uint16_t                  port;

@@ -252,6 +252,11 @@ fail:
     return rc;
 }
 
+void rpc_listener_guard(struct rpc_listener *l, rpc_guard *may)
+{
+    l->may = may;
+}
+
 uint16_t rpc_listener_port(const struct rpc_listener *l)
 {
     return l->port;

@@ -436,11 +436,13 @@ static void on_retry_timer(struct cfs_timer *t)
 }
 
 int mgmt_open(struct cfs_loop *loop, struct cfs_log *log,
-              const struct rpc_addr *servers, unsigned n, const char *key,
+              const struct rpc_addr *servers, unsigned n, struct rpc_tls *tls,
+              const char *key,
               const struct mgmt_events *events, void *ctx, struct mgmt **ret,
               struct cfs_err *err)
 {
     static const struct rpc_events conn_events = {on_up, on_down};
+    struct rpc_opts opts = rpc_opts_default;
     struct mgmt *m;
     int rc;
 
@@ -470,7 +472,8 @@ int mgmt_open(struct cfs_loop *loop, struct cfs_log *log,
     cfs_timer_init(loop, &m->first, on_first_timer);
     cfs_timer_init(loop, &m->retry, on_retry_timer);
 
-    rc = rpc_connect(loop, log, who, &m->server[0], NULL, m->programs,
+    opts.tls = tls;
+    rc = rpc_connect(loop, log, who, &m->server[0], &opts, m->programs,
                      CFS_ARRAY_SIZE(m->programs), &conn_events, m, &m->conn,
                      err);
     if (rc < 0) {

@@ -44,9 +44,12 @@ struct mgmt_events {
     rpc_handler *brick_call; /* NULL: refused */
 };
 
-/* @servers: addresses, tried in order. @key: "volume:NAME" or "brick:UUID". */
+/* @servers: addresses, tried in order. @tls: what we show to those over TCP;
+ * may be NULL where there are only Unix sockets. @key: "volume:NAME" or
+ * "brick:UUID". */
 int mgmt_open(struct cfs_loop *loop, struct cfs_log *log,
-              const struct rpc_addr *servers, unsigned n, const char *key,
+              const struct rpc_addr *servers, unsigned n, struct rpc_tls *tls,
+              const char *key,
               const struct mgmt_events *events, void *ctx, struct mgmt **ret,
               struct cfs_err *err);
 void mgmt_close(struct mgmt *m);

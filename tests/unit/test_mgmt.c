@@ -319,7 +319,7 @@ static void open_line(struct world *w)
     const struct rpc_addr servers[] = {w->server[0].addr, w->server[1].addr};
     struct cfs_err err = {0};
 
-    assert_int_equal(mgmt_open(w->loop, w->log, servers, 2, "volume:demo",
+    assert_int_equal(mgmt_open(w->loop, w->log, servers, 2, NULL, "volume:demo",
                                &events, w, &w->mgmt, &err), 0);
 }
 
