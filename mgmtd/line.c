@@ -233,14 +233,35 @@ static struct rpc_program offered(const struct rpc_program *prog,
     return p;
 }
 
-/* All addresses, or the one of --listen. */
-static int listen_address(struct mgmtd *m, struct rpc_addr *ret,
-                          struct cfs_err *err)
+/* On @host, with TLS. */
+static int listen_tls(struct mgmtd *m, const char *host, struct cfs_err *err)
 {
-    char *text = peer_address(m->listen ? m->listen : "::", m->host.port);
-    int rc = rpc_addr_parse(text, ret, err);
+    struct rpc_opts opts = rpc_opts_default;
+    char *text = peer_address(host, m->host.port);
+    struct rpc_addr addr;
+    int rc = rpc_addr_parse(text, &addr, err);
 
     free(text);
+    opts.tls = trust_tls(m->trust);
+    opts.connect_ms = HANDSHAKE_MS;
+    if (rc == 0)
+        rc = rpc_listen(m->host.loop, m->host.log, WHO, &addr, m->host.port,
+                        m->host.port, &opts, m->programs, N_PROGRAMS, &events,
+                        m, &m->tcp, err);
+    if (rc == 0)
+        rpc_listener_guard(m->tcp, may);
+    return rc;
+}
+
+/* All addresses, or the one of --listen. */
+static int listen_tcp(struct mgmtd *m, struct cfs_err *err)
+{
+    int rc = listen_tls(m, m->listen ? m->listen : "::", err);
+
+    if (rc < 0 && rc != -EADDRINUSE && !m->listen) { /* no IPv6 here */
+        *err = (struct cfs_err){0};
+        rc = listen_tls(m, "0.0.0.0", err);
+    }
     return rc;
 }
 
@@ -248,7 +269,6 @@ int lines_listen(struct mgmtd *m, struct cfs_err *err)
 {
     struct rpc_program *programs = m->programs;
     struct cfs_loop *loop = m->host.loop;
-    struct rpc_opts opts = rpc_opts_default;
     struct rpc_addr addr;
     char *text;
     int rc;
@@ -269,16 +289,7 @@ int lines_listen(struct mgmtd *m, struct cfs_err *err)
     if (rc < 0)
         return rc;
     rpc_listener_guard(m->local, may);
-    opts.tls = trust_tls(m->trust);
-    opts.connect_ms = HANDSHAKE_MS;
-    rc = listen_address(m, &addr, err);
-    if (rc == 0)
-        rc = rpc_listen(loop, m->host.log, WHO, &addr, m->host.port,
-                        m->host.port, &opts, programs, N_PROGRAMS, &events, m,
-                        &m->tcp, err);
-    if (rc == 0)
-        rpc_listener_guard(m->tcp, may);
-    return rc;
+    return listen_tcp(m, err);
 }
 
 void lines_close(struct mgmtd *m)
