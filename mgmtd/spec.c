@@ -11,6 +11,8 @@
  * Names of clients (rpc/proof.h), each with a generation:
  *   node:NAME    root on a member of the cluster; its number
  *   NAME         by the record client/NAME
+ *   host:ADDRESS without a certificate, by the volume's auth.allow; from a
+ *                port that only root has there
  * Who is out: records client/NAME that say "removed", or other volumes than
  * this; detached/ID.
  */
@@ -25,9 +27,7 @@
 
 bool line_is_here(const struct line *line)
 {
-    return line->trusted ||
-           (rpc_conn_is_privileged(line->conn) &&
-            strncmp(rpc_conn_name(line->conn), "127.0.0.1:", 10) == 0);
+    return line->trusted;
 }
 
 /* -- who asks ------------------------------------------------------------ */
@@ -38,18 +38,51 @@ struct reader {
     uint64_t generation;
 };
 
+static void set_reader(struct reader *r, const char *kind, const char *name,
+                       uint64_t generation)
+{
+    char text[RPC_CLIENT_NAME + 1];
+    int n = snprintf(text, sizeof text, "%s%s", kind, name);
+
+    if (n <= 0 || (size_t)n >= sizeof text)
+        return;
+    memcpy(r->name, text, sizeof text);
+    r->generation = generation;
+}
+
+static uint64_t client_generation(struct mgmtd *m, const char *name)
+{
+    char *key = mem_printf("client/%s", name);
+    json_t *rec;
+    uint64_t n = 0;
+
+    if (store_get(m->store, key, &rec, NULL, &(struct cfs_err){0}) == 0) {
+        rec_u64(rec, key, "generation", &n, &(struct cfs_err){0});
+        json_decref(rec);
+    }
+    free(key);
+    return n;
+}
+
 static void who_reads(const struct line *line, struct reader *ret)
 {
-    const struct mgmtd *m = line->m;
-    char text[RPC_CLIENT_NAME + 1];
-    int n;
+    struct mgmtd *m = line->m;
+    const struct peer *self = peer_self(m);
+    const struct peer *p = peer_find(m, line->name);
+    char host[64];
 
     *ret = (struct reader){.here = line_is_here(line)};
-    if (!ret->here)
-        return;
-    n = snprintf(text, sizeof text, "node:%s", m->node);
-    if (n > 0 && (size_t)n < sizeof text)
-        memcpy(ret->name, text, sizeof text);
+    if (ret->here) {
+        set_reader(ret, "node:", m->node, self ? self->number : 0);
+    } else if (line->role == RPC_PEER_NODE) {
+        if (p)
+            set_reader(ret, "node:", p->name, p->number);
+    } else if (line->role == RPC_PEER_CLIENT) {
+        set_reader(ret, "", line->name, client_generation(m, line->name));
+    } else if (rpc_conn_is_privileged(line->conn)) { /* auth.allow */
+        rpc_conn_peer_host(line->conn, host, sizeof host);
+        set_reader(ret, "host:", host, 0);
+    }
 }
 
 /* -- who is not believed any more ---------------------------------------- */
