@@ -53,7 +53,7 @@ struct cli_command {
     bool        changes; /* something: it goes on when we do not */
     /* Fill @args from @l. -EINVAL: wrong usage. */
     int (*args)(const struct cli_line *l, json_t *args, struct cfs_err *err);
-    /* What --yes answers in advance, into @ret; or NULL. */
+    /* What --yes answers in advance, into @ret ("": nothing); or NULL. */
     void (*question)(const struct cli_line *l, char *ret, size_t len);
     void (*show)(FILE *out, const json_t *answer);
 };
@@ -120,6 +120,15 @@ int cli_create_args(const struct cli_line *l, json_t *args,
 void cli_stop_question(const struct cli_line *l, char *ret, size_t len);
 void cli_delete_question(const struct cli_line *l, char *ret, size_t len);
 
+int cli_set_args(const struct cli_line *l, json_t *args, struct cfs_err *err);
+int cli_reset_args(const struct cli_line *l, json_t *args,
+                   struct cfs_err *err);
+int cli_get_args(const struct cli_line *l, json_t *args, struct cfs_err *err);
+
+void cli_reset_question(const struct cli_line *l, char *ret, size_t len);
+
+void cli_set_show(FILE *out, const json_t *answer);
+void cli_get_show(FILE *out, const json_t *answer);
 void cli_create_show(FILE *out, const json_t *answer);
 void cli_start_show(FILE *out, const json_t *answer);
 void cli_stop_show(FILE *out, const json_t *answer);

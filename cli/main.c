@@ -105,6 +105,47 @@ static const struct cli_command commands[] = {
         .args = cli_name_args,
         .show = cli_status_show,
     },
+    {
+        .group = "volume",
+        .verb = "set",
+        .synopsis = "NAME OPTION VALUE [OPTION VALUE...]",
+        .about = "Set options of a volume, together or not at all.",
+        .more = "OPTION=VALUE will do too. Most options take effect at once, "
+                "on bricks and mounts\nthat run; of the others it is said when "
+                "they do. Which there are, and what they\naccept: clusterfs "
+                "volume get NAME",
+        .options = CLI_OPT_JSON,
+        .words_min = 2,
+        .words_max = 4096,
+        .changes = true,
+        .args = cli_set_args,
+        .show = cli_set_show,
+    },
+    {
+        .group = "volume",
+        .verb = "reset",
+        .synopsis = "NAME [OPTION...]",
+        .about = "Set options, or all of them, to their defaults.",
+        .options = CLI_OPT_JSON | CLI_OPT_YES,
+        .words_min = 1,
+        .words_max = 4096,
+        .changes = true,
+        .args = cli_reset_args,
+        .question = cli_reset_question,
+        .show = cli_set_show,
+    },
+    {
+        .group = "volume",
+        .verb = "get",
+        .synopsis = "NAME [OPTION|all]",
+        .about = "Show options of a volume: value, default, and where it is "
+                 "from.",
+        .options = CLI_OPT_JSON,
+        .words_min = 1,
+        .words_max = 2,
+        .args = cli_get_args,
+        .show = cli_get_show,
+    },
     {.group = NULL},
 };
 
@@ -118,6 +159,8 @@ static int confirm(const struct cli_line *l, struct cfs_err *err)
     if (!l->cmd->question || cli_has(l, CLI_OPT_YES))
         return 0;
     l->cmd->question(l, question, sizeof question);
+    if (!*question)
+        return 0;
     if (!isatty(STDIN_FILENO))
         return cfs_err_set(err, -EPERM, "%s There is no terminal to ask on: "
                            "add --yes", question);

@@ -280,6 +280,7 @@ static void change(struct client *c, const char *text, size_t len)
 {
     struct cfs_volfile *next;
     struct cfs_err err = {0};
+    int rc;
 
     if (parse(c, text, len, &next, &err) < 0) {
         cfs_log_error(c->host.log, who, "the new volfile is not used: %s",
@@ -293,14 +294,17 @@ static void change(struct client *c, const char *text, size_t len)
         cfs_volfile_free(next);
         return;
     }
-    if (cfs_volfile_reconfigure(c->graph, c->volfile, next, &err) < 0) {
+    rc = cfs_volfile_reconfigure(c->graph, c->volfile, next, &err);
+    if (rc < 0) {
         cfs_log_warning(c->host.log, who,
-                        "the volume's new options need a new mount: %s",
+                        "the volume's new options are not used: %s",
                         err.text);
         cfs_volfile_free(next);
         return;
     }
-    cfs_log_info(c->host.log, who, "the volume's new options are in use");
+    cfs_log_info(c->host.log, who, "the volume's new options are in use%s%s%s",
+                 rc > 0 ? ", but for one until the next mount (" : "",
+                 rc > 0 ? err.text : "", rc > 0 ? ")" : "");
     cfs_volfile_free(c->volfile);
     c->volfile = next;
 }

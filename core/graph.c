@@ -378,18 +378,14 @@ void cfs_graph_release(struct cfs_graph *g)
 
 /* Load @opts; when the translator itself does not want them, the ones from
  * before are given back to it. */
-int cfs_graph_reconfigure(struct cfs_graph *g, const char *name,
-                          const struct cfs_kv *opts, size_t n_opts,
-                          struct cfs_err *err)
+static int reconfigure(struct cfs_xl *xl, const struct cfs_kv *opts,
+                       size_t n_opts, struct cfs_err *err)
 {
-    struct cfs_xl *xl = cfs_graph_find(g, name);
+    struct node *n = node_of(xl);
+    const char *name = xl->name;
     struct cfs_kv *copy;
-    struct node *n;
     int rc;
 
-    if (!xl)
-        return cfs_err_set(err, -ENOENT, "no volume '%s' in the graph", name);
-    n = node_of(xl);
     rc = copy_opts(opts, n_opts, &copy);
     if (rc < 0)
         return cfs_err_set(err, rc, "%s: out of memory", name);
@@ -410,6 +406,75 @@ int cfs_graph_reconfigure(struct cfs_graph *g, const char *name,
     n->opts = copy;
     n->n_opts = n_opts;
     return 0;
+}
+
+/* The value that @opts has for @o; NULL: its default. */
+static const char *given(const struct cfs_opt *o, const struct cfs_kv *opts,
+                         size_t n_opts)
+{
+    while (n_opts-- > 0)
+        if (strcmp(opts[n_opts].key, o->name) == 0)
+            return opts[n_opts].value;
+    return NULL;
+}
+
+/* Of @next the options that may change while @xl runs, of what it runs with
+ * the others. Malloc'ed, like what copy_opts() makes. */
+static int what_may_change(struct cfs_xl *xl, const struct cfs_kv *next,
+                           size_t n_next, struct cfs_kv **ret, size_t *ret_n)
+{
+    const struct node *n = node_of(xl);
+    size_t max = 0, used = 0;
+    struct cfs_kv *mixed;
+    int rc;
+
+    for (const struct cfs_opt *o = xl->type->opts; o && o->name; o++)
+        max++;
+    mixed = calloc(max + 1, sizeof *mixed);
+    if (!mixed)
+        return -ENOMEM;
+    for (const struct cfs_opt *o = xl->type->opts; o && o->name; o++) {
+        const char *value = o->flags & CFS_OPT_RECONF
+                                ? given(o, next, n_next)
+                                : given(o, n->opts, n->n_opts);
+
+        if (value)
+            mixed[used++] = (struct cfs_kv){o->name, value};
+    }
+    rc = copy_opts(mixed, used, ret);
+    free(mixed);
+    if (rc == 0)
+        *ret_n = used;
+    return rc;
+}
+
+int cfs_graph_reconfigure(struct cfs_graph *g, const char *name,
+                          const struct cfs_kv *opts, size_t n_opts,
+                          struct cfs_err *err)
+{
+    struct cfs_xl *xl = cfs_graph_find(g, name);
+    struct cfs_err why = {0};
+    struct cfs_kv *mixed;
+    size_t n_mixed = 0;
+    int rc;
+
+    if (!xl)
+        return cfs_err_set(err, -ENOENT, "no volume '%s' in the graph", name);
+    rc = reconfigure(xl, opts, n_opts, &why);
+    if (rc != -EBUSY) {
+        if (rc < 0)
+            cfs_err_set(err, rc, "%s", why.text);
+        return rc;
+    }
+    rc = what_may_change(xl, opts, n_opts, &mixed, &n_mixed);
+    if (rc < 0)
+        return cfs_err_set(err, rc, "%s: out of memory", name);
+    rc = reconfigure(xl, mixed, n_mixed, err);
+    free_opts(mixed, n_mixed);
+    if (rc < 0)
+        return rc;
+    cfs_err_set(err, -EBUSY, "%s", why.text);
+    return 1;
 }
 
 /* -- looking -------------------------------------------------------------- */

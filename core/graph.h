@@ -59,8 +59,9 @@ int cfs_graph_init(struct cfs_graph *g, struct cfs_err *err);
 
 void cfs_graph_parent_up(struct cfs_graph *g);
 
-/* Give every translator its options of @xl again (same topology).
- * All are checked before any is changed. */
+/* Give the translator @name its options again (same topology). All are
+ * checked before any is changed. 1: those among them that cannot change while
+ * it runs were left as they were (err names the first), the others changed. */
 int cfs_graph_reconfigure(struct cfs_graph *g, const char *name,
                           const struct cfs_kv *opts, size_t n_opts,
                           struct cfs_err *err);

@@ -106,6 +106,11 @@ void cfs_log_set_level(struct cfs_log *log, enum cfs_log_level level)
     log->level = level;
 }
 
+enum cfs_log_level cfs_log_get_level(const struct cfs_log *log)
+{
+    return log->level;
+}
+
 int cfs_log_level_parse(const char *s, enum cfs_log_level *ret)
 {
     for (unsigned i = 0; i < CFS_ARRAY_SIZE(level_names); i++) {

@@ -35,6 +35,7 @@ int  cfs_log_open(struct cfs_log **ret, const char *path,
 int  cfs_log_reopen(struct cfs_log *log, struct cfs_err *err);
 void cfs_log_close(struct cfs_log *log); /* NULL is fine */
 void cfs_log_set_level(struct cfs_log *log, enum cfs_log_level level);
+enum cfs_log_level cfs_log_get_level(const struct cfs_log *log);
 int  cfs_log_level_parse(const char *s, enum cfs_log_level *ret);
 
 /* One per call site, static, zero: counts for the rate limit. */

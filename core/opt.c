@@ -207,8 +207,7 @@ static int unknown_key(const struct cfs_opt *opts, const char *who,
     return -ENOENT;
 }
 
-/* In words, what @o accepts. */
-static void expected(const struct cfs_opt *o, char *buf, size_t len)
+void cfs_opt_expected(const struct cfs_opt *o, char *buf, size_t len)
 {
     static const char *const kinds[] = {
         [CFS_OPT_BOOL] = "on or off",
@@ -343,7 +342,7 @@ static int parse_value(const struct cfs_opt *o, const char *text,
         return cfs_err_set(err, -EINVAL, "%s: %s = %s: too large", who,
                            o->name, text);
     if (rc < 0) {
-        expected(o, words, sizeof words);
+        cfs_opt_expected(o, words, sizeof words);
         return cfs_err_set(err, -EINVAL, "%s: %s = %s: expected %s", who,
                            o->name, text, words);
     }
@@ -481,6 +480,17 @@ int cfs_opt_load(const struct cfs_opt *opts, void *priv,
     for (size_t i = 0; i < n_opts; i++)
         free(values[i].str);
     free(values);
+    return rc;
+}
+
+int cfs_opt_check(const struct cfs_opt *opt, const char *text,
+                  const char *who, struct cfs_err *err)
+{
+    struct value v = {0};
+    int rc = parse_value(opt, text, who, &v, err);
+
+    if (rc == 0)
+        free(v.str);
     return rc;
 }
 

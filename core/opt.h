@@ -48,6 +48,12 @@ int cfs_opt_load(const struct cfs_opt *opts, void *priv,
                  const struct cfs_kv *kv, size_t n, bool running,
                  const char *who, struct cfs_err *err);
 
+/* Whether @text would be a value of @opt. -EINVAL: err says what would be. */
+int cfs_opt_check(const struct cfs_opt *opt, const char *text,
+                  const char *who, struct cfs_err *err);
+/* In words, what @opt accepts: "off or lz4", "a size like 64K or 1GiB". */
+void cfs_opt_expected(const struct cfs_opt *opt, char *buf, size_t len);
+
 /* Free the strings in @priv. */
 void cfs_opt_free(const struct cfs_opt *opts, void *priv);
 

@@ -126,6 +126,9 @@ static const struct {
     {"volume-list", volume_list, false},
     {"volume-info", volume_info, false},
     {"volume-status", volume_status, false},
+    {"volume-set", volume_set, true},
+    {"volume-reset", volume_reset, true},
+    {"volume-get", volume_get, false},
 };
 
 /* What a client with a certificate may ask, too. */

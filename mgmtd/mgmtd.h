@@ -339,6 +339,9 @@ void volume_delete(struct command *c);
 void volume_list(struct command *c);
 void volume_info(struct command *c);
 void volume_status(struct command *c);
+void volume_set(struct command *c);
+void volume_reset(struct command *c);
+void volume_get(struct command *c);
 
 /* A random (version 4) identity. */
 struct cfs_uuid uuid_new(struct mgmtd *m);

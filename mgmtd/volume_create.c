@@ -13,6 +13,7 @@
 
 #include "mgmtd/mgmtd.h"
 #include "mgmtd/prepare.h"
+#include "volfiles/voption.h"
 
 struct create {
     struct command *c;
@@ -110,12 +111,13 @@ static int check_options(struct create *cr, struct cfs_err *err)
     else
         cr->options = mem_ok(json_object());
     json_object_foreach(cr->options, key, value) {
-        int rc = cfs_vg_check_option(key, err);
+        int rc;
 
-        if (rc < 0)
-            return rc;
         if (!json_is_string(value))
             return cfs_err_set(err, -EINVAL, "option %s: no text", key);
+        rc = cfs_vopt_check(key, json_string_value(value), "--option", err);
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }

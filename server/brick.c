@@ -246,9 +246,11 @@ static void change_graph(struct brickd *b, const char *text, size_t len)
     if (rc == 0)
         cfs_log_info(b->host.log, who, "the volfile changed: taken over");
     else
-        cfs_log_warning(b->host.log, who, "the volfile changed: %s%s",
-                        err.text, rc == -EBUSY ? "; it counts from the next "
-                                                 "start on" : "");
+        cfs_log_warning(b->host.log, who, "the volfile changed%s: %s%s",
+                        rc > 0 ? ", and is taken over but for this" : "",
+                        err.text, rc > 0 || rc == -EBUSY
+                                      ? "; it counts from the next start on"
+                                      : "");
 }
 
 /* -- mgmtd ---------------------------------------------------------------- */

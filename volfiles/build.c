@@ -67,6 +67,7 @@ int cfs_volfile_reconfigure(struct cfs_graph *g, const struct cfs_volfile *now,
                             const struct cfs_volfile *next,
                             struct cfs_err *err)
 {
+    bool later = false;
     size_t i;
     int rc = 0;
 
@@ -78,9 +79,10 @@ int cfs_volfile_reconfigure(struct cfs_graph *g, const struct cfs_volfile *now,
         rc = give(g, &next->xl[i], err);
         if (rc < 0)
             break;
+        later |= rc > 0;
     }
-    if (rc == 0)
-        return 0;
+    if (rc >= 0)
+        return later;
     /* They ran with these before, so they take them again. */
     while (i-- > 0)
         if (!same_options(&now->xl[i], &next->xl[i]))

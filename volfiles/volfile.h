@@ -77,8 +77,9 @@ bool cfs_volfile_same_shape(const struct cfs_volfile *a,
 
 /* Give the running graph @g, made from @now, the options of @next, which has
  * the same shape. When one translator refuses, those before it are given
- * their options of @now again. Errors: -EBUSY (an option cannot change while
- * running, or another shape: a new graph is needed), -EINVAL. */
+ * their options of @now again. 1: done, but for options that cannot change
+ * while running (err names one). Errors: -EBUSY (another shape: a new graph is
+ * needed), -EINVAL. */
 int cfs_volfile_reconfigure(struct cfs_graph *g, const struct cfs_volfile *now,
                             const struct cfs_volfile *next,
                             struct cfs_err *err);

@@ -5,40 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* A volume's option, and where it goes. */
-struct route {
-    const char *key;
-    const char *type;   /* of translator */
-    const char *option; /* its name there */
-    bool        client; /* else the brick's graph */
-};
-
-static const struct route routes[] = {
-    {"network.compression", "protocol/client", "compression", true},
-    {"network.wait", "cluster/replicate", "network.wait", true},
-    {"replica.read-policy", "cluster/replicate", "read-policy", true},
-    {"storage.cache-size", "storage/block", "cache-size", false},
-    {"storage.checkpoint-interval", "storage/block", "checkpoint-interval",
-     false},
-    {"storage.grow", "storage/block", "grow", false},
-    {"storage.small-file", "storage/block", "small-file", false},
-};
-
-int cfs_vg_check_option(const char *key, struct cfs_err *err)
-{
-    const char *words[CFS_ARRAY_SIZE(routes) + 1] = {0};
-    const char *near;
-
-    for (size_t i = 0; i < CFS_ARRAY_SIZE(routes); i++) {
-        if (strcmp(key, routes[i].key) == 0)
-            return 0;
-        words[i] = routes[i].key;
-    }
-    near = cfs_nearest(key, words);
-    return cfs_err_set(err, -EINVAL, "unknown option '%.80s'%s%s%s", key,
-                       near ? "; do you mean '" : "", near ? near : "",
-                       near ? "'?" : "");
-}
+#include "volfiles/voption.h"
 
 /* A volfile that is being made; the first error stays, later steps do
  * nothing. */
@@ -95,11 +62,11 @@ static void routed(struct gen *g, const char *type)
     const struct cfs_vg_volume *vol = g->vol;
 
     for (size_t i = 0; i < vol->n_opts; i++)
-        for (size_t r = 0; r < CFS_ARRAY_SIZE(routes); r++)
-            if (routes[r].client == g->client &&
-                strcmp(routes[r].type, type) == 0 &&
-                strcmp(routes[r].key, vol->opts[i].key) == 0)
-                option(g, routes[r].option, "%s", vol->opts[i].value);
+        for (const struct cfs_vopt *o = cfs_vopts; o->key; o++)
+            if (o->type && o->client == g->client &&
+                strcmp(o->type, type) == 0 &&
+                strcmp(o->key, vol->opts[i].key) == 0)
+                option(g, o->option, "%s", vol->opts[i].value);
 }
 
 /* One more translator on top of @below (NULL: none). */

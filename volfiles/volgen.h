@@ -7,8 +7,8 @@
  * A brick's:   storage/block -> features/lock-server -> debug/io-stats
  *              -> protocol/server
  *
- * A volume's options go to the translators that understand them: the table in
- * volgen.c, which is also what they are checked against.
+ * A volume's options go to the translators that understand them:
+ * volfiles/voption.h.
  *
  * Ownership  everything in these structs is borrowed.
  */
@@ -45,9 +45,6 @@ struct cfs_vg_volume {
     const char                *client_secret;
     uint64_t                   client_generation;
 };
-
-/* -EINVAL, and what would be right. Values are checked by the translators. */
-int cfs_vg_check_option(const char *key, struct cfs_err *err);
 
 int cfs_vg_client(const struct cfs_vg_volume *vol, struct cfs_volfile **ret,
                   struct cfs_err *err);

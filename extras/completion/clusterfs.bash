@@ -7,6 +7,12 @@ _clusterfs_volumes()
         sed -n 's/.*"name"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'
 }
 
+_clusterfs_options()
+{
+    clusterfs volume get "$1" --json 2>/dev/null |
+        sed -n 's/.*"option"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'
+}
+
 _clusterfs()
 {
     local cur prev words cword
@@ -40,17 +46,21 @@ _clusterfs()
             -- "$cur") ;;
     "1 volume")
         mapfile -t COMPREPLY < <(compgen -W 'create start stop delete list
-            info status --help' -- "$cur") ;;
+            info status set reset get --help' -- "$cur") ;;
     "2 volume start"|"2 volume stop"|"2 volume delete"|"2 volume info"|\
-    "2 volume status")
+    "2 volume status"|"2 volume set"|"2 volume reset"|"2 volume get")
         case ${args[1]} in
         start) i='--force' ;;
         stop) i='--force --yes' ;;
+        reset) i='--yes' ;;
         delete) i='--yes' ;;
         *) i= ;;
         esac
         mapfile -t COMPREPLY < <(compgen -W "$(_clusterfs_volumes) $i
             --json --help" -- "$cur") ;;
+    "3 volume get "*|*" volume set "*|*" volume reset "*)
+        mapfile -t COMPREPLY < <(compgen -W "$(_clusterfs_options \
+            "${args[2]}")" -- "$cur") ;;
     "3 volume create "*)
         mapfile -t COMPREPLY < <(compgen -W 'replica' -- "$cur") ;;
     *" volume create "*)

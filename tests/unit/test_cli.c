@@ -31,6 +31,12 @@ static const struct cli_command commands[] = {
      .about = "stop one", .force = "even mounted",
      .options = CLI_OPT_JSON | CLI_OPT_FORCE | CLI_OPT_YES,
      .words_min = 1, .words_max = 1, .args = cli_force_args},
+    {.group = "volume", .verb = "set", .synopsis = "NAME OPTION VALUE",
+     .about = "set some", .options = CLI_OPT_JSON, .words_min = 2,
+     .words_max = 100, .args = cli_set_args},
+    {.group = "volume", .verb = "reset", .synopsis = "NAME [OPTION...]",
+     .about = "reset some", .options = CLI_OPT_JSON | CLI_OPT_YES,
+     .words_min = 1, .words_max = 100, .args = cli_reset_args},
     {.group = "volume", .verb = "list", .synopsis = "", .about = "list all",
      .options = CLI_OPT_JSON, .args = cli_name_args},
     {.group = NULL},
@@ -170,6 +176,21 @@ static void bad_options_are_refused(void **state)
     refused("--force volume list", "no option --force");
     refused("volume list extra", "unexpected 'extra'");
     refused("volume stop", "needs more: NAME");
+}
+
+static void options_are_set_in_pairs(void **state)
+{
+    asks("volume set v a 1 b=2 c x=y",
+         "{\"name\":\"v\",\"options\":"
+         "{\"a\":\"1\",\"b\":\"2\",\"c\":\"x=y\"}}");
+    asks("volume reset v a b",
+         "{\"name\":\"v\",\"options\":[\"a\",\"b\"]}");
+    asks("volume reset v", "{\"name\":\"v\",\"options\":[]}");
+    refused("volume set v a", "to which value?");
+    refused("volume set v a 1 b", "to which value?");
+    refused("volume set v a 1 a=2", "given twice");
+    refused("volume set v", "needs more");
+    refused("volume set -v a 1", "unknown option");
 }
 
 static void a_near_miss_is_named(void **state)
@@ -532,6 +553,7 @@ int main(void)
         cmocka_unit_test(what_is_no_brick_is_refused),
         cmocka_unit_test(bad_names_are_refused),
         cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(options_are_set_in_pairs),
         cmocka_unit_test(a_near_miss_is_named),
         cmocka_unit_test(help_of_anything_is_given),
         cmocka_unit_test(sizes_are_rounded_to_a_tenth),

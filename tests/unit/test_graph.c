@@ -518,8 +518,11 @@ static void options_change_while_running(void **state)
     assert_int_equal(leaf->number, 6);
     assert_string_equal(fake_trace, "reconfigure:leaf");
 
-    assert_int_equal(reconfigure(f, "fixed", "2", &err), -EBUSY);
-    assert_int_equal(leaf->number, 6);
+    /* What cannot change stays; what is not said any more is the default. */
+    assert_int_equal(reconfigure(f, "fixed", "2", &err), 1);
+    assert_non_null(strstr(err.text, "'fixed' cannot change"));
+    assert_int_equal(leaf->number, 1);
+    assert_int_equal(reconfigure(f, "number", "6", NULL), 0);
     assert_int_equal(cfs_graph_reconfigure(f->g, "x", NULL, 0, NULL),
                      -ENOENT);
 

@@ -7,6 +7,7 @@
 #include "tests/unit/cfs_test.h"
 #include "volfiles/volfile.h"
 #include "volfiles/volgen.h"
+#include "volfiles/voption.h"
 
 static struct cfs_volfile *parsed(const char *text)
 {
@@ -283,10 +284,12 @@ static void an_option_of_the_volume_reaches_its_translator(void **state)
 
 static void an_unknown_option_names_the_nearest(void **state)
 {
+    const struct cfs_vopt *row;
     struct cfs_err err = {0};
 
-    assert_int_equal(cfs_vg_check_option("network.compression", &err), 0);
-    assert_int_equal(cfs_vg_check_option("network.compresion", &err), -EINVAL);
+    assert_int_equal(cfs_vopt_find("network.compression", &row, &err), 0);
+    assert_string_equal(row->type, "protocol/client");
+    assert_int_equal(cfs_vopt_find("network.compresion", &row, &err), -EINVAL);
     assert_non_null(strstr(err.text, "'network.compression'"));
 }
 

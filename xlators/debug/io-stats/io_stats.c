@@ -26,9 +26,16 @@ struct counters {
 struct ios {
     bool            measure; /* option */
     bool            measured;
+    uint32_t        level;      /* option: of the process's log */
+    uint32_t        level_then; /* as the process was started */
     uint64_t        since; /* boot time, ns */
     uint64_t        in_flight;
     struct counters fop[CFS_FOP_N];
+};
+
+/* From the second on as enum cfs_log_level. */
+static const char *const levels[] = {
+    "as-started", "error", "warning", "info", "debug", "trace", NULL,
 };
 
 static const struct cfs_opt ios_opts[] = {
@@ -36,6 +43,10 @@ static const struct cfs_opt ios_opts[] = {
      .at = offsetof(struct ios, measure), .def = "on",
      .flags = CFS_OPT_RECONF,
      .help = "time each operation; switching it on starts all figures anew"},
+    {.name = "log-level", .type = CFS_OPT_ENUM,
+     .at = offsetof(struct ios, level), .def = "as-started", .words = levels,
+     .flags = CFS_OPT_RECONF,
+     .help = "how much the process logs; as-started: as its command line said"},
     {0},
 };
 
@@ -206,10 +217,24 @@ static void start_anew(struct cfs_xl *xl)
     ios->since = cfs_now_fresh(xl->loop);
 }
 
+static void set_level(struct cfs_xl *xl)
+{
+    const struct ios *ios = xl->priv;
+
+    if (!xl->log)
+        return;
+    cfs_log_set_level(xl->log, ios->level == 0
+                                   ? (enum cfs_log_level)ios->level_then
+                                   : (enum cfs_log_level)(ios->level - 1));
+}
+
 static int ios_init(struct cfs_xl *xl, struct cfs_err *err)
 {
     struct ios *ios = xl->priv;
 
+    if (xl->log)
+        ios->level_then = cfs_log_get_level(xl->log);
+    set_level(xl);
     ios->measured = ios->measure;
     start_anew(xl);
     return 0;
@@ -222,6 +247,7 @@ static int ios_reconfigure(struct cfs_xl *xl, struct cfs_err *err)
     if (ios->measure && !ios->measured)
         start_anew(xl);
     ios->measured = ios->measure;
+    set_level(xl);
     return 0;
 }
 

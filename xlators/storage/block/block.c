@@ -39,11 +39,11 @@ static const struct cfs_opt block_opts[] = {
      .help = "refuse a device that holds another brick"},
     {.name = "cache-size", .type = CFS_OPT_SIZE,
      .at = offsetof(struct block, cache_size), .def = "256M",
-     .min = 4u << 20, .max = UINT64_C(1) << 40,
+     .min = 4u << 20, .max = UINT64_C(1) << 40, .flags = CFS_OPT_RECONF,
      .help = "memory for nodes of the tree"},
     {.name = "checkpoint-interval", .type = CFS_OPT_MS,
      .at = offsetof(struct block, checkpoint_ms), .def = "5s",
-     .min = 100, .max = 3600000,
+     .min = 100, .max = 3600000, .flags = CFS_OPT_RECONF,
      .help = "the longest time between checkpoints"},
     {.name = "small-file", .type = CFS_OPT_SIZE,
      .at = offsetof(struct block, small_file), .def = "2048",
@@ -143,8 +143,10 @@ static int block_reconfigure(struct cfs_xl *xl, struct cfs_err *err)
 {
     struct block *b = xl->priv;
 
-    if (b->ops)
-        ops_reconfigure(b->ops, b->small_file);
+    if (!b->ops)
+        return 0;
+    ops_reconfigure(b->ops, b->small_file);
+    eng_reconfigure(ops_engine(b->ops), b->cache_size, b->checkpoint_ms);
     return 0;
 }
 

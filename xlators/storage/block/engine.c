@@ -371,6 +371,22 @@ void eng_setup(struct eng *e)
     ckpt_init(e);
 }
 
+void eng_reconfigure(struct eng *e, uint64_t cache_size,
+                     uint64_t checkpoint_ms)
+{
+    bool other_period = checkpoint_ms != e->conf.checkpoint_ms;
+
+    e->conf.cache_size = cache_size;
+    e->conf.checkpoint_ms = checkpoint_ms;
+    e->dirty_max = cache_size / 2;
+    e->cache.max = cache_size;
+    cache_ask_evict(e);
+    /* In a finish the timer is for its next step. */
+    if (other_period && e->ckpt.phase != CKPT_FINISH &&
+        cfs_timer_active(&e->ckpt.timer))
+        ckpt_start_timer(e);
+}
+
 void eng_teardown(struct eng *e)
 {
     cfs_timer_fini(&e->slow_timer);

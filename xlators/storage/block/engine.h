@@ -116,6 +116,10 @@ struct eng_info {
     int      poisoned;       /* 0, or the error */
 };
 void        eng_info(const struct eng *e, struct eng_info *ret);
+/* Of a running one: what is beyond a smaller bound is written and let go as
+ * soon as it can be. */
+void        eng_reconfigure(struct eng *e, uint64_t cache_size,
+                            uint64_t checkpoint_ms);
 /* Blocks beyond .free that a sparse image is likely to get: a change that
  * needs them waits until they are allocated. It asks the file system. */
 uint64_t    eng_growable(const struct eng *e);

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* volume_set.c - the verbs set, reset and get: options of a volume.
+ *
+ *     all keys and values are checked by the tables of the translators that
+ *     they go to -> the record's options change, its generation grows: one
+ *     transaction -> the watch on the record tells everybody who has a volfile
+ *     to fetch it again (volume.c), and they take over what may change while
+ *     they run
+ *
+ * Several options in one command change together or not at all. When somebody
+ * else changed the volume meanwhile, the change is made again to what is there
+ * now.
+ */
+#include <stdio.h>
+
+#include "mgmtd/mgmtd.h"
+#include "volfiles/voption.h"
+
+#define TRIES       8u
+#define OPTIONS_MAX 64u
+
+struct set {
+    struct command *c;
+    struct volume  *vol;
+    bool            reset;
+    json_t         *changed; /* the answer's: what is not as it was */
+    unsigned        tries;
+};
+
+/* -- the end ------------------------------------------------------------- */
+
+static void set_end(struct set *s, const struct cfs_err *err)
+{
+    struct command *c = s->c;
+    json_t *json = NULL;
+
+    if (err->code == 0)
+        json = mem_ok(json_pack("{s:s,s:I,s:O}", "name", s->vol->name,
+                                "generation", (json_int_t)s->vol->generation,
+                                "changed", s->changed));
+    json_decref(s->changed);
+    volume_unref(s->vol);
+    free(s);
+    if (json)
+        command_ok(c, json);
+    else
+        command_fail(c, err);
+}
+
+/* -- the change ---------------------------------------------------------- */
+
+static void note(struct set *s, const char *key, const char *value)
+{
+    struct cfs_vopt_info info;
+    const char *when = "";
+
+    if (cfs_vopt_describe(key, &info, NULL) == 0)
+        when = cfs_vopt_when_str(s->vol->state == VOL_STARTED
+                                     ? info.when
+                                     : CFS_VOPT_AT_ONCE);
+    json_array_append_new(
+        s->changed, mem_ok(json_pack("{s:s,s:s?,s:s}", "option", key, "value",
+                                     value, "takes_effect", when)));
+}
+
+static void set_all(struct set *s, json_t *options)
+{
+    json_t *wanted = json_object_get(s->c->args, "options"), *value;
+    const char *key;
+
+    json_object_foreach(wanted, key, value) {
+        if (json_equal(json_object_get(options, key), value))
+            continue;
+        json_object_set(options, key, value);
+        note(s, key, json_string_value(value));
+    }
+}
+
+static void drop(struct set *s, json_t *options, const char *key)
+{
+    if (json_object_del(options, key) == 0)
+        note(s, key, NULL);
+}
+
+/* Without names: all. */
+static void reset_all(struct set *s, json_t *options)
+{
+    json_t *wanted = json_object_get(s->c->args, "options"), *name;
+    size_t i;
+
+    json_array_foreach(wanted, i, name)
+        drop(s, options, json_string_value(name));
+    while (json_array_size(wanted) == 0 && json_object_size(options) > 0) {
+        char *key = mem_str(json_object_iter_key(json_object_iter(options)));
+
+        drop(s, options, key);
+        free(key);
+    }
+}
+
+static void commit(struct set *s);
+
+static void on_committed(void *arg, int status, const struct cfs_err *err)
+{
+    struct set *s = arg;
+    struct cfs_err why = {0};
+
+    if (status == -CFS_E_CONFLICT && !s->vol->gone && ++s->tries < TRIES) {
+        commit(s);
+        return;
+    }
+    if (s->vol->gone)
+        cfs_err_set(&why, -ENOENT, "volume %s was deleted meanwhile",
+                    s->vol->name);
+    else if (status < 0)
+        why = *err;
+    set_end(s, &why);
+}
+
+static json_t *options_of(json_t *rec)
+{
+    json_t *options = json_object_get(rec, "options");
+
+    if (!json_is_object(options)) {
+        options = mem_ok(json_object());
+        json_object_set_new(rec, "options", options);
+    }
+    return options;
+}
+
+static void commit(struct set *s)
+{
+    json_t *rec = mem_ok(json_deep_copy(s->vol->rec));
+    json_t *options = options_of(rec);
+    struct cfs_err none = {0};
+    struct store_txn *t;
+    char *key;
+
+    json_array_clear(s->changed);
+    if (s->reset)
+        reset_all(s, options);
+    else
+        set_all(s, options);
+    if (json_array_size(s->changed) == 0) {
+        json_decref(rec);
+        set_end(s, &none);
+        return;
+    }
+    rec_volume_set_state(rec, s->vol->state);
+    t = store_txn_new();
+    key = rec_volume_key(s->vol->name);
+    store_txn_if(t, key, s->vol->token);
+    store_txn_put(t, key, rec);
+    store_commit(s->vol->m->store, t, on_committed, s);
+    json_decref(rec);
+    free(key);
+}
+
+/* -- what was asked for -------------------------------------------------- */
+
+static int check_values(struct command *c, const char *who,
+                        struct cfs_err *err)
+{
+    json_t *options = json_object_get(c->args, "options"), *value;
+    const char *key;
+    int rc;
+
+    if (json_object_size(options) == 0 ||
+        json_object_size(options) > OPTIONS_MAX)
+        return cfs_err_set(err, -EINVAL, "1 to %u options can be set at a "
+                           "time", OPTIONS_MAX);
+    json_object_foreach(options, key, value) {
+        if (!json_is_string(value))
+            return cfs_err_set(err, -EINVAL, "option %.80s: no text", key);
+        rc = cfs_vopt_check(key, json_string_value(value), who, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* An option that this version does not know may be in the record. */
+static int check_names(struct command *c, const json_t *rec,
+                       struct cfs_err *err)
+{
+    json_t *names = json_object_get(c->args, "options"), *name;
+    const struct cfs_vopt *row;
+    size_t i;
+
+    json_array_foreach(names, i, name) {
+        const char *key = json_string_value(name);
+        int rc;
+
+        if (!key)
+            return cfs_err_set(err, -EINVAL, "an option's name is no text");
+        if (json_object_get(json_object_get(rec, "options"), key))
+            continue;
+        rc = cfs_vopt_find(key, &row, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void change(struct command *c, bool reset)
+{
+    struct cfs_err err = {0};
+    struct volume *vol;
+    char who[REC_NAME_MAX + 16];
+    struct set *s;
+    int rc = volume_need(c->m, command_str(c, "name"), &vol, &err);
+
+    if (rc == 0) {
+        snprintf(who, sizeof who, "volume %s", vol->name);
+        rc = reset ? check_names(c, vol->rec, &err)
+                   : check_values(c, who, &err);
+    }
+    if (rc < 0) {
+        command_fail(c, &err);
+        return;
+    }
+    s = mem_new(sizeof *s);
+    s->c = c;
+    s->vol = volume_ref(vol);
+    s->reset = reset;
+    s->changed = mem_ok(json_array());
+    commit(s);
+}
+
+void volume_set(struct command *c)
+{
+    change(c, false);
+}
+
+void volume_reset(struct command *c)
+{
+    change(c, true);
+}
+
+/* -- get ----------------------------------------------------------------- */
+
+/* One option; @value is the volume's own, or NULL. */
+static json_t *get_one(const struct cfs_vopt_info *i, const char *value)
+{
+    char accepts[200];
+
+    cfs_opt_expected(&i->opt, accepts, sizeof accepts);
+    return mem_ok(json_pack(
+        "{s:s,s:s?,s:s,s:s?,s:s,s:s,s:s}", "option", i->key, "value",
+        value ? value : i->opt.def, "from", value ? "volume" : "default",
+        "default", i->opt.def, "takes_effect", cfs_vopt_when_str(i->when),
+        "accepts", accepts, "help", i->opt.help ? i->opt.help : ""));
+}
+
+static int add_known(json_t *list, const json_t *own, const char *key,
+                     struct cfs_err *err)
+{
+    struct cfs_vopt_info info;
+    int rc = cfs_vopt_describe(key, &info, err);
+
+    if (rc == 0)
+        json_array_append_new(
+            list, get_one(&info, json_string_value(json_object_get(own,
+                                                                   key))));
+    return rc;
+}
+
+/* In the record, but not in our table: a newer version's. */
+static void add_unknown(json_t *list, json_t *own)
+{
+    const struct cfs_vopt *row;
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(own, key, value)
+        if (cfs_vopt_find(key, &row, NULL) < 0)
+            json_array_append_new(
+                list, mem_ok(json_pack("{s:s,s:O,s:s,s:s}", "option", key,
+                                       "value", value, "from", "volume",
+                                       "help", "not known to this version")));
+}
+
+static int get_all(json_t *list, json_t *own, struct cfs_err *err)
+{
+    const char *last = "";
+    int rc = 0;
+
+    for (const struct cfs_vopt *o = cfs_vopts; o->key && rc == 0; o++) {
+        if (strcmp(o->key, last) != 0)
+            rc = add_known(list, own, o->key, err);
+        last = o->key;
+    }
+    if (rc == 0)
+        add_unknown(list, own);
+    return rc;
+}
+
+void volume_get(struct command *c)
+{
+    const char *key = command_str(c, "option");
+    json_t *list = mem_ok(json_array()), *own;
+    struct cfs_err err = {0};
+    struct volume *vol;
+    int rc = volume_need(c->m, command_str(c, "name"), &vol, &err);
+
+    if (rc == 0) {
+        own = json_object_get(vol->rec, "options");
+        rc = *key && strcmp(key, "all") != 0 ? add_known(list, own, key, &err)
+                                             : get_all(list, own, &err);
+    }
+    if (rc < 0) {
+        json_decref(list);
+        command_fail(c, &err);
+        return;
+    }
+    command_ok(c, mem_ok(json_pack("{s:s,s:o}", "name", vol->name, "options",
+                                   list)));
+}
