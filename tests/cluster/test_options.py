@@ -60,12 +60,17 @@ def test_options_take_effect_on_running_bricks_and_mounts(n):
     assert all_say(n, "clusterfs-client",
                    "xlator.v-replicate option.network.wait", "5s")()
     n.sh("echo x >/mnt/v/x")
-    said = n.sh("grep -c statedump /var/log/clusterfs/client-mnt-v.log")
+    def said():
+        return int(n.sh("grep -c statedump /var/log/clusterfs/client-mnt-v.log"
+                        " || :"))
+    before_dump = said()
     dumps(n, "clusterfs-client")
-    assert n.sh("grep -c statedump /var/log/clusterfs/client-mnt-v.log") == said
+    assert said() == before_dump
     n.clusterfs("volume", "reset", "v", "--yes")
     wait_for("bricks are as before", all_say(
         n, "clusterfs-brickd", "xlator.v-block option.cache-size", "256M"))
+    wait_for("the mount's log is as before", lambda: dumps(
+        n, "clusterfs-client") and said() > before_dump)
     assert (n.pids("clusterfs-brickd"), n.pids("clusterfs-client")) == before
     assert n.sh("cat /mnt/v/x") == "x\n"
 
