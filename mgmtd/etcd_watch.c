@@ -174,11 +174,14 @@ static void on_time(struct cfs_timer *t)
         "does not answer");
 }
 
+/* From NUL to NUL: etcd's words for all keys. */
 static json_t *create_request(const char *prefix, uint64_t revision)
 {
+    json_t *from = *prefix ? etcd_json_b64(prefix) : json_string("AA==");
+    json_t *to = *prefix ? etcd_json_end(prefix) : json_string("AA==");
+
     return mem_ok(json_pack("{s:{s:o,s:o,s:o}}", "create_request",
-                            "key", etcd_json_b64(prefix),
-                            "range_end", etcd_json_end(prefix),
+                            "key", from, "range_end", to,
                             "start_revision", etcd_json_u64(revision)));
 }
 

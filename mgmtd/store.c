@@ -38,6 +38,13 @@ static int decode(const char *key, const char *text, json_t **ret,
     return 0;
 }
 
+/* What etcd has can be read again. */
+static void note_damage(struct store *s, int rc)
+{
+    if ((rc == -CFS_E_CHECKSUM || rc == -CFS_E_CORRUPT) && s->engine->damaged)
+        s->engine->damaged(s);
+}
+
 int store_get(struct store *s, const char *key, json_t **ret,
               uint64_t *ret_token, struct cfs_err *err)
 {
@@ -45,7 +52,8 @@ int store_get(struct store *s, const char *key, json_t **ret,
     char *text;
     int rc;
 
-    rc = s->engine->get(s, key, &text, &token, err);
+    rc = copy_get(s->copy, key, &text, &token, err);
+    note_damage(s, rc);
     if (rc < 0)
         return rc;
     rc = decode(key, text, ret, err);
@@ -78,8 +86,10 @@ int store_range(struct store *s, const char *prefix, store_each *each,
                 void *arg, struct cfs_err *err)
 {
     struct walk w = {each, arg};
+    int rc = copy_range(s->copy, prefix, walk_one, &w, err);
 
-    return s->engine->range(s, prefix, walk_one, &w, err);
+    note_damage(s, rc);
+    return rc;
 }
 
 /* -- building transactions ----------------------------------------------- */
@@ -100,12 +110,7 @@ void store_txn_free(struct store_txn *t)
         free(t->op[i].key);
         free(t->op[i].text);
     }
-    for (size_t i = 0; i < t->n_changes; i++) {
-        free(t->change[i].key);
-        free(t->change[i].text);
-    }
     free(t->op);
-    free(t->change);
     free(t);
 }
 
@@ -121,11 +126,6 @@ static bool key_valid(const char *key)
     return true;
 }
 
-static bool is_condition(enum store_op_type type)
-{
-    return type == STORE_IF || type == STORE_IF_ABSENT;
-}
-
 static void bad(struct store_txn *t, const char *key, int why)
 {
     if (t->bad)
@@ -134,27 +134,42 @@ static void bad(struct store_txn *t, const char *key, int why)
     snprintf(t->bad_key, sizeof t->bad_key, "%s", key);
 }
 
+static bool starts_with(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+/* Two operations on one key; or one on a key under a prefix that goes. */
+static bool overlap(const struct store_op *a, const struct store_op *b)
+{
+    if (a->type == STORE_DELETE_PREFIX && starts_with(b->key, a->key))
+        return true;
+    if (b->type == STORE_DELETE_PREFIX && starts_with(a->key, b->key))
+        return true;
+    return strcmp(a->key, b->key) == 0;
+}
+
 static struct store_op *add_op(struct store_txn *t, enum store_op_type type,
                                const char *key)
 {
-    struct store_op *op;
+    struct store_op op = {.type = type, .key = mem_str(key)};
     size_t n = 0;
 
     if (!key_valid(key))
         bad(t, key, -EINVAL);
     for (size_t i = 0; i < t->n_ops; i++) {
-        if (is_condition(t->op[i].type) != is_condition(type))
+        if (store_op_is_condition(&t->op[i]) != store_op_is_condition(&op))
             continue;
         n++;
-        if (strcmp(t->op[i].key, key) == 0)
+        if (overlap(&t->op[i], &op))
             bad(t, key, -EINVAL);
     }
     if (n >= STORE_OPS_MAX)
         bad(t, key, -E2BIG);
+    t->bytes += strlen(key);
     t->op = mem_grow(t->op, t->n_ops, sizeof *t->op);
-    op = &t->op[t->n_ops++];
-    *op = (struct store_op){.type = type, .key = mem_str(key)};
-    return op;
+    t->op[t->n_ops] = op;
+    return &t->op[t->n_ops++];
 }
 
 void store_txn_if(struct store_txn *t, const char *key, uint64_t token)
@@ -173,7 +188,8 @@ void store_txn_put(struct store_txn *t, const char *key, json_t *value)
 
     assert(json_is_object(value));
     op->text = mem_ok(json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS));
-    if (strlen(op->text) > STORE_VALUE_MAX)
+    t->bytes += strlen(op->text);
+    if (strlen(op->text) > STORE_VALUE_MAX || t->bytes > STORE_TXN_MAX)
         bad(t, key, -E2BIG);
 }
 
@@ -187,23 +203,7 @@ void store_txn_delete_prefix(struct store_txn *t, const char *prefix)
     add_op(t, STORE_DELETE_PREFIX, prefix);
 }
 
-void store_txn_changed(struct store_txn *t, const char *key, const char *text)
-{
-    struct store_change *c;
-
-    t->change = mem_grow(t->change, t->n_changes, sizeof *t->change);
-    c = &t->change[t->n_changes++];
-    c->key = mem_str(key);
-    c->text = text ? mem_str(text) : NULL;
-}
-
-/* -- committing ---------------------------------------------------------- */
-
-struct current {
-    struct cfs_list link;
-    store_done     *done;
-    void           *arg;
-};
+/* -- the queue ----------------------------------------------------------- */
 
 /* Answer a transaction that never reached the engine. */
 static void refuse(struct store *s, struct store_txn *t)
@@ -220,19 +220,13 @@ static void refuse(struct store *s, struct store_txn *t)
 static void run_queue(struct cfs_task *task)
 {
     struct store *s = cfs_list_entry(task, struct store, task);
-    struct cfs_list *l;
+    struct store_txn *t;
 
-    while ((l = cfs_list_pop(&s->currents))) {
-        struct current *c = cfs_list_entry(l, struct current, link);
-
-        c->done(c->arg, 0, &(struct cfs_err){0});
-        free(c);
-    }
-    if (s->busy || cfs_list_empty(&s->queue))
+    if (!s->engine->current)
+        store_answer_askers(s, 0, NULL);
+    if (s->busy || s->paused || cfs_list_empty(&s->queue))
         return;
-    l = s->queue.next;
-    struct store_txn *t = cfs_list_entry(l, struct store_txn, link);
-
+    t = cfs_list_entry(s->queue.next, struct store_txn, link);
     if (t->bad) {
         refuse(s, t);
         return;
@@ -241,43 +235,24 @@ static void run_queue(struct cfs_task *task)
     s->engine->commit(s, t);
 }
 
+void store_wake(struct store *s)
+{
+    cfs_task_post(s->loop, &s->task);
+}
+
+void store_pause(struct store *s, bool paused)
+{
+    s->paused = paused;
+    store_wake(s);
+}
+
 void store_commit(struct store *s, struct store_txn *t, store_done *done,
                   void *arg)
 {
     t->done = done;
     t->arg = arg;
     cfs_list_add_tail(&s->queue, &t->link);
-    cfs_task_post(s->loop, &s->task);
-}
-
-void store_current(struct store *s, store_done *done, void *arg)
-{
-    struct current *c = mem_new(sizeof *c);
-
-    c->done = done;
-    c->arg = arg;
-    cfs_list_add_tail(&s->currents, &c->link);
-    cfs_task_post(s->loop, &s->task);
-}
-
-static bool starts_with(const char *s, const char *prefix)
-{
-    return strncmp(s, prefix, strlen(prefix)) == 0;
-}
-
-static void tell_watchers(struct store *s, const struct store_change *c)
-{
-    json_t *value = NULL;
-
-    if (c->text)
-        value = mem_ok(json_loads(c->text, 0, NULL));
-    cfs_list_for_each_safe(l, &s->watches) {
-        struct store_watch *w = cfs_list_entry(l, struct store_watch, link);
-
-        if (starts_with(c->key, w->prefix))
-            w->changed(w, c->key, value, s->revision);
-    }
-    json_decref(value);
+    store_wake(s);
 }
 
 void store_committed(struct store *s, struct store_txn *t, int status,
@@ -286,16 +261,86 @@ void store_committed(struct store *s, struct store_txn *t, int status,
     assert(s->busy && s->queue.next == &t->link);
     cfs_list_del(&t->link);
     s->busy = false;
-    if (status == 0)
-        for (size_t i = 0; i < t->n_changes; i++)
-            tell_watchers(s, &t->change[i]);
+    if (!cfs_list_empty(&s->queue))
+        store_wake(s);
+    if (s->sw)
+        store_switch_idle(s);
     t->done(t->arg, status, err);
     store_txn_free(t);
-    if (!cfs_list_empty(&s->queue))
-        cfs_task_post(s->loop, &s->task);
 }
 
-/* -- watching, life ------------------------------------------------------ */
+void store_current(struct store *s, store_done *done, void *arg)
+{
+    struct store_asker *a = mem_new(sizeof *a);
+
+    a->since = cfs_now(s->loop);
+    a->done = done;
+    a->arg = arg;
+    cfs_list_add_tail(&s->askers, &a->link);
+    if (s->engine->current)
+        s->engine->current(s);
+    else
+        store_wake(s);
+}
+
+/* Those that are answered leave the list first: done() may ask again. */
+void store_answer_askers(struct store *s, uint64_t patience_ns,
+                         const struct cfs_err *err)
+{
+    uint64_t now = cfs_now(s->loop);
+    struct cfs_list out, *l;
+
+    cfs_list_init(&out);
+    cfs_list_for_each_safe(it, &s->askers) {
+        struct store_asker *a = cfs_list_entry(it, struct store_asker, link);
+        bool has = !s->engine->current ||
+                   (a->want > 0 && a->want <= s->revision);
+
+        if (!has && (patience_ns == 0 || now - a->since < patience_ns))
+            continue;
+        a->want = has ? 1 : 0;
+        cfs_list_del(&a->link);
+        cfs_list_add_tail(&out, &a->link);
+    }
+    while ((l = cfs_list_pop(&out))) {
+        struct store_asker *a = cfs_list_entry(l, struct store_asker, link);
+
+        if (a->want)
+            a->done(a->arg, 0, &(struct cfs_err){0});
+        else
+            a->done(a->arg, err->code, err);
+        free(a);
+    }
+}
+
+/* -- watching ------------------------------------------------------------ */
+
+/* A value that is no JSON object is nobody's record: reading it is an error
+ * that names it, and watchers keep what they had. */
+static void tell_one(struct store *s, const struct store_change *c)
+{
+    json_t *value = NULL;
+
+    if (c->text && decode(c->key, c->text, &value, NULL) < 0) {
+        cfs_log_error(s->log, "store", "the record '%s' is no JSON object",
+                      c->key);
+        return;
+    }
+    cfs_list_for_each_safe(l, &s->watches) {
+        struct store_watch *w = cfs_list_entry(l, struct store_watch, link);
+
+        if (starts_with(c->key, w->prefix))
+            w->changed(w, c->key, value, c->token);
+    }
+    json_decref(value);
+}
+
+void store_tell(struct store *s, const struct store_changes *changes)
+{
+    store_take_head(s);
+    for (size_t i = 0; i < changes->n; i++)
+        tell_one(s, &changes->v[i]);
+}
 
 void store_watch(struct store *s, struct store_watch *w)
 {
@@ -307,16 +352,48 @@ void store_unwatch(struct store_watch *w)
     cfs_list_del(&w->link);
 }
 
-void store_init(struct store *s, const struct store_engine *engine,
-                struct cfs_loop *loop, struct cfs_log *log)
+void store_health(const struct store *s, struct store_health *ret)
 {
+    *ret = (struct store_health){.current = true, .authority = s->revision,
+                                 .since = cfs_now(s->loop)};
+    if (s->engine->health)
+        s->engine->health(s, ret);
+}
+
+/* -- life ---------------------------------------------------------------- */
+
+int store_new(const struct store_engine *engine, struct cfs_loop *loop,
+              struct cfs_log *log, const char *dir, struct store **ret,
+              struct cfs_err *err)
+{
+    struct store *s = mem_new(sizeof *s);
+    int rc = copy_open(dir, &s->copy, err);
+
+    if (rc < 0) {
+        free(s);
+        return rc;
+    }
     s->engine = engine;
     s->loop = loop;
     s->log = log;
     cfs_list_init(&s->queue);
-    cfs_list_init(&s->currents);
+    cfs_list_init(&s->askers);
     cfs_list_init(&s->watches);
     cfs_task_init(&s->task, run_queue);
+    *ret = s;
+    return 0;
+}
+
+void store_free(struct store *s)
+{
+    copy_close(s->copy);
+    free(s);
+}
+
+void store_take_head(struct store *s)
+{
+    s->lineage = copy_head(s->copy)->lineage;
+    s->revision = copy_head(s->copy)->revision;
 }
 
 void store_close(struct store *s)
@@ -325,8 +402,14 @@ void store_close(struct store *s)
 
     if (!s)
         return;
-    cfs_task_cancel(&s->task);
-    while ((l = cfs_list_pop(&s->currents)))
-        free(cfs_list_entry(l, struct current, link));
+    s->paused = true; /* nothing else begins while the engine ends */
+    store_switch_free(s->sw);
+    s->sw = NULL;
     s->engine->close(s);
+    cfs_task_cancel(&s->task);
+    while ((l = cfs_list_pop(&s->askers)))
+        free(cfs_list_entry(l, struct store_asker, link));
+    while ((l = cfs_list_pop(&s->queue)))
+        store_txn_free(cfs_list_entry(l, struct store_txn, link));
+    store_free(s);
 }

@@ -9,10 +9,11 @@
  * Shapes     key: 1..STORE_KEY_MAX bytes of printable ASCII without blanks,
  *            ordered as bytes. Value: a JSON object, as text at most
  *            STORE_VALUE_MAX bytes. A transaction: at most STORE_OPS_MAX
- *            comparisons and as many operations, each key at most once.
- * Revision   grows by one with each transaction that changes something. A
- *            record's token is the revision that last changed it; it is
- *            opaque and good within one lineage.
+ *            comparisons and as many operations, each key at most once (and
+            none under a prefix that it deletes); STORE_TXN_MAX bytes.
+ * Revision   grows with each transaction that changes something. A record's
+ *            token tells what last changed it: it is opaque, and one of
+ *            another lineage never compares equal.
  * Lineage    the number of the store's life: see docs/management.md.
  * Reads      come from this node's copy, at once. store_current() waits until
  *            the copy is as new as the authority; with the embedded engine
@@ -41,6 +42,7 @@
 #define STORE_KEY_MAX   512u
 #define STORE_VALUE_MAX (256u * 1024u)
 #define STORE_OPS_MAX   120u
+#define STORE_TXN_MAX   (1024u * 1024u) /* keys and values together */
 
 struct store;
 struct store_txn;
