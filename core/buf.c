@@ -10,8 +10,9 @@
  */
 #include "core/buf.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "core/mem.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -52,17 +53,6 @@ static struct size_class classes[CLASS_N];
 static struct chunk     *free_chunks; /* linked by link.next */
 static unsigned          n_free_chunks;
 
-static void *xalloc(size_t align, size_t size)
-{
-    void *p = aligned_alloc(align, size);
-
-    if (!p) {
-        fprintf(stderr, "out of memory: %zu bytes\n", size);
-        abort();
-    }
-    return p;
-}
-
 static unsigned class_of(uint32_t len)
 {
     if (len <= CLASS_MIN)
@@ -83,9 +73,9 @@ struct cfs_buf cfs_buf_new(uint32_t len)
         class->n_free--;
         ASAN_UNPOISON_MEMORY_REGION(m->data, m->size);
     } else {
-        m = xalloc(ALIGN, (sizeof *m + ALIGN - 1) & ~(size_t)(ALIGN - 1));
+        m = cfs_must_aligned(ALIGN, (sizeof *m + ALIGN - 1) & ~(size_t)(ALIGN - 1));
         m->size = CLASS_MIN << k;
-        m->data = xalloc(CLASS_MIN, m->size);
+        m->data = cfs_must_aligned(CLASS_MIN, m->size);
     }
     cfs_list_init(&m->link);
     m->refs = 1;
@@ -144,7 +134,7 @@ static struct chunk *chunk_get(size_t payload)
             return c;
         }
     }
-    c = xalloc(ALIGN, size);
+    c = cfs_must_aligned(ALIGN, size);
     c->size = size;
     ASAN_POISON_MEMORY_REGION((uint8_t *)c + CHUNK_HEAD, size - CHUNK_HEAD);
     return c;

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/mem.h"
 #include "core/xl_type.h"
 
 #define CALLS_KEPT 512u
@@ -536,11 +537,7 @@ struct cfs_call *cfs_call_begin(struct cfs_graph *g)
         impl->free_calls = slot->next;
         impl->n_free_calls--;
     } else {
-        slot = malloc(sizeof *slot);
-        if (!slot) {
-            fprintf(stderr, "out of memory: a call\n");
-            abort();
-        }
+        slot = cfs_must_alloc(sizeof *slot);
         slot->call.loop = g->loop;
         slot->call.graph = g;
         cfs_arena_init(&slot->call.arena);

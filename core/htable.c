@@ -5,8 +5,9 @@
  */
 #include "core/htable.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "core/mem.h"
 
 /* Segment 0 has 2^FIRST_BITS buckets; segment k > 0 doubles what was before. */
 #define FIRST_BITS 6u
@@ -26,11 +27,7 @@ static void add_segment(struct cfs_htable *t, unsigned k, size_t n)
     struct cfs_list *s;
 
     assert(k < CFS_HTABLE_SEGMENTS);
-    s = reallocarray(NULL, n, sizeof *s);
-    if (!s) {
-        fprintf(stderr, "out of memory: %zu hash buckets\n", n);
-        abort();
-    }
+    s = cfs_must_alloc(n * sizeof *s);
     t->segment[k] = s;
 }
 

@@ -12,13 +12,13 @@
  */
 #include "core/inode.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "core/htable.h"
+#include "core/mem.h"
 
 struct cfs_dentry {
     struct cfs_list   hash;
@@ -37,17 +37,6 @@ struct cfs_itable {
     struct cfs_list   doomed; /* while a drop is under way */
     struct cfs_inode *root;
 };
-
-static void *xalloc(size_t size)
-{
-    void *p = malloc(size);
-
-    if (!p) {
-        fprintf(stderr, "out of memory: %zu bytes\n", size);
-        abort();
-    }
-    return p;
-}
 
 /* Hashes are not the same in each process: addresses are random. So nobody
  * can choose names that all fall into one bucket. */
@@ -84,7 +73,7 @@ static uint64_t dentry_hash(const struct cfs_list *l)
 static struct cfs_inode *inode_new(struct cfs_itable *t, struct cfs_gfid g,
                                    uint32_t mode)
 {
-    struct cfs_inode *i = xalloc(sizeof *i);
+    struct cfs_inode *i = cfs_must_alloc(sizeof *i);
 
     *i = (struct cfs_inode){.gfid = g, .mode = mode, .nlink = 1};
     cfs_list_init(&i->hash);
@@ -96,7 +85,7 @@ static struct cfs_inode *inode_new(struct cfs_itable *t, struct cfs_gfid g,
 
 struct cfs_itable *cfs_itable_new(void)
 {
-    struct cfs_itable *t = xalloc(sizeof *t);
+    struct cfs_itable *t = cfs_must_alloc(sizeof *t);
 
     cfs_htable_init(&t->inodes, inode_hash);
     cfs_htable_init(&t->names, dentry_hash);
@@ -295,7 +284,7 @@ void cfs_dentry_set(struct cfs_itable *t, struct cfs_inode *dir,
     if (d) {
         cfs_list_del(&d->of_inode);
     } else {
-        d = xalloc(sizeof *d + name.len);
+        d = cfs_must_alloc(sizeof *d + name.len);
         d->dir = dir;
         d->h = name_hash(dir, name);
         d->len = name.len;

@@ -18,7 +18,6 @@
 #include "core/loop.h"
 
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/timerfd.h>
@@ -26,6 +25,8 @@
 #include <unistd.h>
 
 #include <uv.h>
+
+#include "core/mem.h"
 
 /* Threads of the pool, unless UV_THREADPOOL_SIZE says otherwise. They sleep on
  * devices: as many as a device likes to have requests in its queue. */
@@ -258,13 +259,8 @@ void cfs_timer_stop(struct cfs_timer *t)
 static void heap_grow(struct cfs_loop *loop)
 {
     size_t size = loop->heap_size ? 2 * loop->heap_size : 64;
-    void *heap = reallocarray(loop->heap, size, sizeof *loop->heap);
 
-    if (!heap) {
-        fprintf(stderr, "out of memory: %zu timers\n", size);
-        abort();
-    }
-    loop->heap = heap;
+    loop->heap = cfs_must_realloc(loop->heap, size * sizeof *loop->heap);
     loop->heap_size = size;
 }
 
@@ -364,11 +360,7 @@ void cfs_job_run(struct cfs_loop *loop, struct cfs_job *j,
     if (w) {
         loop->free_work = w->next;
     } else {
-        w = calloc(1, sizeof *w);
-        if (!w) {
-            fprintf(stderr, "out of memory: a job for the pool\n");
-            abort();
-        }
+        w = cfs_must_calloc(sizeof *w);
     }
     w->job = j;
     j->loop = loop;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/mem.h"
 #include "rpc/conn_impl.h"
 #include "rpc/mgmt_codec.h"
 #include "rpc/programs.h"
@@ -158,12 +159,7 @@ static struct rpc_in *in_new(struct rpc_conn *c)
 
     if (l != NULL)
         return cfs_list_entry(l, struct rpc_in, m.link);
-    in = malloc(sizeof *in);
-    if (in == NULL) {
-        fprintf(stderr, "out of memory: a call\n");
-        abort();
-    }
-    return in;
+    return cfs_must_alloc(sizeof *in);
 }
 
 static void dump_list(struct rpc_msg *msg)

@@ -7,9 +7,9 @@
  * IOVS parts); what the socket does not take waits until it is writable.
  */
 #include <lz4.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "core/mem.h"
 #include "rpc/tls_impl.h"
 
 #define CHUNK    (64u * 1024u)
@@ -31,13 +31,8 @@ static struct rpc_seg *seg_add(struct rpc_tx *tx)
     }
     if (tx->n == tx->cap) {
         const unsigned cap = tx->cap ? 2 * tx->cap : 64;
-        struct rpc_seg *seg = reallocarray(tx->seg, cap, sizeof *seg);
 
-        if (seg == NULL) {
-            fprintf(stderr, "out of memory: %u parts to send\n", cap);
-            abort();
-        }
-        tx->seg = seg;
+        tx->seg = cfs_must_realloc(tx->seg, cap * sizeof *tx->seg);
         tx->cap = cap;
     }
     return &tx->seg[tx->n++];

@@ -79,6 +79,8 @@ struct crash {
     struct simloop_watch watch;
     uint8_t         *buf; /* M_SIZE bytes */
     bool             lossy; /* writes are lost: any error is to be expected */
+    /* There is no memory: a change may be refused, and that is told. */
+    void           (*refused)(struct crash *c);
     bool             over; /* the engine failed: that was the last change */
 };
 
@@ -86,6 +88,9 @@ struct crash {
 void crash_run(struct crash *c, uint64_t seed);
 void crash_run_failing(struct crash *c, const struct crash_mix *mix,
                        uint64_t seed, const struct crash_fault *fault);
+/* Its parts: @c has its mix, seed, and what may be expected. */
+void crash_begin(struct crash *c, const struct crash_fault *fault);
+void crash_go_on(struct crash *c);
 void crash_end(struct crash *c);
 
 struct crash_figures {

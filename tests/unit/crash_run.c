@@ -77,6 +77,10 @@ static bool settled(struct crash *c, int rc)
 {
     if (rc == -ENOSPC && c->mix->left > 0)
         return false;
+    if (rc == -ENOMEM && c->refused) {
+        c->refused(c);
+        return false;
+    }
     if (rc < 0 && c->lossy) {
         c->over = true;
         return false;
@@ -429,7 +433,8 @@ static void reap_syncs(struct crash *c)
         if (s->w.status == 0)
             m_note_sync(&c->m, events(c), s->changes);
         else if (s->w.status != -ENOENT) /* gone since */
-            assert_true(settled(c, s->w.status));
+            assert_true(settled(c, s->w.status) ||
+                        s->w.status == -ENOMEM);
         cfs_arena_fini(&s->call.arena);
         s->busy = false;
     }
@@ -673,14 +678,17 @@ static void check_poisoned(struct crash *c)
                                 NULL), -CFS_E_POISONED);
 }
 
-void crash_run_failing(struct crash *c, const struct crash_mix *mix,
-                       uint64_t seed, const struct crash_fault *fault)
+void crash_begin(struct crash *c, const struct crash_fault *fault)
+{
+    c->rnd = c->seed * 7919;
+    c->lossy = fault && fault->kind == RECDEV_LOSE;
+    set_up(c, fault);
+}
+
+void crash_go_on(struct crash *c)
 {
     struct eng_info info;
 
-    *c = (struct crash){.mix = mix, .seed = seed, .rnd = seed * 7919};
-    c->lossy = fault && fault->kind == RECDEV_LOSE;
-    set_up(c, fault);
     while (c->m.n_changes < c->mix->changes && !c->over) {
         step(c);
         if (c->f.change_no > ANSWERS)
@@ -697,6 +705,14 @@ void crash_run_failing(struct crash *c, const struct crash_mix *mix,
         compare(c);
     recdev_kill(c->dev);
     fix_halt(&c->f);
+}
+
+void crash_run_failing(struct crash *c, const struct crash_mix *mix,
+                       uint64_t seed, const struct crash_fault *fault)
+{
+    *c = (struct crash){.mix = mix, .seed = seed};
+    crash_begin(c, fault);
+    crash_go_on(c);
 }
 
 void crash_run(struct crash *c, uint64_t seed)

@@ -14,6 +14,10 @@
 
 #include "core/dump.h"
 #include "core/graph.h"
+#include "core/mem.h"
+
+/* What all that was admitted may need, with the checkpoint under way. */
+#define MEMORY_RESERVE ((size_t)16 << 20)
 
 struct block {
     /* options */
@@ -92,6 +96,7 @@ static int block_init(struct cfs_xl *xl, struct cfs_err *err)
     int rc;
 
     b->xl = xl;
+    cfs_mem_reserve(MEMORY_RESERVE);
     rc = cfs_dev_open(b->device, 0, &dev, err);
     if (rc < 0)
         return rc;

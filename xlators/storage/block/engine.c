@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
+#include "core/mem.h"
 #include "xlators/storage/block/engine_int.h"
 
 const struct eng_config eng_config_default = {
@@ -15,28 +16,19 @@ const struct eng_config eng_config_default = {
 
 /* -- memory, bytes --------------------------------------------------------- */
 
-static void *must(void *p, size_t len)
-{
-    if (!p) {
-        fprintf(stderr, "out of memory: %zu bytes for the store\n", len);
-        abort();
-    }
-    return p;
-}
-
 void *eng_calloc(size_t len)
 {
-    return must(calloc(1, len), len);
+    return cfs_must_calloc(len);
 }
 
 void *eng_realloc(void *p, size_t len)
 {
-    return must(realloc(p, len), len);
+    return cfs_must_realloc(p, len);
 }
 
 void *eng_alloc_aligned(size_t len)
 {
-    return must(aligned_alloc(CFS_BLOCK, len), len);
+    return cfs_must_aligned(CFS_BLOCK, len);
 }
 
 int eng_read(struct eng *e, enum cfs_dev_via via, uint64_t lba, void *buf,

@@ -15,6 +15,7 @@
  */
 #include <stdlib.h>
 
+#include "core/mem.h"
 #include "rpc/fop_codec.h"
 #include "xlators/storage/block/ops_impl.h"
 
@@ -57,9 +58,7 @@ static struct op_ino *ino_get(struct ops *o, struct cfs_gfid g)
     if (link) {
         i = cfs_list_entry(link, struct op_ino, hash);
     } else {
-        i = malloc(sizeof *i);
-        if (!i)
-            abort();
+        i = cfs_must_alloc(sizeof *i);
     }
     i->gfid = g;
     cfs_list_init(&i->queue);
@@ -402,10 +401,8 @@ struct op *op_own_new(struct ops *o, enum jrec_type type,
                       int (*plan)(struct op *, struct plan *),
                       void (*done)(struct op *, int))
 {
-    struct op *op = calloc(1, sizeof *op);
+    struct op *op = cfs_must_calloc(sizeof *op);
 
-    if (!op)
-        abort();
     op->o = o;
     cfs_arena_init(&op->own_arena);
     op->arena = &op->own_arena;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "core/mem.h"
 #include "xlators/storage/block/ops_impl.h"
 
 const struct ops_config ops_config_default = {
@@ -141,6 +142,25 @@ int ops_open(struct cfs_loop *loop, struct cfs_log *log, const char *who,
 
 /* -- serving -------------------------------------------------------------- */
 
+/* Whether memory is so short that @fop is not begun. What mgmtd asks for is:
+ * it is little, and a brick that is full must still hear of views. */
+static bool is_short(struct ops *o, enum cfs_fop fop)
+{
+    bool now = cfs_mem_short();
+
+    if (now && !o->no_memory) {
+        cfs_buf_pool_drain();
+        now = cfs_mem_short();
+    }
+    if (now != o->no_memory)
+        cfs_log_warning(o->log, o->who, now
+                        ? "out of memory: requests are refused until there "
+                          "is some again"
+                        : "there is memory again");
+    o->no_memory = now;
+    return now && cfs_fop_class(fop) != CFS_CLASS_CTL;
+}
+
 void ops_submit(struct ops *o, struct cfs_req *req)
 {
     struct op *op = cfs_arena_alloc(&req->call->arena, sizeof *op);
@@ -151,9 +171,9 @@ void ops_submit(struct ops *o, struct cfs_req *req)
     op->req = req;
     op->arena = &req->call->arena;
     op->type = &op_types[req->fop];
-    if (o->closing) {
+    if (o->closing || is_short(o, req->fop)) {
         post_fill(op, 0);
-        cfs_unwind(req, -ENOTCONN);
+        cfs_unwind(req, o->closing ? -ENOTCONN : -ENOMEM);
         return;
     }
     if (op->type->read) {

@@ -144,6 +144,7 @@ struct ops {
     uint64_t          incarnation;
     struct rec_brick  brick;
     bool              brick_changed;
+    bool              no_memory; /* the reserve is spent: nothing is begun */
     bool              was_clean; /* brick.clean as this start found it */
     struct cfs_view   view;      /* epoch 0: none */
     bool              member;    /* this incarnation is in it */

@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "core/mem.h"
 #include "rpc/fop_codec.h"
 #include "xlators/storage/block/ops_impl.h"
 
@@ -42,9 +43,7 @@ static int load_answer(struct loading *l, const struct rec_id *id,
         answer_add_stored(l->o, s, id->n, &a);
         return 0;
     }
-    d = calloc(1, sizeof *d);
-    if (!d)
-        abort();
+    d = cfs_must_calloc(sizeof *d);
     d->session = id->session;
     d->no = id->n;
     cfs_list_add_tail(&l->o->dead, &d->link);

@@ -11,20 +11,12 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
+#include "core/mem.h"
 #include "xlators/storage/block/bytes.h"
 #include "xlators/storage/block/ops_impl.h"
 
 #define SPILL_ABOVE 256u /* unstored answers; each change then stores two */
 #define SPILL_AT_ONCE 2u
-
-static void *xcalloc(size_t size)
-{
-    void *p = calloc(1, size);
-
-    if (!p)
-        abort();
-    return p;
-}
 
 /* -- sessions ------------------------------------------------------------- */
 
@@ -44,7 +36,7 @@ struct session *session_put(struct ops *o, const struct rec_session *rec)
     struct session *s = session_find(o, rec->s.no);
 
     if (!s) {
-        s = xcalloc(sizeof *s);
+        s = cfs_must_calloc(sizeof *s);
         cfs_list_init(&s->applied);
         cfs_list_init(&s->failed);
         cfs_list_add_tail(&o->sessions, &s->link);
@@ -62,7 +54,7 @@ struct session *session_put(struct ops *o, const struct rec_session *rec)
 static struct cfs_list *bucket_of(struct session *s, uint64_t no)
 {
     if (!s->bucket) {
-        s->bucket = xcalloc(ANSWER_BUCKETS * sizeof *s->bucket);
+        s->bucket = cfs_must_calloc(ANSWER_BUCKETS * sizeof *s->bucket);
         for (unsigned i = 0; i < ANSWER_BUCKETS; i++)
             cfs_list_init(&s->bucket[i]);
     }
@@ -83,7 +75,7 @@ struct answer *answer_find(struct session *s, uint64_t no)
 struct answer *answer_add(struct ops *o, struct session *s, uint64_t no,
                           const struct rec_answer *a, bool applied)
 {
-    struct answer *n = xcalloc(sizeof *n);
+    struct answer *n = cfs_must_calloc(sizeof *n);
 
     n->session = s;
     n->no = no;
@@ -123,7 +115,7 @@ static void answer_free(struct ops *o, struct answer *a, bool applied)
 
     assert(a->written && cfs_list_empty(&a->followers));
     if (a->stored) {
-        struct dead_answer *d = xcalloc(sizeof *d);
+        struct dead_answer *d = cfs_must_calloc(sizeof *d);
 
         d->session = s->rec.s.no;
         d->no = a->no;
@@ -388,7 +380,7 @@ static int by_number(const void *a, const void *b)
  * content for ever, so equal numbers are equal changes. */
 void session_tail(const struct session *s, uint8_t ret[static SESSION_TAIL])
 {
-    uint64_t *no = xcalloc((s->n_answers + 1) * sizeof *no);
+    uint64_t *no = cfs_must_calloc((s->n_answers + 1) * sizeof *no);
     uint64_t n = 0;
     struct wr w = {ret};
 
