@@ -120,14 +120,14 @@ void cfs_buf_unref(struct cfs_buf *b)
     class->n_free++;
 }
 
-static struct chunk *chunk_get(size_t payload)
+static struct chunk *chunk_get(size_t payload, bool apart)
 {
     size_t size = CHUNK_HEAD + payload;
     struct chunk *c;
 
     if (size <= CHUNK_SIZE) {
         size = CHUNK_SIZE;
-        c = free_chunks;
+        c = apart ? NULL : free_chunks;
         if (c) {
             free_chunks = (struct chunk *)(void *)c->link.next;
             n_free_chunks--;
@@ -140,11 +140,11 @@ static struct chunk *chunk_get(size_t payload)
     return c;
 }
 
-static void chunk_put(struct chunk *c)
+static void chunk_put(struct chunk *c, bool apart)
 {
     uint8_t *payload = (uint8_t *)c + CHUNK_HEAD;
 
-    if (c->size == CHUNK_SIZE && n_free_chunks < CHUNK_KEEP) {
+    if (c->size == CHUNK_SIZE && !apart && n_free_chunks < CHUNK_KEEP) {
         ASAN_POISON_MEMORY_REGION(payload, c->size - CHUNK_HEAD);
         c->link.next = (struct cfs_list *)(void *)free_chunks;
         free_chunks = c;
@@ -182,6 +182,13 @@ void cfs_arena_init(struct cfs_arena *a)
     cfs_list_init(&a->chunks);
     cfs_list_init(&a->bufs);
     a->at = a->end = NULL;
+    a->apart = false;
+}
+
+void cfs_arena_init_apart(struct cfs_arena *a)
+{
+    cfs_arena_init(a);
+    a->apart = true;
 }
 
 static void drop_bufs(struct cfs_arena *a)
@@ -195,8 +202,9 @@ void cfs_arena_fini(struct cfs_arena *a)
 {
     drop_bufs(a);
     cfs_list_for_each_safe(it, &a->chunks)
-        chunk_put(cfs_list_entry(it, struct chunk, link));
-    cfs_arena_init(a);
+        chunk_put(cfs_list_entry(it, struct chunk, link), a->apart);
+    cfs_list_init(&a->chunks);
+    a->at = a->end = NULL;
 }
 
 void cfs_arena_reset(struct cfs_arena *a)
@@ -208,9 +216,10 @@ void cfs_arena_reset(struct cfs_arena *a)
         return;
     first = cfs_list_entry(cfs_list_pop(&a->chunks), struct chunk, link);
     while (!cfs_list_empty(&a->chunks))
-        chunk_put(cfs_list_entry(cfs_list_pop(&a->chunks), struct chunk, link));
+        chunk_put(cfs_list_entry(cfs_list_pop(&a->chunks), struct chunk,
+                                 link), a->apart);
     if (first->size != CHUNK_SIZE) {
-        chunk_put(first);
+        chunk_put(first, a->apart);
         a->at = a->end = NULL;
         return;
     }
@@ -224,7 +233,7 @@ void cfs_arena_reset(struct cfs_arena *a)
  * used from now on, if that is more than what is left of the present one. */
 static void *alloc_slow(struct cfs_arena *a, size_t size)
 {
-    struct chunk *c = chunk_get(size);
+    struct chunk *c = chunk_get(size, a->apart);
     uint8_t *p = (uint8_t *)c + CHUNK_HEAD;
     uint8_t *end = (uint8_t *)c + c->size;
 
@@ -267,6 +276,7 @@ void cfs_arena_keep(struct cfs_arena *a, struct cfs_buf b)
 
     if (!b.mem)
         return;
+    assert(!a->apart);
     k = cfs_arena_alloc(a, sizeof *k);
     k->buf = b;
     cfs_list_add_tail(&a->bufs, &k->link);

@@ -42,9 +42,13 @@ struct cfs_arena {
     uint8_t        *at;
     uint8_t        *end;
     struct cfs_list bufs; /* kept alive until the end */
+    bool            apart;
 };
 
 void  cfs_arena_init(struct cfs_arena *a);
+/* One for another thread than the loop's: its memory is not from the pool, and
+ * nothing is kept in it (cfs_arena_keep()). */
+void  cfs_arena_init_apart(struct cfs_arena *a);
 void  cfs_arena_fini(struct cfs_arena *a);
 void  cfs_arena_reset(struct cfs_arena *a); /* empty; keeps a first chunk */
 void *cfs_arena_alloc(struct cfs_arena *a, size_t size); /* zeroed */

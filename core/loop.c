@@ -98,6 +98,11 @@ uint64_t cfs_now_fresh(struct cfs_loop *loop)
     return loop->now;
 }
 
+uint64_t cfs_clock(void)
+{
+    return clock_ns();
+}
+
 struct cfs_time cfs_realtime(struct cfs_loop *loop)
 {
     struct timespec ts;

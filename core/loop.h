@@ -85,6 +85,7 @@ void cfs_loop_spin(struct cfs_loop *loop, uint64_t ns);
 /* Now, read once per turn and after each callback that asks anew. */
 uint64_t        cfs_now(struct cfs_loop *loop);      /* boot time, ns */
 uint64_t        cfs_now_fresh(struct cfs_loop *loop);
+uint64_t        cfs_clock(void); /* boot time, ns; any thread */
 struct cfs_time cfs_realtime(struct cfs_loop *loop);
 void            cfs_random(struct cfs_loop *loop, void *ret, size_t len);
 

@@ -151,6 +151,18 @@ static void on_listening(struct brickd *b, const struct cfs_event *ev)
     sign_in(b);
 }
 
+/* Its reason is the process's. */
+static void on_store_not_opened(struct brickd *b, const struct cfs_event *ev)
+{
+    struct cfs_err err = {0};
+
+    if (ev->err)
+        err = *ev->err;
+    cfs_err_set(&err, -EIO, "the store cannot be opened");
+    cfs_host_fail(&b->host, &err);
+    brickd_stop(b);
+}
+
 static void on_store_failed(struct brickd *b, const struct cfs_event *ev)
 {
     const char *text = ev->err && *ev->err->text ? ev->err->text
@@ -172,6 +184,11 @@ static void on_event(struct cfs_graph *g, const struct cfs_event *ev)
         return;
     if (ev->type == CFS_EV_LISTENING)
         on_listening(b, ev);
+    else if (ev->type == CFS_EV_CHILD_UP)
+        b->opened = true;
+    else if (ev->type == CFS_EV_CHILD_DOWN && !b->opened &&
+             b->state == BRICKD_STARTING)
+        on_store_not_opened(b, ev);
     else if (ev->type == CFS_EV_CHILD_DOWN)
         on_store_failed(b, ev);
 }
@@ -193,8 +210,7 @@ static int build(struct brickd *b, struct cfs_graph *g,
     return cfs_graph_init(g, err);
 }
 
-/* From the volfile to a brick that listens. Opening the store blocks: there
- * is nothing else to do meanwhile. */
+/* From the volfile to a brick that listens, while its store is opened. */
 static int make_graph(struct brickd *b, const char *text, size_t len,
                       struct cfs_err *err)
 {

@@ -7,8 +7,10 @@
  *
  * A brick's life:
  *
- *     WAITING  -> the volfile comes, the graph is built, its store opens
- *     STARTING -> protocol/server listens, the store said who it is
+ *     WAITING  -> the volfile comes, the graph is built
+ *     STARTING -> protocol/server listens, the store is open and said who it
+ *                 is; meanwhile signals, TERMINATE and mgmtd's pings are
+ *                 answered
  *     SERVING  -> SIGTERM, or mgmtd's TERMINATE
  *     STOPPING -> the graph is at rest: the last checkpoint is written
  *     ENDED
@@ -55,6 +57,7 @@ struct brickd {
                                   the brick is wound there */
 
     struct mgmt_brick_hello hello;
+    bool                    opened; /* the store is open, or was */
     struct cfs_err          failed; /* why the store failed; code 0: it works */
 
     struct cfs_list  enders; /* struct ender: they wait for the end */

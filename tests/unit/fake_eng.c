@@ -604,7 +604,7 @@ static int replay_all(struct eng *e, eng_replay *replay, void *ctx)
     return rc;
 }
 
-int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
+int eng_load(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
              const struct eng_config *config, eng_replay *replay, void *ctx,
              struct eng **ret, struct cfs_err *err)
 {
@@ -633,6 +633,10 @@ int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
         return cfs_err_set(err, rc, "replay");
     }
     return 0;
+}
+
+void eng_start(struct eng *e)
+{
 }
 
 /* A close that waits for a turn, as the real one does. */

@@ -9,7 +9,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "core/loop.h"
 
 #define PIECE 512u
 
@@ -42,6 +45,9 @@ struct recdev {
     struct fault    fault[RECDEV_FAULTS];
     unsigned        failed;
     bool            held[RECDEV_FAULTS];
+    bool            stalled;
+    bool            file_too;
+    uint64_t        stalled_at;
     pthread_mutex_t lock;
     pthread_cond_t  let_go;
 };
@@ -78,6 +84,23 @@ static void wait_while_held(struct recdev *r, enum recdev_fault kind)
         pthread_cond_wait(&r->let_go, &r->lock);
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * CFS_SEC + (uint64_t)ts.tv_nsec;
+}
+
+/* @cached: what the page cache takes. */
+static void wait_while_stalled(struct recdev *r, bool cached)
+{
+    while (r->stalled &&
+           (!cached || (r->file_too &&
+                        now_ns() - r->stalled_at > 200 * CFS_MS)))
+        pthread_cond_wait(&r->let_go, &r->lock);
+}
+
 static struct event *add_event(struct recdev *r)
 {
     if (r->n == r->cap) {
@@ -99,8 +122,10 @@ static int rec_read(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
 
     assert(off <= r->size && len <= r->size - off);
     pthread_mutex_lock(&r->lock);
-    if (via != CFS_DEV_CACHED)
+    if (via != CFS_DEV_CACHED) {
         wait_while_held(r, RECDEV_READ);
+        wait_while_stalled(r, false);
+    }
     if (via == CFS_DEV_CACHED && !r->cached)
         rc = -EAGAIN;
     else if (fails(r, RECDEV_READ))
@@ -133,6 +158,7 @@ static int rec_write(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
     assert(off <= r->size && len <= r->size - off);
     pthread_mutex_lock(&r->lock);
     wait_while_held(r, RECDEV_WRITE);
+    wait_while_stalled(r, via == CFS_DEV_BUFFERED);
     if (fails(r, RECDEV_WRITE)) {
         rc = -EIO;
     } else if (!r->dead && !fails(r, RECDEV_LOSE)) {
@@ -154,6 +180,7 @@ static int rec_flush(struct cfs_dev *d)
 
     pthread_mutex_lock(&r->lock);
     wait_while_held(r, RECDEV_FLUSH);
+    wait_while_stalled(r, false);
     if (fails(r, RECDEV_FLUSH)) {
         for (size_t i = r->covered; i < r->n; i++)
             r->ev[i].lost = true;
@@ -172,6 +199,16 @@ static int rec_flush(struct cfs_dev *d)
 
 static int rec_range(struct cfs_dev *d, uint64_t off, uint64_t len)
 {
+    return 0;
+}
+
+static int rec_wait_out(struct cfs_dev *d, uint64_t off, uint64_t len)
+{
+    struct recdev *r = of(d);
+
+    pthread_mutex_lock(&r->lock);
+    wait_while_stalled(r, false);
+    pthread_mutex_unlock(&r->lock);
     return 0;
 }
 
@@ -195,7 +232,7 @@ static const struct cfs_dev_ops rec_ops = {
     .read = rec_read,
     .write = rec_write,
     .start_write_out = rec_range,
-    .wait_write_out = rec_range,
+    .wait_write_out = rec_wait_out,
     .flush = rec_flush,
     .drop_cache = rec_flush,
     .allocate = rec_allocate,
@@ -383,6 +420,16 @@ void recdev_hold(struct recdev *r, enum recdev_fault kind, bool on)
 {
     pthread_mutex_lock(&r->lock);
     r->held[kind] = on;
+    pthread_cond_broadcast(&r->let_go);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void recdev_stall(struct recdev *r, bool on, bool file_too)
+{
+    pthread_mutex_lock(&r->lock);
+    r->stalled = on;
+    r->file_too = file_too;
+    r->stalled_at = now_ns();
     pthread_cond_broadcast(&r->let_go);
     pthread_mutex_unlock(&r->lock);
 }

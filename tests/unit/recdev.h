@@ -79,6 +79,11 @@ unsigned recdev_failed(struct recdev *r);
 /* Operations of @kind (read, write, flush) do not return while held. */
 void recdev_hold(struct recdev *r, enum recdev_fault kind, bool on);
 
+/* The device stalls: what does not end in the page cache does not return.
+ * With @file_too, after 200 ms neither does a write to the page cache: an image
+ * in a file system that hangs. */
+void recdev_stall(struct recdev *r, bool on, bool file_too);
+
 /* The process that had the device is dead: its later writes do nothing. */
 void recdev_kill(struct recdev *r);
 

@@ -93,6 +93,12 @@ uint64_t cfs_now_fresh(struct cfs_loop *loop)
     return loop->now;
 }
 
+/* Jobs take no time for those who do them. */
+uint64_t cfs_clock(void)
+{
+    return CFS_SEC;
+}
+
 struct cfs_time cfs_realtime(struct cfs_loop *loop)
 {
     return (struct cfs_time){EPOCH_SEC + (int64_t)(loop->now / CFS_SEC),

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* block.c - storage/block: a brick's device as a translator; see README.md.
  *
- * Life     init opens the device (blocking: the journal is replayed);
- *          PARENT_UP: CHILD_UP; PARENT_DOWN: no more requests, the graph is
- *          held until the last ones are answered and the last checkpoint is
- *          written; fini closes what an early end left open.
+ * Life     init takes the device, and has the pool open the store (seconds,
+ *          when a journal is to be replayed or the device is slow); what is
+ *          asked meanwhile waits. When it is open and PARENT_UP was there:
+ *          CHILD_UP. It cannot be opened: CHILD_DOWN with the reason, once.
+ *          PARENT_DOWN: no more requests, the graph is held until the last
+ *          ones are answered and the last checkpoint is written; fini closes
+ *          what an early end left open.
  * Failure  a device that fails for good: CHILD_DOWN with the reason. It comes
  *          back by a restart only.
  */
@@ -28,10 +31,20 @@ struct block {
     uint64_t        small_file;
     bool            grow;
 
-    struct cfs_xl  *xl;
-    struct ops     *ops; /* NULL: closed */
-    bool            up;
-    bool            closing;
+    struct cfs_xl     *xl;
+    struct ops        *ops; /* NULL: not yet open, or closed */
+    struct ops_opening opening;
+    struct cfs_list    early; /* struct early: what came before it was open */
+    bool               is_opening;
+    bool               parent_up;
+    bool               up;
+    bool               closing;
+};
+
+/* A request that waits until the store is open. */
+struct early {
+    struct cfs_list link;
+    struct cfs_req *req;
 };
 
 static const struct cfs_opt block_opts[] = {
@@ -88,30 +101,89 @@ static int check_id(struct block *b, struct cfs_err *err)
                        have, want);
 }
 
+/* Those that wait: done, or, when it did not open, answered with @rc. */
+static void let_in(struct block *b, int rc)
+{
+    struct cfs_list *l;
+
+    while ((l = cfs_list_pop(&b->early)) != NULL) {
+        struct cfs_req *req = cfs_list_entry(l, struct early, link)->req;
+
+        if (rc == 0)
+            ops_submit(b->ops, req);
+        else
+            cfs_unwind(req, rc);
+    }
+}
+
+static void say_up(struct block *b)
+{
+    if (b->up || !b->parent_up || !b->ops)
+        return;
+    b->up = true;
+    cfs_notify_up(b->xl, (struct cfs_event){.type = CFS_EV_CHILD_UP});
+}
+
+/* Those that may change while it runs, or have while it was opened. */
+static void take_options(struct block *b)
+{
+    if (!b->ops)
+        return;
+    ops_reconfigure(b->ops, b->small_file);
+    eng_reconfigure(ops_engine(b->ops), b->cache_size, b->checkpoint_ms);
+}
+
+static void close_ops(struct block *b);
+
+static void on_opened(struct ops_opening *w)
+{
+    struct block *b = container_of(w, struct block, opening);
+    int rc = w->rc;
+
+    b->is_opening = false;
+    b->ops = w->ops;
+    if (rc == 0) {
+        ops_on_poison(b->ops, on_poison, b);
+        take_options(b);
+        rc = check_id(b, &w->err);
+    } else {
+        w->dev->ops->close(w->dev);
+    }
+    if (b->closing) { /* stopped meanwhile */
+        let_in(b, -ENOTCONN);
+        close_ops(b);
+        return;
+    }
+    if (rc < 0)
+        cfs_notify_up(b->xl, (struct cfs_event){.type = CFS_EV_CHILD_DOWN,
+                                                .err = &w->err});
+    else
+        say_up(b);
+    let_in(b, rc);
+}
+
 static int block_init(struct cfs_xl *xl, struct cfs_err *err)
 {
     struct block *b = xl->priv;
-    struct ops_config config = ops_config_default;
-    struct cfs_dev *dev;
+    struct ops_opening *w = &b->opening;
     int rc;
 
     b->xl = xl;
+    cfs_list_init(&b->early);
     cfs_mem_reserve(MEMORY_RESERVE);
-    rc = cfs_dev_open(b->device, 0, &dev, err);
+    rc = cfs_dev_open(b->device, 0, &w->dev, err);
     if (rc < 0)
         return rc;
-    config.eng.cache_size = b->cache_size;
-    config.eng.checkpoint_ms = b->checkpoint_ms;
-    config.eng.sparse_image = dev->sparse;
-    config.eng.no_grow = !b->grow;
-    config.small_file = b->small_file;
-    rc = ops_open(xl->loop, xl->log, xl->name, dev, &config, &b->ops, err);
-    if (rc < 0) {
-        dev->ops->close(dev);
-        return rc;
-    }
-    ops_on_poison(b->ops, on_poison, b);
-    return check_id(b, err);
+    w->config = ops_config_default;
+    w->config.eng.cache_size = b->cache_size;
+    w->config.eng.checkpoint_ms = b->checkpoint_ms;
+    w->config.eng.sparse_image = w->dev->sparse;
+    w->config.eng.no_grow = !b->grow;
+    w->config.small_file = b->small_file;
+    w->done = on_opened;
+    b->is_opening = true;
+    ops_open_start(xl->loop, xl->log, xl->name, w);
+    return 0;
 }
 
 static void closed(void *ctx, int status)
@@ -127,9 +199,29 @@ static void closed(void *ctx, int status)
     b->closing = false;
 }
 
+static void close_ops(struct block *b)
+{
+    if (b->ops)
+        ops_close(b->ops, closed, b);
+    else
+        closed(b, 0); /* it never opened */
+}
+
 static bool is_closed(void *arg)
 {
-    return !((struct block *)arg)->ops;
+    const struct block *b = arg;
+
+    return !b->ops && !b->is_opening;
+}
+
+static void stop(struct block *b)
+{
+    if ((!b->ops && !b->is_opening) || b->closing)
+        return;
+    b->closing = true;
+    cfs_graph_hold(b->xl->graph);
+    if (!b->is_opening)
+        close_ops(b);
 }
 
 /* After a failed init, or without PARENT_DOWN. */
@@ -137,10 +229,7 @@ static void block_fini(struct cfs_xl *xl)
 {
     struct block *b = xl->priv;
 
-    if (!b->ops)
-        return;
-    if (!b->closing)
-        ops_close(b->ops, closed, b);
+    stop(b);
     cfs_loop_run_until(xl->loop, is_closed, b);
 }
 
@@ -148,20 +237,8 @@ static int block_reconfigure(struct cfs_xl *xl, struct cfs_err *err)
 {
     struct block *b = xl->priv;
 
-    if (!b->ops)
-        return 0;
-    ops_reconfigure(b->ops, b->small_file);
-    eng_reconfigure(ops_engine(b->ops), b->cache_size, b->checkpoint_ms);
-    return 0;
-}
-
-static void stop(struct block *b)
-{
-    if (!b->ops || b->closing)
-        return;
-    b->closing = true;
-    cfs_graph_hold(b->xl->graph);
-    ops_close(b->ops, closed, b);
+    take_options(b);
+    return 0; /* else when it is open */
 }
 
 static void block_notify(struct cfs_xl *xl, const struct cfs_event *ev)
@@ -170,8 +247,8 @@ static void block_notify(struct cfs_xl *xl, const struct cfs_event *ev)
 
     switch (ev->type) {
     case CFS_EV_PARENT_UP:
-        b->up = true;
-        cfs_notify_up(xl, (struct cfs_event){.type = CFS_EV_CHILD_UP});
+        b->parent_up = true;
+        say_up(b);
         break;
     case CFS_EV_PARENT_DOWN:
         stop(b);
@@ -242,12 +319,17 @@ static void block_dump(struct cfs_xl *xl, struct cfs_dump *d)
 static void submit(struct cfs_xl *xl, struct cfs_req *req)
 {
     struct block *b = xl->priv;
+    struct early *e;
 
-    if (!b->ops) {
+    if (b->ops) {
+        ops_submit(b->ops, req);
+    } else if (b->is_opening && !b->closing) {
+        e = cfs_call_new(req->call, struct early);
+        e->req = req;
+        cfs_list_add_tail(&b->early, &e->link);
+    } else {
         cfs_unwind(req, -ENOTCONN);
-        return;
     }
-    ops_submit(b->ops, req);
 }
 
 #define FOP(lower, UPPER, class, in, out)                                    \

@@ -9,6 +9,7 @@
 
 #define IN_LINE_MAX   (128u * 1024u)        /* bytes copied on the loop */
 #define BATCH_BYTES   (1024u * 1024u)       /* write-out begins with these */
+#define HANG_NS       (50 * CFS_MS)
 #define BOUND_MIN     (4ull * 1024 * 1024)
 #define BOUND_MAX     (64ull * 1024 * 1024)
 #define BOUND_FIRST   (16ull * 1024 * 1024)
@@ -57,6 +58,7 @@ static uint64_t extv_bytes(const struct extv *v)
 static int write_out(struct eng *e, const struct extv *v)
 {
     const struct cfs_dev_ops *ops = e->dev->ops;
+    unsigned io = eng_io_begin(e);
     int rc = 0;
 
     for (size_t i = 0; i < v->n && rc == 0; i++)
@@ -65,6 +67,7 @@ static int write_out(struct eng *e, const struct extv *v)
     for (size_t i = 0; i < v->n && rc == 0; i++)
         rc = ops->wait_write_out(e->dev, v->v[i].lba * CFS_BLOCK,
                                  (uint64_t)v->v[i].n * CFS_BLOCK);
+    eng_io_end(e, io);
     return rc;
 }
 
@@ -126,9 +129,19 @@ void data_wrote(struct eng *e, uint64_t off, uint64_t len)
         pace_start(e);
 }
 
+/* Whether the device has been at something for so long that a write to the
+ * page cache might come to wait for it, too: for a page that is being written,
+ * for the file system that an image lies in, for clean memory. */
+static bool hangs(const struct eng *e)
+{
+    uint64_t oldest = eng_io_oldest(e), now = cfs_now(e->loop);
+
+    return oldest < now && now - oldest > HANG_NS;
+}
+
 bool data_may_inline(const struct eng *e, uint64_t len)
 {
-    return e->pace.unwritten + len <= e->pace.bound;
+    return e->pace.unwritten + len <= e->pace.bound && !hangs(e);
 }
 
 /* -- I/O ------------------------------------------------------------------- */

@@ -31,20 +31,60 @@ void *eng_alloc_aligned(size_t len)
     return cfs_must_aligned(CFS_BLOCK, len);
 }
 
+unsigned eng_io_begin(struct eng *e)
+{
+    uint64_t now = cfs_clock(), none;
+
+    for (unsigned i = 0; i < ENG_IO_SLOTS; i++) {
+        none = 0;
+        if (atomic_compare_exchange_strong(&e->io[i], &none, now))
+            return i;
+    }
+    return ENG_IO_SLOTS;
+}
+
+void eng_io_end(struct eng *e, unsigned io)
+{
+    if (io < ENG_IO_SLOTS)
+        atomic_store(&e->io[io], 0);
+}
+
+uint64_t eng_io_oldest(const struct eng *e)
+{
+    uint64_t oldest = UINT64_MAX;
+
+    for (unsigned i = 0; i < ENG_IO_SLOTS; i++) {
+        uint64_t at = atomic_load_explicit(&e->io[i], memory_order_relaxed);
+
+        if (at != 0 && at < oldest)
+            oldest = at;
+    }
+    return oldest;
+}
+
 int eng_read(struct eng *e, enum cfs_dev_via via, uint64_t lba, void *buf,
              uint64_t blocks)
 {
-    return e->dev->ops->read(e->dev, via, lba * CFS_BLOCK, buf,
-                             blocks * CFS_BLOCK);
+    unsigned io = eng_io_begin(e);
+    int rc;
+
+    rc = e->dev->ops->read(e->dev, via, lba * CFS_BLOCK, buf,
+                           blocks * CFS_BLOCK);
+    eng_io_end(e, io);
+    return rc;
 }
 
 int eng_write(struct eng *e, enum cfs_dev_via via, uint64_t lba,
               const void *buf, uint64_t blocks)
 {
     struct iovec iov = {(void *)(uintptr_t)buf, blocks * CFS_BLOCK};
+    unsigned io = eng_io_begin(e);
+    int rc;
 
-    return e->dev->ops->write(e->dev, via, lba * CFS_BLOCK, &iov, 1,
-                              iov.iov_len);
+    rc = e->dev->ops->write(e->dev, via, lba * CFS_BLOCK, &iov, 1,
+                            iov.iov_len);
+    eng_io_end(e, io);
+    return rc;
 }
 
 uint64_t eng_sum(const struct eng *e, const void *p, size_t len)
@@ -244,8 +284,8 @@ void eng_poison(struct eng *e, int code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(e->reason, sizeof e->reason, fmt, ap);
     va_end(ap);
-    if (!e->loop)
-        return;
+    if (!e->loop || e->loading)
+        return; /* whoever is at work here looks at it */
     cfs_log_error(e->log, "store", "%s has failed and takes no more changes: "
                   "%s", e->dev->path, e->reason);
     jrn_fail(e);

@@ -96,6 +96,14 @@ int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
              const struct eng_config *config, eng_replay *replay, void *ctx,
              struct eng **ret, struct cfs_err *err);
 
+/* Its two halves: all that blocks, in whatever thread, which touches nothing
+ * of the loop; then, in the loop's, what goes on by itself from then on. What
+ * @replay is given is not shared with anybody meanwhile. */
+int  eng_load(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
+              const struct eng_config *config, eng_replay *replay, void *ctx,
+              struct eng **ret, struct cfs_err *err);
+void eng_start(struct eng *e);
+
 /* Last checkpoint, marked clean iff @clean; then done. Waits for what is in
  * flight. Without a checkpoint when poisoned or read-only. */
 void eng_close(struct eng *e, bool clean, void (*done)(void *ctx, int status),

@@ -4,8 +4,13 @@
 #ifndef CFS_BLOCK_ENGINE_INT_H
 #define CFS_BLOCK_ENGINE_INT_H
 
+#include <stdatomic.h>
+
 #include "xlators/storage/block/ckpt.h"
 #include "xlators/storage/block/data.h"
+
+/* Threads of the pool, and the loop's; what finds no slot is not known. */
+#define ENG_IO_SLOTS 20u
 
 struct eng {
     struct cfs_loop  *loop;
@@ -17,6 +22,7 @@ struct eng {
     uint64_t incarnation;
     uint64_t epoch;    /* of changes now; grows at each freeze, from 2 */
     bool     was_clean;
+    bool     loading;  /* in eng_load(): the loop is not to be touched */
     bool     replaying;
     bool     freezing; /* in on_freeze */
     bool     closing;
@@ -41,6 +47,9 @@ struct eng {
     void *closed_ctx;
     bool  close_clean;
     bool  final_done;
+
+    /* When each of what waits for the device began; 0: nothing there. */
+    _Atomic uint64_t io[ENG_IO_SLOTS];
 
     struct cache cache;
     struct tree  tree;
@@ -73,6 +82,12 @@ void eng_teardown(struct eng *e);
 /* Drop everything in memory as a kill would; nothing is written. The device
  * is closed. For tests; nothing may be in flight. */
 void eng_drop(struct eng *e);
+
+/* Around whatever may wait for the device. Any thread. */
+unsigned eng_io_begin(struct eng *e);
+void     eng_io_end(struct eng *e, unsigned io);
+/* When the oldest of what is waiting began; UINT64_MAX: nothing is. */
+uint64_t eng_io_oldest(const struct eng *e);
 
 /* Whole blocks, any thread. */
 int eng_read(struct eng *e, enum cfs_dev_via via, uint64_t lba, void *buf,

@@ -152,7 +152,7 @@ static int open_store(struct eng *e, eng_replay *replay, void *ctx,
     return rc;
 }
 
-int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
+int eng_load(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
              const struct eng_config *config, eng_replay *replay, void *ctx,
              struct eng **ret, struct cfs_err *err)
 {
@@ -163,6 +163,7 @@ int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
     e->log = log;
     e->dev = dev;
     e->conf = *config;
+    e->loading = true;
     if (e->conf.cache_size < 4u * 1024 * 1024)
         e->conf.cache_size = 4u * 1024 * 1024;
     if (e->conf.checkpoint_ms == 0)
@@ -172,8 +173,25 @@ int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
         cfs_err_wrap(err, "%s", dev->path);
         return rc;
     }
-    if (!e->conf.read_only)
-        ckpt_start_timer(e);
     *ret = e;
     return 0;
+}
+
+void eng_start(struct eng *e)
+{
+    e->loading = false;
+    if (!e->conf.read_only)
+        ckpt_start_timer(e);
+    cache_ask_evict(e);
+}
+
+int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,
+             const struct eng_config *config, eng_replay *replay, void *ctx,
+             struct eng **ret, struct cfs_err *err)
+{
+    int rc = eng_load(loop, log, dev, config, replay, ctx, ret, err);
+
+    if (rc == 0)
+        eng_start(*ret);
+    return rc;
 }

@@ -192,9 +192,12 @@ static int write_buf(struct eng *e, struct jrn_buf *b)
         uint64_t off = (b->pos + done) % j->size;
         size_t n = len - done < j->size - off ? len - done : j->size - off;
         struct iovec iov = {b->data + done, n};
-        int rc = e->dev->ops->write(e->dev, CFS_DEV_BUFFERED, j->base + off,
-                                    &iov, 1, n);
+        unsigned io = eng_io_begin(e);
+        int rc;
 
+        rc = e->dev->ops->write(e->dev, CFS_DEV_BUFFERED, j->base + off, &iov,
+                                1, n);
+        eng_io_end(e, io);
         if (rc < 0)
             return rc;
         done += n;
@@ -310,9 +313,11 @@ static void on_hook(struct cfs_hook *h)
 static void on_flush_work(struct cfs_job *job)
 {
     struct eng *e = container_of(job, struct eng, jrn.flush_job);
+    unsigned io = eng_io_begin(e);
 
     e->jrn.flush_rc = PLANTED(flush_left_out) ? 0
                                               : e->dev->ops->flush(e->dev);
+    eng_io_end(e, io);
 }
 
 /* Syncs below the durable position are done. */

@@ -87,10 +87,8 @@ static void close_task(struct cfs_task *t);
 static struct ops *ops_new(struct cfs_loop *loop, struct cfs_log *log,
                            const char *who, const struct ops_config *config)
 {
-    struct ops *o = calloc(1, sizeof *o);
+    struct ops *o = cfs_must_calloc(sizeof *o);
 
-    if (!o)
-        return NULL;
     o->loop = loop;
     o->log = log;
     o->who = who;
@@ -109,35 +107,72 @@ static struct ops *ops_new(struct cfs_loop *loop, struct cfs_log *log,
     return o;
 }
 
-int ops_open(struct cfs_loop *loop, struct cfs_log *log, const char *who,
-             struct cfs_dev *dev, const struct ops_config *config,
-             struct ops **ret, struct cfs_err *err)
+/* @e is open: serve. */
+static void ops_begin(struct ops *o, struct eng *e)
 {
-    struct ops *o = ops_new(loop, log, who, config);
     struct eng_info info;
-    struct eng *e;
-    int rc;
 
-    if (!o)
-        return cfs_err_set(err, -ENOMEM, "out of memory");
-    o->closing = true; /* no steps while it replays */
-    rc = eng_open(loop, log, dev, &config->eng, replay, o, &e, err);
-    if (rc < 0) {
-        ops_free(o);
-        return rc;
-    }
     o->e = e;
     o->closing = false;
+    eng_start(e);
     eng_info(e, &info);
     o->brick_id = info.format.brick;
     o->incarnation = eng_incarnation(e);
     o->was_clean = o->brick.clean;
     view_judge(o);
     eng_on_poison(e, on_poison, o);
-    if (!config->eng.read_only)
+    if (!o->config.eng.read_only)
         removal_kick(o);
+}
+
+int ops_open(struct cfs_loop *loop, struct cfs_log *log, const char *who,
+             struct cfs_dev *dev, const struct ops_config *config,
+             struct ops **ret, struct cfs_err *err)
+{
+    struct ops *o = ops_new(loop, log, who, config);
+    struct eng *e;
+    int rc;
+
+    o->closing = true; /* no steps while it replays */
+    rc = eng_load(loop, log, dev, &config->eng, replay, o, &e, err);
+    if (rc < 0) {
+        ops_free(o);
+        return rc;
+    }
+    ops_begin(o, e);
     *ret = o;
     return 0;
+}
+
+static void on_open_work(struct cfs_job *j)
+{
+    struct ops_opening *w = container_of(j, struct ops_opening, job);
+    struct ops *o = w->ops;
+
+    w->rc = eng_load(o->loop, o->log, w->dev, &w->config.eng, replay, o,
+                     &w->eng, &w->err);
+}
+
+static void on_open_done(struct cfs_job *j)
+{
+    struct ops_opening *w = container_of(j, struct ops_opening, job);
+
+    if (w->rc == 0) {
+        ops_begin(w->ops, w->eng);
+    } else {
+        ops_free(w->ops);
+        w->ops = NULL;
+    }
+    w->done(w);
+}
+
+void ops_open_start(struct cfs_loop *loop, struct cfs_log *log,
+                    const char *who, struct ops_opening *w)
+{
+    w->err = (struct cfs_err){0};
+    w->ops = ops_new(loop, log, who, &w->config);
+    w->ops->closing = true;
+    cfs_job_run(loop, &w->job, on_open_work, on_open_done);
 }
 
 /* -- serving -------------------------------------------------------------- */

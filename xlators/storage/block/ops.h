@@ -45,6 +45,23 @@ int ops_open(struct cfs_loop *loop, struct cfs_log *log, const char *who,
              struct cfs_dev *dev, const struct ops_config *config,
              struct ops **ret, struct cfs_err *err);
 
+/* The same, but the pool does what blocks, and the loop goes on meanwhile.
+ * The caller fills in the first fields, and owns it until done(). */
+struct ops_opening {
+    struct cfs_dev   *dev;
+    struct ops_config config;
+    void (*done)(struct ops_opening *w);
+
+    struct ops    *ops; /* then: NULL, or it is open */
+    int            rc;
+    struct cfs_err err;
+
+    struct cfs_job job;
+    struct eng    *eng;
+};
+void ops_open_start(struct cfs_loop *loop, struct cfs_log *log,
+                    const char *who, struct ops_opening *w);
+
 /* Do @req, whatever it is, and unwind it once. */
 void ops_submit(struct ops *o, struct cfs_req *req);
 

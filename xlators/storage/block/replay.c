@@ -167,7 +167,7 @@ static int replay_change(struct ops *o, const struct eng_rec *rec)
     rc = jrec_change_unpack(rec->body, &c);
     if (rc < 0)
         return rc;
-    cfs_arena_init(&call.arena);
+    cfs_arena_init_apart(&call.arena);
     if (c.data_len > 0)
         payload = (struct cfs_buf){.data = &nothing, .len = c.data_len};
     plan_init(&p, o, &call.arena);
@@ -220,7 +220,7 @@ static int replay_own(struct ops *o, const struct eng_rec *rec)
     rc = jrec_own_unpack((enum jrec_type)rec->type, rec->body, &own);
     if (rc < 0)
         return rc;
-    cfs_arena_init(&arena);
+    cfs_arena_init_apart(&arena);
     plan_init(&p, o, &arena);
     p.replay = true;
     p.now = own.now;
