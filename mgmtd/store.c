@@ -114,7 +114,7 @@ void store_txn_free(struct store_txn *t)
     free(t);
 }
 
-static bool key_valid(const char *key)
+bool store_key_valid(const char *key)
 {
     size_t len = strlen(key);
 
@@ -155,7 +155,7 @@ static struct store_op *add_op(struct store_txn *t, enum store_op_type type,
     struct store_op op = {.type = type, .key = mem_str(key)};
     size_t n = 0;
 
-    if (!key_valid(key))
+    if (!store_key_valid(key))
         bad(t, key, -EINVAL);
     for (size_t i = 0; i < t->n_ops; i++) {
         if (store_op_is_condition(&t->op[i]) != store_op_is_condition(&op))

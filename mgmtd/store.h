@@ -136,16 +136,23 @@ struct store_health {
 };
 void store_health(const struct store *s, struct store_health *ret);
 
-/* A whole store as one JSON document (lineage, revision, records, checksum),
- * and back: a new store.db in @dir with the document's records, renamed over
- * what may be there, under a higher @lineage and above the document's
- * revision. For a directory that no store is open in. */
+/* -- as a document: store_doc.c, lineage.c -------------------------------- */
+
+/* A whole store as one JSON object: {"format", "lineage", "revision",
+ * "records": [{"key", "value"}...], "checksum"}. After store_current() it is
+ * what the authority has. */
 json_t *store_export(struct store *s, struct cfs_err *err);
+/* Whether it is whole, and of a form that we know. -CFS_E_CORRUPT,
+ * -CFS_E_CHECKSUM, -EPROTONOSUPPORT. */
+int store_doc_check(const json_t *doc, struct cfs_err *err);
+/* A new store.db in @dir with the document's records, in the place of any that
+ * is there, under a higher @lineage and above the document's revision. For a
+ * directory that no store is open in (-EBUSY). */
 int store_import_sqlite(const char *dir, const json_t *doc, uint64_t lineage,
                         struct cfs_err *err);
-/* The document of another life: generations and epochs jump by 2^32, lists of
- * who is in sync are gone (each set forms again from what its bricks
- * remember). Changes @doc in place, its checksum too. */
+/* The document of another life, see lineage.c: generations and epochs jump,
+ * nobody is in sync, tokens and voters are gone. Changes @doc in place, its
+ * checksum too. */
 int store_reborn(json_t *doc, struct cfs_err *err);
 
 /* -- watching ------------------------------------------------------------ */

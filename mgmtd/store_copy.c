@@ -548,8 +548,10 @@ static int make_tables(sqlite3 *db, struct cfs_err *err)
 }
 
 struct tally {
-    uint64_t count;
-    uint64_t xor;
+    uint64_t   count;
+    uint64_t   xor;
+    copy_each *each;
+    void      *arg;
 };
 
 static int tally_one(void *arg, const char *key, const char *text,
@@ -559,22 +561,37 @@ static int tally_one(void *arg, const char *key, const char *text,
 
     t->count++;
     t->xor ^= sum_of(key, token, text);
-    return 0;
+    return t->each ? t->each(t->arg, key, text, token, err) : 0;
+}
+
+int copy_read_all(struct store_copy *c, struct copy_head *ret,
+                  copy_each *each, void *arg, struct cfs_err *err)
+{
+    struct tally t = {.each = each, .arg = arg};
+    struct copy_head h;
+    int rc = run(c->reader, "BEGIN", err);
+
+    if (rc < 0)
+        return rc;
+    rc = head_get(c->reader, &h, err);
+    if (rc == 0)
+        rc = copy_range(c, "", tally_one, &t, err);
+    if (rc == 0 && (t.count != h.count || t.xor != h.xor))
+        rc = cfs_err_set(err, -CFS_E_CORRUPT, "the configuration store is "
+                         "damaged: it has %" PRIu64 " records that do not "
+                         "add up to the %" PRIu64 " that it should have",
+                         t.count, h.count);
+    sqlite3_exec(c->reader, "COMMIT", NULL, NULL, NULL);
+    if (rc == 0)
+        *ret = h;
+    return rc;
 }
 
 int copy_verify(struct store_copy *c, struct cfs_err *err)
 {
-    struct tally t = {0};
-    int rc = copy_range(c, "", tally_one, &t, err);
+    struct copy_head h;
 
-    if (rc < 0)
-        return rc;
-    if (t.count != c->head.count || t.xor != c->head.xor)
-        return cfs_err_set(err, -CFS_E_CORRUPT, "the configuration store is "
-                           "damaged: it has %" PRIu64 " records that do not "
-                           "add up to the %" PRIu64 " that it should have",
-                           t.count, c->head.count);
-    return 0;
+    return copy_read_all(c, &h, NULL, NULL, err);
 }
 
 static int open_files(struct store_copy *c, uint64_t lineage,
@@ -668,4 +685,92 @@ void copy_close(struct store_copy *c)
         close(c->lock_fd);
     free(c->dir);
     free(c);
+}
+
+/* -- a file made from outside -------------------------------------------- */
+
+/* What the old file's log still holds goes into it and the log away: beside
+ * another file it would be taken for that one's. One that is damaged is put
+ * aside with its log. */
+static int fold_old(struct store_copy *c, struct cfs_err *err)
+{
+    struct cfs_err why = {0};
+    int rc = open_files(c, 1, &why);
+
+    if (rc == 0)
+        rc = run(c->writer, "PRAGMA wal_checkpoint(TRUNCATE)", &why);
+    if (rc == 0) {
+        close_files(c);
+        return 0;
+    }
+    rc = copy_renew(c, 1, err);
+    if (rc == 0)
+        close_files(c);
+    return rc;
+}
+
+static int fill_new(struct store_copy *c, const char *path,
+                    const struct copy_head *head,
+                    const struct store_changes *all, struct cfs_err *err)
+{
+    struct copy_head h = *head;
+    struct store_changes log = {0};
+    mode_t mask = umask(0077);
+    int rc;
+
+    if (unlink(path) < 0 && errno != ENOENT)
+        rc = cfs_err_set(err, -errno, "%s: %s", path, strerror(errno));
+    else
+        rc = open_db(path, &c->writer, err);
+    umask(mask);
+    if (rc == 0)
+        rc = run(c->writer, "BEGIN", err);
+    if (rc == 0)
+        rc = make_tables(c->writer, err);
+    if (rc == 0)
+        rc = copy_replace(c, &h, all, &log, err);
+    if (rc == 0)
+        rc = copy_commit(c, &h, err);
+    if (rc == 0)
+        rc = run(c->writer, "PRAGMA wal_checkpoint(TRUNCATE)", err);
+    store_changes_free(&log);
+    close_files(c);
+    return rc;
+}
+
+static int put_in_place(const char *dir, const char *from, const char *to,
+                        struct cfs_err *err)
+{
+    int fd, rc = 0;
+
+    if (rename(from, to) < 0)
+        return cfs_err_set(err, -errno, "%s: %s", to, strerror(errno));
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        rc = cfs_err_set(err, -errno, "%s: %s", dir, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int copy_make(const char *dir, const struct copy_head *head,
+              const struct store_changes *all, struct cfs_err *err)
+{
+    char *to = mem_printf("%s/%s", dir, FILE_NAME);
+    char *from = mem_printf("%s/%s.new", dir, FILE_NAME);
+    struct store_copy *c = NULL;
+    int rc = copy_open(dir, &c, err);
+
+    if (rc == 0)
+        rc = fill_new(c, from, head, all, err);
+    if (rc == 0)
+        rc = fold_old(c, err);
+    if (rc == 0)
+        rc = put_in_place(dir, from, to, err);
+    if (rc < 0)
+        cfs_err_wrap(err, "%s", to);
+    copy_close(c);
+    free(from);
+    free(to);
+    return rc;
 }

@@ -64,6 +64,10 @@ typedef int copy_each(void *arg, const char *key, const char *text,
                       uint64_t token, struct cfs_err *err);
 int copy_range(struct store_copy *c, const char *prefix, copy_each *each,
                void *arg, struct cfs_err *err);
+/* All records and the head of one committed state; -CFS_E_CORRUPT when they
+ * do not add up. */
+int copy_read_all(struct store_copy *c, struct copy_head *ret,
+                  copy_each *each, void *arg, struct cfs_err *err);
 
 /* -- changing: begin, then anything, then commit or abort ---------------- */
 
@@ -109,5 +113,11 @@ int copy_delete_prefix(struct store_copy *c, struct copy_head *h,
 int copy_replace(struct store_copy *c, struct copy_head *h,
                  const struct store_changes *all, struct store_changes *log,
                  struct cfs_err *err);
+
+/* A new file in @dir, in the place of any that is there, with head's lineage
+ * and revision, and the records @all with that token. The old one or the new
+ * one is there whatever happens. -EBUSY: @dir is in use. */
+int copy_make(const char *dir, const struct copy_head *head,
+              const struct store_changes *all, struct cfs_err *err);
 
 #endif

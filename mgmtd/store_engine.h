@@ -49,6 +49,8 @@ struct store_txn {
     void            *arg;
 };
 
+bool store_key_valid(const char *key); /* against store.h's shapes */
+
 static inline bool store_op_is_condition(const struct store_op *op)
 {
     return op->type == STORE_IF || op->type == STORE_IF_ABSENT;

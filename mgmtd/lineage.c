@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lineage.c - the configuration of a cluster begins another life, from a
+ * document of its last one: after a restore or a rebuild, changes that were
+ * made since may be missing. So that nothing from before is taken for newer,
+ * and nobody for in sync who is not:
+ *
+ *   any record     "generation" jumps by 2^32
+ *   view/SET       "epoch" jumps by 2^32; nobody is in sync or syncing; "id"
+ *                  is nobody's; "forming": {"lineage", "epoch"} of the view
+ *                  that was the last one here. The set is formed again from
+ *                  the newest view that its bricks themselves remember.
+ *   view-past/...  stays: what bricks may remember
+ *   token/HASH     goes: one that was used since would be good again
+ *   engine         goes: the etcd that it describes is gone
+ *
+ * All else stays, whatever it is.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "mgmtd/mem.h"
+#include "mgmtd/record.h"
+#include "mgmtd/store_doc.h"
+
+#define JUMP ((json_int_t)1 << 32)
+
+static bool starts_with(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+static int jump(const char *key, json_t *value, const char *field,
+                struct cfs_err *err)
+{
+    const json_t *n = json_object_get(value, field);
+
+    if (!json_is_integer(n) || json_integer_value(n) < 0 ||
+        json_integer_value(n) > INT64_MAX - JUMP)
+        return cfs_err_set(err, -CFS_E_CORRUPT, "the record '%s': its %s is "
+                           "not what it should be", key, field);
+    json_object_set_new(value, field,
+                        mem_ok(json_integer(json_integer_value(n) + JUMP)));
+    return 0;
+}
+
+static int view_reborn(const char *key, json_t *value, json_int_t lineage,
+                       struct cfs_err *err)
+{
+    json_t *was = json_incref(json_object_get(value, "epoch"));
+    int rc = jump(key, value, "epoch", err);
+
+    if (rc < 0) {
+        json_decref(was);
+        return rc;
+    }
+    /* Of a second life before the set was formed: the first one's word. */
+    if (!json_object_get(value, "forming"))
+        json_object_set_new(value, "forming", mem_ok(
+            json_pack("{s:I,s:O}", "lineage", lineage, "epoch", was)));
+    json_decref(was);
+    json_object_set_new(value, "id", rec_json_uuid((struct cfs_uuid){{0}}));
+    json_object_set_new(value, "in_sync", mem_ok(json_array()));
+    json_object_set_new(value, "syncing", mem_ok(json_array()));
+    json_object_del(value, "out");
+    return 0;
+}
+
+static int value_reborn(const char *key, json_t *value, json_int_t lineage,
+                        struct cfs_err *err)
+{
+    if (starts_with(key, "view/"))
+        return view_reborn(key, value, lineage, err);
+    if (json_object_get(value, "generation"))
+        return jump(key, value, "generation", err);
+    return 0;
+}
+
+static bool goes(const char *key)
+{
+    return starts_with(key, "token/") || strcmp(key, "engine") == 0;
+}
+
+int store_reborn(json_t *doc, struct cfs_err *err)
+{
+    json_int_t lineage = json_integer_value(json_object_get(doc, "lineage"));
+    json_t *records;
+    int rc = store_doc_check(doc, err);
+
+    if (rc < 0)
+        return rc;
+    records = mem_ok(json_deep_copy(json_object_get(doc, "records")));
+    for (size_t i = 0; rc == 0 && i < json_array_size(records);) {
+        json_t *rec = json_array_get(records, i);
+        const char *key = json_string_value(json_object_get(rec, "key"));
+
+        if (goes(key)) {
+            json_array_remove(records, i);
+        } else {
+            rc = value_reborn(key, json_object_get(rec, "value"), lineage,
+                              err);
+            i++;
+        }
+    }
+    if (rc < 0) {
+        json_decref(records);
+        return rc;
+    }
+    json_object_set_new(doc, "records", records);
+    store_doc_seal(doc);
+    return 0;
+}
