@@ -129,6 +129,12 @@ void cli_reset_question(const struct cli_line *l, char *ret, size_t len);
 
 void cli_set_show(FILE *out, const json_t *answer);
 void cli_get_show(FILE *out, const json_t *answer);
+int cli_profile_args(const struct cli_line *l, json_t *args,
+                     struct cfs_err *err);
+
+void cli_profile_show(FILE *out, const json_t *answer);
+void cli_top_show(FILE *out, const json_t *answer);
+void cli_statedump_show(FILE *out, const json_t *answer);
 void cli_create_show(FILE *out, const json_t *answer);
 void cli_start_show(FILE *out, const json_t *answer);
 void cli_stop_show(FILE *out, const json_t *answer);

@@ -146,6 +146,47 @@ static const struct cli_command commands[] = {
         .args = cli_get_args,
         .show = cli_get_show,
     },
+    {
+        .group = "volume",
+        .verb = "profile",
+        .synopsis = "NAME start|info|stop",
+        .about = "Show what each brick did: operations, bytes, latencies.",
+        .more = "start: count and time from now on. info: what came since. "
+                "stop: time no more.\nPercentiles are upper ends of powers of "
+                "two.",
+        .options = CLI_OPT_JSON,
+        .words_min = 2,
+        .words_max = 2,
+        .changes = true,
+        .args = cli_profile_args,
+        .show = cli_profile_show,
+    },
+    {
+        .group = "volume",
+        .verb = "top",
+        .synopsis = "NAME",
+        .about = "Show the busiest operations and files of a volume.",
+        .more = "Since its bricks were started, or since 'volume profile NAME "
+                "start'. A file\nis told by its inode number (find -inum), the "
+                "one of its directory, and its\nname there as it was when it "
+                "was looked up last.",
+        .options = CLI_OPT_JSON,
+        .words_min = 1,
+        .words_max = 1,
+        .args = cli_name_args,
+        .show = cli_top_show,
+    },
+    {
+        .group = "volume",
+        .verb = "statedump",
+        .synopsis = "NAME",
+        .about = "Let each brick write down its state; shows into which file.",
+        .options = CLI_OPT_JSON,
+        .words_min = 1,
+        .words_max = 1,
+        .args = cli_name_args,
+        .show = cli_statedump_show,
+    },
     {.group = NULL},
 };
 

@@ -9,6 +9,8 @@
 #ifndef CFS_CORE_XLATOR_H
 #define CFS_CORE_XLATOR_H
 
+#include <stdio.h>
+
 #include "core/fop.h"
 #include "core/log.h"
 #include "core/opt.h"
@@ -30,6 +32,7 @@ enum cfs_event_type {
     /* down, to every child in order */
     CFS_EV_PARENT_UP,   /* start to work */
     CFS_EV_PARENT_DOWN, /* stop; hold the graph while work is left */
+    CFS_EV_COUNT_ANEW,  /* figures of what passed start at zero */
     CFS_EV_VIEW,        /* .view: a view that the host has learnt */
     /* up, to every parent; .from is the child that sends it */
     CFS_EV_CHILD_CONNECTING, /* transport is there, no session yet */
@@ -69,6 +72,8 @@ struct cfs_xl_type {
     /* NULL: pass on. */
     void (*notify)(struct cfs_xl *xl, const struct cfs_event *ev);
     void (*dump)(struct cfs_xl *xl, struct cfs_dump *d); /* statedump */
+    /* What it has counted, as one JSON object. May be NULL. */
+    void (*report)(struct cfs_xl *xl, FILE *out);
     const struct cfs_fops *fops;
 };
 

@@ -129,6 +129,9 @@ static const struct {
     {"volume-set", volume_set, true},
     {"volume-reset", volume_reset, true},
     {"volume-get", volume_get, false},
+    {"volume-profile", volume_profile, false},
+    {"volume-top", volume_top, false},
+    {"volume-statedump", volume_statedump, true},
 };
 
 /* What a client with a certificate may ask, too. */

@@ -342,6 +342,17 @@ void volume_status(struct command *c);
 void volume_set(struct command *c);
 void volume_reset(struct command *c);
 void volume_get(struct command *c);
+void volume_profile(struct command *c);
+void volume_top(struct command *c);
+void volume_statedump(struct command *c);
+
+/* volume_set.c: the options of @vol become as @wanted says (option -> text,
+ * checked; null: to its default), which is taken over; then @done, which
+ * answers. It borrows @changed: what is not as it was. */
+typedef void options_done(struct command *c, struct volume *vol,
+                          json_t *changed, const struct cfs_err *err);
+void volume_change_options(struct command *c, struct volume *vol,
+                           json_t *wanted, options_done *done);
 
 /* A random (version 4) identity. */
 struct cfs_uuid uuid_new(struct mgmtd *m);

@@ -22,9 +22,11 @@
 struct set {
     struct command *c;
     struct volume  *vol;
-    bool            reset;
+    json_t         *wanted;  /* option -> text, or null: to its default;
+                                NULL: all to their defaults */
     json_t         *changed; /* the answer's: what is not as it was */
     unsigned        tries;
+    options_done   *done;
 };
 
 /* -- the end ------------------------------------------------------------- */
@@ -32,17 +34,26 @@ struct set {
 static void set_end(struct set *s, const struct cfs_err *err)
 {
     struct command *c = s->c;
-    json_t *json = NULL;
+    struct volume *vol = s->vol;
+    json_t *changed = s->changed;
+    options_done *done = s->done;
 
-    if (err->code == 0)
-        json = mem_ok(json_pack("{s:s,s:I,s:O}", "name", s->vol->name,
-                                "generation", (json_int_t)s->vol->generation,
-                                "changed", s->changed));
-    json_decref(s->changed);
-    volume_unref(s->vol);
+    json_decref(s->wanted);
     free(s);
-    if (json)
-        command_ok(c, json);
+    done(c, vol, changed, err);
+    json_decref(changed);
+    volume_unref(vol);
+}
+
+/* Of set and reset. */
+static void answer_changed(struct command *c, struct volume *vol,
+                           json_t *changed, const struct cfs_err *err)
+{
+    if (err->code == 0)
+        command_ok(c, mem_ok(json_pack("{s:s,s:I,s:O}", "name", vol->name,
+                                       "generation",
+                                       (json_int_t)vol->generation,
+                                       "changed", changed)));
     else
         command_fail(c, err);
 }
@@ -63,39 +74,30 @@ static void note(struct set *s, const char *key, const char *value)
                                      value, "takes_effect", when)));
 }
 
-static void set_all(struct set *s, json_t *options)
+static void change_wanted(struct set *s, json_t *options)
 {
-    json_t *wanted = json_object_get(s->c->args, "options"), *value;
     const char *key;
+    json_t *value;
 
-    json_object_foreach(wanted, key, value) {
-        if (json_equal(json_object_get(options, key), value))
-            continue;
-        json_object_set(options, key, value);
-        note(s, key, json_string_value(value));
+    json_object_foreach(s->wanted, key, value) {
+        if (json_is_null(value)) {
+            if (json_object_del(options, key) == 0)
+                note(s, key, NULL);
+        } else if (!json_equal(json_object_get(options, key), value)) {
+            json_object_set(options, key, value);
+            note(s, key, json_string_value(value));
+        }
     }
 }
 
-static void drop(struct set *s, json_t *options, const char *key)
+static void drop_all(struct set *s, json_t *options)
 {
-    if (json_object_del(options, key) == 0)
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(options, key, value)
         note(s, key, NULL);
-}
-
-/* Without names: all. */
-static void reset_all(struct set *s, json_t *options)
-{
-    json_t *wanted = json_object_get(s->c->args, "options"), *name;
-    size_t i;
-
-    json_array_foreach(wanted, i, name)
-        drop(s, options, json_string_value(name));
-    while (json_array_size(wanted) == 0 && json_object_size(options) > 0) {
-        char *key = mem_str(json_object_iter_key(json_object_iter(options)));
-
-        drop(s, options, key);
-        free(key);
-    }
+    json_object_clear(options);
 }
 
 static void commit(struct set *s);
@@ -137,10 +139,10 @@ static void commit(struct set *s)
     char *key;
 
     json_array_clear(s->changed);
-    if (s->reset)
-        reset_all(s, options);
+    if (s->wanted)
+        change_wanted(s, options);
     else
-        set_all(s, options);
+        drop_all(s, options);
     if (json_array_size(s->changed) == 0) {
         json_decref(rec);
         set_end(s, &none);
@@ -154,6 +156,19 @@ static void commit(struct set *s)
     store_commit(s->vol->m->store, t, on_committed, s);
     json_decref(rec);
     free(key);
+}
+
+void volume_change_options(struct command *c, struct volume *vol,
+                           json_t *wanted, options_done *done)
+{
+    struct set *s = mem_new(sizeof *s);
+
+    s->c = c;
+    s->vol = volume_ref(vol);
+    s->wanted = wanted;
+    s->changed = mem_ok(json_array());
+    s->done = done;
+    commit(s);
 }
 
 /* -- what was asked for -------------------------------------------------- */
@@ -180,61 +195,61 @@ static int check_values(struct command *c, const char *who,
 }
 
 /* An option that this version does not know may be in the record. */
-static int check_names(struct command *c, const json_t *rec,
-                       struct cfs_err *err)
+static int check_name(const char *key, const json_t *rec, struct cfs_err *err)
 {
-    json_t *names = json_object_get(c->args, "options"), *name;
     const struct cfs_vopt *row;
-    size_t i;
 
-    json_array_foreach(names, i, name) {
-        const char *key = json_string_value(name);
-        int rc;
-
-        if (!key)
-            return cfs_err_set(err, -EINVAL, "an option's name is no text");
-        if (json_object_get(json_object_get(rec, "options"), key))
-            continue;
-        rc = cfs_vopt_find(key, &row, err);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static void change(struct command *c, bool reset)
-{
-    struct cfs_err err = {0};
-    struct volume *vol;
-    char who[REC_NAME_MAX + 16];
-    struct set *s;
-    int rc = volume_need(c->m, command_str(c, "name"), &vol, &err);
-
-    if (rc == 0) {
-        snprintf(who, sizeof who, "volume %s", vol->name);
-        rc = reset ? check_names(c, vol->rec, &err)
-                   : check_values(c, who, &err);
-    }
-    if (rc < 0) {
-        command_fail(c, &err);
-        return;
-    }
-    s = mem_new(sizeof *s);
-    s->c = c;
-    s->vol = volume_ref(vol);
-    s->reset = reset;
-    s->changed = mem_ok(json_array());
-    commit(s);
+    if (!key)
+        return cfs_err_set(err, -EINVAL, "an option's name is no text");
+    if (json_object_get(json_object_get(rec, "options"), key))
+        return 0;
+    return cfs_vopt_find(key, &row, err);
 }
 
 void volume_set(struct command *c)
 {
-    change(c, false);
+    struct cfs_err err = {0};
+    struct volume *vol;
+    char who[REC_NAME_MAX + 16];
+    int rc = volume_need(c->m, command_str(c, "name"), &vol, &err);
+
+    if (rc == 0) {
+        snprintf(who, sizeof who, "volume %s", vol->name);
+        rc = check_values(c, who, &err);
+    }
+    if (rc < 0)
+        command_fail(c, &err);
+    else
+        volume_change_options(c, vol,
+                              json_incref(json_object_get(c->args,
+                                                          "options")),
+                              answer_changed);
 }
 
 void volume_reset(struct command *c)
 {
-    change(c, true);
+    json_t *names = json_object_get(c->args, "options"), *name;
+    json_t *wanted = mem_ok(json_object());
+    struct cfs_err err = {0};
+    struct volume *vol;
+    int rc = volume_need(c->m, command_str(c, "name"), &vol, &err);
+    size_t i;
+
+    json_array_foreach(names, i, name) {
+        if (rc == 0)
+            rc = check_name(json_string_value(name), vol->rec, &err);
+        if (rc == 0)
+            json_object_set_new(wanted, json_string_value(name), json_null());
+    }
+    if (rc == 0 && json_array_size(names) > 0) {
+        volume_change_options(c, vol, wanted, answer_changed);
+        return;
+    }
+    json_decref(wanted);
+    if (rc < 0)
+        command_fail(c, &err);
+    else
+        volume_change_options(c, vol, NULL, answer_changed);
 }
 
 /* -- get ----------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include "rpc/programs.h"
 #include "server/brickd.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char who[] = "brickd";
@@ -223,6 +224,51 @@ static void on_statedump(struct brickd *b, struct rpc_msg *msg)
     free(path);
 }
 
+/* The figures of the translator that counts, told before they start anew. */
+static char *report(struct brickd *b, bool anew)
+{
+    struct cfs_xl *xl = cfs_graph_find_type(b->graph, "debug/io-stats");
+    size_t len;
+    char *text;
+    FILE *out;
+
+    if (xl == NULL || xl->type->report == NULL)
+        return strdup("{}");
+    out = open_memstream(&text, &len);
+    if (out == NULL)
+        return NULL;
+    xl->type->report(xl, out);
+    if (fclose(out) != 0)
+        return NULL;
+    if (anew)
+        cfs_graph_event(b->graph,
+                        (struct cfs_event){.type = CFS_EV_COUNT_ANEW});
+    return text;
+}
+
+static void on_profile(struct brickd *b, struct rpc_msg *msg)
+{
+    struct mgmt_profile_reply reply;
+    struct mgmt_profile req;
+    struct cfs_arena a;
+    char *text = NULL;
+
+    cfs_arena_init(&a);
+    if (mgmt_unpack_profile(&a, msg->body, &req) < 0 || req.action > 1) {
+        rpc_reply_error(msg, -EBADMSG, "a bad request");
+    } else if (b->graph == NULL) {
+        rpc_reply_error(msg, -EAGAIN, "the brick does not serve");
+    } else if ((text = report(b, req.action == 1)) == NULL) {
+        rpc_reply_error(msg, -ENOMEM, "out of memory");
+    } else {
+        reply.json = text;
+        rpc_reply(msg, mgmt_pack_profile_reply(&a, &reply),
+                  (struct cfs_buf){0});
+    }
+    free(text);
+    cfs_arena_fini(&a);
+}
+
 void brickd_on_call(struct rpc_msg *msg, void *ctx)
 {
     struct brickd *b = ctx;
@@ -236,6 +282,9 @@ void brickd_on_call(struct rpc_msg *msg, void *ctx)
         break;
     case RPC_BRICK_TERMINATE:
         on_terminate(b, msg);
+        break;
+    case RPC_BRICK_PROFILE:
+        on_profile(b, msg);
         break;
     case RPC_BRICK_STATEDUMP:
         on_statedump(b, msg);

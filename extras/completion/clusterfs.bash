@@ -46,9 +46,10 @@ _clusterfs()
             -- "$cur") ;;
     "1 volume")
         mapfile -t COMPREPLY < <(compgen -W 'create start stop delete list
-            info status set reset get --help' -- "$cur") ;;
+            info status set reset get profile top statedump --help' -- "$cur") ;;
     "2 volume start"|"2 volume stop"|"2 volume delete"|"2 volume info"|\
-    "2 volume status"|"2 volume set"|"2 volume reset"|"2 volume get")
+    "2 volume status"|"2 volume set"|"2 volume reset"|"2 volume get"|\
+    "2 volume profile"|"2 volume top"|"2 volume statedump")
         case ${args[1]} in
         start) i='--force' ;;
         stop) i='--force --yes' ;;
@@ -61,6 +62,8 @@ _clusterfs()
     "3 volume get "*|*" volume set "*|*" volume reset "*)
         mapfile -t COMPREPLY < <(compgen -W "$(_clusterfs_options \
             "${args[2]}")" -- "$cur") ;;
+    "3 volume profile "*)
+        mapfile -t COMPREPLY < <(compgen -W 'start info stop' -- "$cur") ;;
     "3 volume create "*)
         mapfile -t COMPREPLY < <(compgen -W 'replica' -- "$cur") ;;
     *" volume create "*)

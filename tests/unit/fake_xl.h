@@ -90,6 +90,7 @@ static const char *fake_event_name(enum cfs_event_type type)
     static const char *const names[] = {
         [CFS_EV_PARENT_UP] = "parent-up",
         [CFS_EV_PARENT_DOWN] = "parent-down",
+        [CFS_EV_COUNT_ANEW] = "count-anew",
         [CFS_EV_VIEW] = "view",
         [CFS_EV_CHILD_CONNECTING] = "child-connecting",
         [CFS_EV_CHILD_UP] = "child-up",

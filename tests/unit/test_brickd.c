@@ -458,7 +458,8 @@ static void a_body_that_makes_no_sense_reaches_nothing(void **state)
         {RPC_BRICK_FENCE, -EBADMSG},
         {RPC_BRICK_CLOSE_SESSION, -EBADMSG},
         {RPC_BRICK_TERMINATE, -EBADMSG},
-        {RPC_BRICK_PROFILE, -ENOSYS},
+        {RPC_BRICK_PROFILE, -EBADMSG},
+        {99, -ENOSYS},
     };
     struct fixture *f = *state;
 

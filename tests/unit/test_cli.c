@@ -37,6 +37,9 @@ static const struct cli_command commands[] = {
     {.group = "volume", .verb = "reset", .synopsis = "NAME [OPTION...]",
      .about = "reset some", .options = CLI_OPT_JSON | CLI_OPT_YES,
      .words_min = 1, .words_max = 100, .args = cli_reset_args},
+    {.group = "volume", .verb = "profile", .synopsis = "NAME start",
+     .about = "figures", .options = CLI_OPT_JSON, .words_min = 2,
+     .words_max = 2, .args = cli_profile_args},
     {.group = "volume", .verb = "list", .synopsis = "", .about = "list all",
      .options = CLI_OPT_JSON, .args = cli_name_args},
     {.group = NULL},
@@ -191,6 +194,9 @@ static void options_are_set_in_pairs(void **state)
     refused("volume set v a 1 a=2", "given twice");
     refused("volume set v", "needs more");
     refused("volume set -v a 1", "unknown option");
+    asks("volume profile v info",
+         "{\"name\":\"v\",\"action\":\"info\"}");
+    refused("volume profile v strat", "do you mean 'start'?");
 }
 
 static void a_near_miss_is_named(void **state)

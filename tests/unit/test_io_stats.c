@@ -196,6 +196,64 @@ static void switching_on_starts_anew(void **state)
     assert_non_null(strstr(dump(), "\"count\":1,"));
 }
 
+static const char *report(void)
+{
+    size_t len;
+    FILE *out;
+
+    free(fix->text);
+    out = open_memstream(&fix->text, &len);
+    fix->g->top->type->report(fix->g->top, out);
+    fclose(out);
+    return fix->text;
+}
+
+static void lookup_done(struct cfs_lookup *op, int status)
+{
+    cfs_call_end(op->req.call);
+}
+
+static void lookup_one(const char *name, uint64_t ino)
+{
+    struct cfs_call *c = cfs_call_begin(fix->g);
+    struct cfs_lookup *op = cfs_call_new(c, struct cfs_lookup);
+    struct cfs_lookup *below;
+
+    op->req.call = c;
+    op->parent = cfs_gfid_root;
+    op->name = (struct cfs_name){name, (uint32_t)strlen(name)};
+    cfs_wind_lookup(fix->g->top, op, lookup_done);
+    fake_turn(fix->loop);
+    below = container_of(fake_take(fix->leaf), struct cfs_lookup, req);
+    below->attr.gfid = cfs_gfid_make(ino);
+    cfs_unwind_lookup(below, 0);
+    fake_turn(fix->loop);
+}
+
+static void busy_inodes_are_told_with_any_name(void **state)
+{
+    lookup_one("a\"\\\n\xff\xc3\xa9", 12);
+    finish(write_one(100), 0);
+    finish(write_one(100), 0);
+    finish(write_one(100), -EIO);
+    lookup_one("b", 13);
+    assert_non_null(strstr(
+        report(), "\"inodes\":[{\"inode\":12,\"ops\":3,\"over\":0,"
+                  "\"reads\":1,\"changes\":2,\"read\":0,\"written\":200,"
+                  "\"parent\":1,\"name\":"
+                  "\"a\\\"\\\\\\u000a\\\\xff\xc3\xa9\"},{\"inode\":13,"));
+    assert_non_null(strstr(fix->text, "\"min_us\":"));
+}
+
+static void figures_start_anew_when_told(void **state)
+{
+    finish(write_one(10), 0);
+    cfs_graph_event(fix->g,
+                    (struct cfs_event){.type = CFS_EV_COUNT_ANEW});
+    assert_non_null(strstr(report(), "\"fops\":{},\"inodes\":[]}"));
+    assert_non_null(strstr(fake_trace, "count-anew:leaf"));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, open_graph, close_graph)
 
 int main(void)
@@ -207,6 +265,8 @@ int main(void)
         T(a_latency_falls_into_its_bucket),
         T(without_measurement_it_only_counts),
         T(switching_on_starts_anew),
+        T(busy_inodes_are_told_with_any_name),
+        T(figures_start_anew_when_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

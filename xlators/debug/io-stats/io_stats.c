@@ -1,37 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* io_stats.c - debug/io-stats: how often each operation came by, how it ended,
  * how many bytes it moved and how long it took; see README.md.
- *
- * Shapes     latencies in a histogram of powers of two: bucket 0 is below
- *            1 us, bucket k is [2^(k-1), 2^k) us, the last takes the rest.
- * Units      ns where measured, us where shown.
- * Dump       a line for each operation that came: its name and a JSON object.
  */
-#include "core/xlator.h"
-
-#include <stdio.h>
-
-#define BUCKETS 32u
-
-struct counters {
-    uint64_t count;
-    uint64_t errors;
-    uint64_t bytes;
-    uint64_t timed;    /* of count: with latency-measurement on */
-    uint64_t total_ns; /* of these */
-    uint64_t max_ns;
-    uint64_t bucket[BUCKETS];
-};
-
-struct ios {
-    bool            measure; /* option */
-    bool            measured;
-    uint32_t        level;      /* option: of the process's log */
-    uint32_t        level_then; /* as the process was started */
-    uint64_t        since; /* boot time, ns */
-    uint64_t        in_flight;
-    struct counters fop[CFS_FOP_N];
-};
+#include "xlators/debug/io-stats/io_stats.h"
 
 /* From the second on as enum cfs_log_level. */
 static const char *const levels[] = {
@@ -57,30 +28,108 @@ static unsigned bucket_of(uint64_t ns)
     uint64_t us = ns / 1000;
     unsigned k = us == 0 ? 0 : 64u - (unsigned)__builtin_clzll(us);
 
-    return k < BUCKETS ? k : BUCKETS - 1;
+    return k < IOS_BUCKETS ? k : IOS_BUCKETS - 1;
 }
 
-static void count(struct cfs_xl *xl, enum cfs_fop fop, uint64_t began,
-                  uint64_t bytes, int status)
+static void time_it(struct ios_counters *c, uint64_t ns)
+{
+    if (c->timed == 0 || ns < c->min_ns)
+        c->min_ns = ns;
+    if (ns > c->max_ns)
+        c->max_ns = ns;
+    c->timed++;
+    c->total_ns += ns;
+    c->bucket[bucket_of(ns)]++;
+}
+
+/* The inode that @req is about, and in @ret_name what it is called where that
+ * is said; null: none. */
+static struct cfs_gfid inode_of(const struct cfs_req *req,
+                                struct cfs_gfid *ret_parent,
+                                struct cfs_name *ret_name)
+{
+    switch (req->fop) {
+    case CFS_FOP_LOOKUP: {
+        const struct cfs_lookup *op = container_of(req, struct cfs_lookup,
+                                                   req);
+        *ret_parent = op->parent;
+        *ret_name = op->name;
+        return op->attr.gfid;
+    }
+    case CFS_FOP_CREATE: {
+        const struct cfs_create *op = container_of(req, struct cfs_create,
+                                                   req);
+        *ret_parent = op->parent;
+        *ret_name = op->name;
+        return op->gfid;
+    }
+    case CFS_FOP_UNLINK:
+        return container_of(req, struct cfs_unlink, req)->parent;
+    case CFS_FOP_RENAME:
+        return container_of(req, struct cfs_rename, req)->newparent;
+#define ABOUT(lower, UPPER)                                                  \
+    case CFS_FOP_##UPPER:                                                    \
+        return container_of(req, struct cfs_##lower, req)->gfid
+    ABOUT(getattr, GETATTR);
+    ABOUT(readlink, READLINK);
+    ABOUT(read, READ);
+    ABOUT(readdir, READDIR);
+    ABOUT(getxattr, GETXATTR);
+    ABOUT(listxattr, LISTXATTR);
+    ABOUT(lseek, LSEEK);
+    ABOUT(fsync, FSYNC);
+    ABOUT(link, LINK);
+    ABOUT(setattr, SETATTR);
+    ABOUT(write, WRITE);
+    ABOUT(setxattr, SETXATTR);
+    ABOUT(removexattr, REMOVEXATTR);
+    ABOUT(fallocate, FALLOCATE);
+    ABOUT(copy, COPY);
+    ABOUT(purge, PURGE);
+#undef ABOUT
+    default:
+        return (struct cfs_gfid){0};
+    }
+}
+
+static void note_busy(struct busy *b, const struct cfs_req *req,
+                      uint64_t bytes)
+{
+    struct cfs_gfid parent = {0};
+    struct cfs_name name = {0};
+    struct cfs_gfid gfid = inode_of(req, &parent, &name);
+    struct busy_inode *i;
+
+    if (cfs_gfid_is_null(gfid))
+        return;
+    i = busy_count(b, gfid);
+    if (name.len > 0)
+        busy_name(i, parent, name);
+    if (cfs_fop_class(req->fop) == CFS_CLASS_CHANGE) {
+        i->changes++;
+        i->written += bytes;
+    } else {
+        i->reads++;
+        i->read += bytes;
+    }
+}
+
+static void count(struct cfs_xl *xl, const struct cfs_req *req,
+                  uint64_t began, uint64_t bytes, int status)
 {
     struct ios *ios = xl->priv;
-    struct counters *c = &ios->fop[fop];
-    uint64_t ns;
+    struct ios_counters *c = &ios->fop[req->fop];
 
     ios->in_flight--;
     c->count++;
-    if (status < 0)
+    if (status < 0) {
         c->errors++;
-    else
+    } else {
         c->bytes += bytes;
-    if (began == 0)
-        return;
-    ns = cfs_now_fresh(xl->loop) - began;
-    c->timed++;
-    c->total_ns += ns;
-    if (ns > c->max_ns)
-        c->max_ns = ns;
-    c->bucket[bucket_of(ns)]++;
+        note_busy(&ios->busy, req, bytes);
+    }
+    if (began != 0)
+        time_it(c, cfs_now_fresh(xl->loop) - began);
 }
 
 /* What an operation moved; bulk data is a buf, in or out. */
@@ -110,7 +159,7 @@ static void count(struct cfs_xl *xl, enum cfs_fop fop, uint64_t began,
     {                                                                        \
         struct ios_##lower *t = container_of(op, struct ios_##lower, op);    \
                                                                              \
-        count(t->xl, CFS_FOP_##UPPER, t->began, (uint64_t)0 in out, status); \
+        count(t->xl, &op->req, t->began, (uint64_t)0 in out, status);        \
         cfs_join_##lower(t->up, op);                                         \
         cfs_unwind_##lower(t->up, status);                                   \
     }                                                                        \
@@ -138,75 +187,6 @@ static const struct cfs_fops ios_fops = {
 #undef FOP
 };
 
-/* -- showing --------------------------------------------------------------- */
-
-/* The latency in us below which @part (of 1000) of the operations were: the
- * upper end of its bucket. */
-static uint64_t quantile_us(const struct counters *c, uint64_t part)
-{
-    uint64_t want = (c->timed * part + 999) / 1000, seen = 0;
-
-    for (unsigned k = 0; k < BUCKETS; k++) {
-        seen += c->bucket[k];
-        if (seen >= want)
-            return (uint64_t)1 << k;
-    }
-    return c->max_ns / 1000;
-}
-
-/* "[n, n, ...]" up to the last bucket that is not empty. */
-static void put_histogram(const struct counters *c, char *buf, size_t len)
-{
-    unsigned last = 0;
-    size_t at = 1;
-
-    for (unsigned k = 0; k < BUCKETS; k++)
-        if (c->bucket[k])
-            last = k;
-    buf[0] = '[';
-    for (unsigned k = 0; k <= last && at < len; k++)
-        at += (size_t)snprintf(buf + at, len - at, "%s%llu", k ? "," : "",
-                               (unsigned long long)c->bucket[k]);
-    if (at < len)
-        snprintf(buf + at, len - at, "]");
-}
-
-static void dump_fop(struct cfs_dump *d, const char *name,
-                     const struct counters *c)
-{
-    char histogram[BUCKETS * 21 + 3];
-
-    if (c->timed == 0) {
-        cfs_dump_put(d, name, "{\"count\":%llu,\"errors\":%llu,"
-                     "\"bytes\":%llu}", (unsigned long long)c->count,
-                     (unsigned long long)c->errors,
-                     (unsigned long long)c->bytes);
-        return;
-    }
-    put_histogram(c, histogram, sizeof histogram);
-    cfs_dump_put(d, name, "{\"count\":%llu,\"errors\":%llu,\"bytes\":%llu,"
-                 "\"timed\":%llu,\"mean_us\":%.1f,\"p50_us\":%llu,"
-                 "\"p99_us\":%llu,\"max_us\":%.1f,\"log2_us\":%s}",
-                 (unsigned long long)c->count, (unsigned long long)c->errors,
-                 (unsigned long long)c->bytes, (unsigned long long)c->timed,
-                 (double)c->total_ns / (double)c->timed / 1e3,
-                 (unsigned long long)quantile_us(c, 500),
-                 (unsigned long long)quantile_us(c, 990),
-                 (double)c->max_ns / 1e3, histogram);
-}
-
-static void ios_dump(struct cfs_xl *xl, struct cfs_dump *d)
-{
-    const struct ios *ios = xl->priv;
-
-    cfs_dump_put(d, "seconds", "%.3f",
-                 (double)(cfs_now_fresh(xl->loop) - ios->since) / 1e9);
-    cfs_dump_put(d, "in_flight", "%llu", (unsigned long long)ios->in_flight);
-    for (unsigned f = 0; f < CFS_FOP_N; f++)
-        if (ios->fop[f].count > 0)
-            dump_fop(d, cfs_fop_name((enum cfs_fop)f), &ios->fop[f]);
-}
-
 /* -- life ------------------------------------------------------------------ */
 
 static void start_anew(struct cfs_xl *xl)
@@ -214,6 +194,7 @@ static void start_anew(struct cfs_xl *xl)
     struct ios *ios = xl->priv;
 
     memset(ios->fop, 0, sizeof ios->fop);
+    busy_clear(&ios->busy);
     ios->since = cfs_now_fresh(xl->loop);
 }
 
@@ -251,6 +232,13 @@ static int ios_reconfigure(struct cfs_xl *xl, struct cfs_err *err)
     return 0;
 }
 
+static void ios_notify(struct cfs_xl *xl, const struct cfs_event *ev)
+{
+    if (ev->type == CFS_EV_COUNT_ANEW)
+        start_anew(xl);
+    cfs_notify_pass(xl, ev);
+}
+
 const struct cfs_xl_type cfs_xl_type = {
     .name = "debug/io-stats",
     .children_min = 1,
@@ -259,6 +247,8 @@ const struct cfs_xl_type cfs_xl_type = {
     .opts = ios_opts,
     .init = ios_init,
     .reconfigure = ios_reconfigure,
+    .notify = ios_notify,
     .dump = ios_dump,
+    .report = ios_report,
     .fops = &ios_fops,
 };
