@@ -5,6 +5,7 @@
  */
 #include "cli/cli.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "core/opt.h"
@@ -17,21 +18,29 @@ static const struct option {
     enum cli_opt bit;
     char         letter; /* or 0 */
     const char  *help;
+    size_t       at; /* a text: its place in struct cli_line; or 0 */
 } options[] = {
+    {"name", "NAME", CLI_OPT_NAME, 0, "of the cluster",
+     offsetof(struct cli_line, name)},
+    {"address", "HOST", CLI_OPT_ADDRESS, 0,
+     "where the other nodes reach this one; without it\n"
+     "                           by cluster.conf, or its first address",
+     offsetof(struct cli_line, address)},
     {"brick-size", "SIZE", CLI_OPT_BRICK_SIZE, 0,
-     "of image files that are made: 500M, 10G, 2TiB"},
+     "of image files that are made: 500M, 10G, 2TiB", 0},
     {"sparse", NULL, CLI_OPT_SPARSE, 0,
-     "do not allocate image files in advance"},
+     "do not allocate image files in advance", 0},
     {"option", "KEY=VALUE", CLI_OPT_OPTION, 0,
-     "an option of the volume; as often as there are"},
-    {"force", NULL, CLI_OPT_FORCE, 0, NULL}, /* command.force */
-    {"yes", NULL, CLI_OPT_YES, 'y', "do not ask"},
-    {"json", NULL, CLI_OPT_JSON, 0, "print JSON"},
+     "an option of the volume; as often as there are", 0},
+    {"force", NULL, CLI_OPT_FORCE, 0, NULL, 0}, /* command.force */
+    {"yes", NULL, CLI_OPT_YES, 'y', "do not ask", 0},
+    {"json", NULL, CLI_OPT_JSON, 0, "print JSON", 0},
     {"run-dir", "DIR", CLI_OPT_RUN_DIR, 0,
      "where mgmtd's socket is (CLUSTERFS_RUN_DIR,\n"
-     "                           /run/clusterfs)"},
-    {"help", NULL, CLI_OPT_HELP, 'h', "print this and exit"},
-    {"version", NULL, CLI_OPT_VERSION, 'V', "print the version and exit"},
+     "                           /run/clusterfs)",
+     offsetof(struct cli_line, run_dir)},
+    {"help", NULL, CLI_OPT_HELP, 'h', "print this and exit", 0},
+    {"version", NULL, CLI_OPT_VERSION, 'V', "print the version and exit", 0},
 };
 
 #define N_OPTIONS CFS_ARRAY_SIZE(options)
@@ -84,10 +93,11 @@ static const struct option *find_option(const struct cli_line *l,
 static int take_value(struct cli_line *l, const struct option *o,
                       const char *value, struct cfs_err *err)
 {
-    if (o->bit == CLI_OPT_RUN_DIR) {
+    if (o->at) {
         if (!*value)
-            return cfs_err_set(err, -EINVAL, "--run-dir: expected a path");
-        l->run_dir = value;
+            return cfs_err_set(err, -EINVAL, "--%s: expected %s", o->name,
+                               o->value);
+        *(const char **)((char *)l + o->at) = value;
         return 0;
     }
     if (o->bit == CLI_OPT_OPTION) {

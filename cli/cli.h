@@ -36,6 +36,8 @@ enum cli_opt {
     CLI_OPT_SPARSE = 1u << 6,
     CLI_OPT_BRICK_SIZE = 1u << 7,
     CLI_OPT_OPTION = 1u << 8,
+    CLI_OPT_NAME = 1u << 9,
+    CLI_OPT_ADDRESS = 1u << 10,
 };
 
 struct cli_line;
@@ -66,6 +68,8 @@ struct cli_line {
     const char               *group; /* NULL: not even that */
     unsigned                  given; /* enum cli_opt */
     const char               *run_dir;
+    const char               *name;    /* NULL: not given */
+    const char               *address; /* NULL: not given */
     uint64_t                  brick_size; /* bytes; 0: not given */
     const char              **option;     /* KEY=VALUE; malloc'ed array */
     unsigned                  n_options;
@@ -93,7 +97,7 @@ static inline bool cli_has(const struct cli_line *l, enum cli_opt opt)
 
 struct cli_answer {
     unsigned status; /* 0, or mgmtd refused or failed */
-    char    *error;  /* why; "" with status 0 */
+    char    *error;  /* why; with status 0: a note beside it, or "" */
     json_t  *json;   /* NULL unless status is 0 */
 };
 
@@ -142,5 +146,19 @@ void cli_delete_show(FILE *out, const json_t *answer);
 void cli_list_show(FILE *out, const json_t *answer);
 void cli_info_show(FILE *out, const json_t *answer);
 void cli_status_show(FILE *out, const json_t *answer);
+
+/* -- cluster_*.c ---------------------------------------------------------- */
+
+int  cli_found_args(const struct cli_line *l, json_t *args,
+                    struct cfs_err *err);
+int  cli_file_args(const struct cli_line *l, json_t *args,
+                   struct cfs_err *err);
+void cli_restore_question(const struct cli_line *l, char *ret, size_t len);
+void cli_rebuild_question(const struct cli_line *l, char *ret, size_t len);
+
+void cli_cluster_create_show(FILE *out, const json_t *answer);
+void cli_cluster_status_show(FILE *out, const json_t *answer);
+void cli_backup_show(FILE *out, const json_t *answer);
+void cli_reborn_show(FILE *out, const json_t *answer);
 
 #endif

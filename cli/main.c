@@ -10,6 +10,84 @@
 
 static const struct cli_command commands[] = {
     {
+        .group = "cluster",
+        .verb = "create",
+        .synopsis = "",
+        .about = "Found a cluster of this node; others can join it then.",
+        .more = "The first volume founds one, too. With "
+                "/etc/clusterfs/cluster.conf the\ncluster's name, this node's "
+                "address and its number come from there.",
+        .options = CLI_OPT_JSON | CLI_OPT_NAME | CLI_OPT_ADDRESS,
+        .changes = true,
+        .args = cli_found_args,
+        .show = cli_cluster_create_show,
+    },
+    {
+        .group = "cluster",
+        .verb = "status",
+        .synopsis = "",
+        .about = "Show the nodes, and how the configuration is kept.",
+        .more = "One node keeps it by itself. Of several nodes one, three or "
+                "five keep it in\netcd (voters), and changes need most of "
+                "them; every node has a copy. LAG is how\nmany changes a "
+                "node's copy is behind.",
+        .options = CLI_OPT_JSON,
+        .args = cli_name_args,
+        .show = cli_cluster_status_show,
+    },
+    {
+        .group = "cluster",
+        .verb = "backup",
+        .synopsis = "FILE",
+        .about = "Write the cluster's configuration to a file.",
+        .more = "What is on the volumes is not in it. The file holds secrets "
+                "of volumes: keep it\nwhere only root can read it.",
+        .force = "write over a file that is there",
+        .options = CLI_OPT_JSON | CLI_OPT_FORCE,
+        .words_min = 1,
+        .words_max = 1,
+        .changes = true,
+        .args = cli_file_args,
+        .show = cli_backup_show,
+    },
+    {
+        .group = "cluster",
+        .verb = "restore",
+        .synopsis = "FILE",
+        .about = "Go back to the configuration in a backup.",
+        .more = "This node takes it and begins a new life of the cluster; the "
+                "other nodes stop\nchanging anything and must join again "
+                "(clusterfs peer join). Who holds a current\ncopy of each "
+                "volume is found out anew from its bricks.",
+        .force = "of another cluster than this node's",
+        .doing = "is restoring the configuration",
+        .options = CLI_OPT_JSON | CLI_OPT_FORCE | CLI_OPT_YES,
+        .words_min = 1,
+        .words_max = 1,
+        .changes = true,
+        .args = cli_file_args,
+        .question = cli_restore_question,
+        .show = cli_reborn_show,
+    },
+    {
+        .group = "cluster",
+        .verb = "rebuild",
+        .synopsis = "",
+        .about = "When most voters are lost for good: go on from this node.",
+        .more = "This node's copy of the configuration becomes the cluster's; "
+                "what was changed\nwithout its knowledge is lost. Never run it "
+                "on two nodes, nor while lost nodes can\ncome back: they would "
+                "go on by themselves. The other nodes must join again\n"
+                "(clusterfs peer join).",
+        .force = "although most voters are there",
+        .doing = "is rebuilding the cluster",
+        .options = CLI_OPT_JSON | CLI_OPT_FORCE | CLI_OPT_YES,
+        .changes = true,
+        .args = cli_force_args,
+        .question = cli_rebuild_question,
+        .show = cli_reborn_show,
+    },
+    {
         .group = "volume",
         .verb = "create",
         .synopsis = "NAME [replica N] HOST:/BRICK...",
@@ -241,6 +319,19 @@ static void complain(const char *text)
     fprintf(stderr, "clusterfs: %s\n", text);
 }
 
+/* Beside an answer: what was shown may be old. */
+static void note(const char *text)
+{
+    char *safe;
+
+    if (!text || !*text)
+        return;
+    fflush(stdout);
+    safe = safe_text(text);
+    fprintf(stderr, "Note: %s\n", safe);
+    free(safe);
+}
+
 static int ask(const struct cli_line *l, const json_t *args)
 {
     const struct cli_command *c = l->cmd;
@@ -267,6 +358,7 @@ static int ask(const struct cli_line *l, const json_t *args)
     status = (int)answer.status;
     if (status == 0) {
         show(l, &answer);
+        note(answer.error);
     } else {
         char *safe = safe_text(answer.error ? answer.error : "");
 

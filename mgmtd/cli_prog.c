@@ -8,6 +8,7 @@
  */
 #include <stdio.h>
 
+#include "mgmtd/engine.h"
 #include "mgmtd/mgmtd.h"
 
 #define WHO "cli"
@@ -89,13 +90,17 @@ void command_ok(struct command *c, json_t *json)
         command_fail(c, &err);
         return;
     }
+    c->error = engine_note(c->m);
     finish(c);
 }
 
 void command_fail(struct command *c, const struct cfs_err *err)
 {
+    struct cfs_err why = *err;
+
+    engine_explain(c->m, &why);
     c->exit_status = 1;
-    c->error = mem_str(*err->text ? err->text : cfs_err_str(err->code));
+    c->error = mem_str(*why.text ? why.text : cfs_err_str(why.code));
     cfs_log_info(c->m->host.log, WHO, "%s: %s", c->verb, c->error);
     finish(c);
 }
@@ -119,6 +124,11 @@ static const struct {
     void (*run)(struct command *c);
     bool changes; /* for root only, and worth a line in the log */
 } verbs[] = {
+    {"cluster-create", cluster_create, true},
+    {"cluster-status", cluster_status, false},
+    {"cluster-backup", cluster_backup, true},
+    {"cluster-restore", cluster_restore, true},
+    {"cluster-rebuild", cluster_rebuild, true},
     {"volume-create", volume_create, true},
     {"volume-start", volume_start, true},
     {"volume-stop", volume_stop, true},

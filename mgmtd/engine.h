@@ -54,6 +54,10 @@ const json_t *engine_joining(const struct mgmtd *m);
  * node, NULL: by cluster.conf, else the first address that is not loopback. */
 void cluster_found(struct mgmtd *m, const char *name, const char *host,
                    store_done *done, void *arg);
+/* The same into a transaction of the caller's, who sets m->founded when it is
+ * committed. Makes the keys: some milliseconds. */
+int cluster_found_put(struct mgmtd *m, struct store_txn *t, const char *name,
+                      const char *host, struct cfs_err *err);
 
 /* From the embedded engine to etcd with one member, this node. @done once the
  * store commits there. -EALREADY is success. Transactions wait meanwhile.
@@ -70,6 +74,18 @@ void engine_remove_node(struct mgmtd *m, const char *name, store_done *done,
                         void *arg);
 /* After this node was detached: stop etcd, put its directory aside. */
 int  engine_forget(struct mgmtd *m, struct cfs_err *err);
+
+/* A peer of this cluster said that it is in a higher lineage than we: our etcd
+ * is stopped, and engine_is_nobodys() from now on, so that it can join. */
+void engine_superseded(struct mgmtd *m, uint64_t lineage);
+/* Our certificate, or whom we believe, changed on the disk. */
+void engine_trust_changed(struct mgmtd *m);
+/* Why a change cannot be committed now, with the names of those that are
+ * missing, into @err, when @err is of that kind; else it stays. */
+void engine_explain(struct mgmtd *m, struct cfs_err *err);
+/* A line for people when the copy that is shown may be old; NULL: it is not.
+ * malloc'ed. */
+char *engine_note(struct mgmtd *m);
 
 /* Verbs of the CLI. */
 struct command;

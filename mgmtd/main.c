@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c - clusterfs-mgmtd: the management daemon of a node. See mgmtd.h.
  *
- * Start: lock and open the store, read all volumes and views, look which
- * bricks run already, listen, start those that should run and do not. Then
- * ready. SIGTERM ends this process only: bricks and mounts go on.
+ * Start: who we are, and the store (its own copy, whether or not etcd is
+ * there); certificates; peers, volumes and views are read; this node's etcd is
+ * started, or adopted; bricks that run already are looked for; listen; start
+ * those that should run and do not. Then ready: nothing here waits for another
+ * node or for etcd. SIGTERM ends this process only: bricks, etcd and mounts go
+ * on.
  */
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include "mgmtd/engine.h"
 #include "mgmtd/peer.h"
 #include "mgmtd/trust.h"
 
 #define WHO "mgmtd"
+
+#define ANEW_AFTER (200 * CFS_MS)
 
 /* "/b-UUID.sock" */
 #define SOCKET_NAME (3 + CFS_UUID_STR - 1 + 5)
@@ -21,6 +28,35 @@ static void on_stop(struct cfs_host *h)
 {
     cfs_log_info(h->log, WHO, "ending; bricks and mounts go on");
     cfs_host_stop(h);
+}
+
+static void on_anew(struct cfs_timer *t)
+{
+    struct mgmtd *m = cfs_list_entry(t, struct mgmtd, anew_timer);
+
+    m->anew = true;
+    cfs_host_stop(&m->host);
+}
+
+void mgmtd_start_anew(struct mgmtd *m)
+{
+    if (!cfs_timer_active(&m->anew_timer))
+        cfs_timer_start(&m->anew_timer, ANEW_AFTER);
+}
+
+/* The same process id, for whoever supervises it; in the foreground, which is
+ * where it is already. */
+static void start_anew(char **argv, int argc)
+{
+    char **again = mem_new(((size_t)argc + 2) * sizeof *again);
+
+    for (int i = 0; i < argc; i++)
+        again[i] = argv[i];
+    again[argc] = "--no-daemon";
+    execv("/proc/self/exe", again);
+    fprintf(stderr, "clusterfs-mgmtd: cannot start anew: %s\n",
+            strerror(errno));
+    free(again);
 }
 
 static void on_dump(struct cfs_host *h, struct cfs_dump *d)
@@ -55,27 +91,19 @@ static void on_dump(struct cfs_host *h, struct cfs_dump *d)
     }
 }
 
-/* What the cluster's record says, or what it will say. */
+/* Is there a cluster, and which? m->cluster is what this node would found. */
 static int load_cluster(struct mgmtd *m, struct cfs_err *err)
 {
-    const char *node;
     json_t *rec;
     int rc = store_get(m->store, REC_CLUSTER, &rec, NULL, err);
 
     if (rc == -ENOENT) {
         *err = (struct cfs_err){0};
-        m->cluster = uuid_new(m);
-        m->node_id = uuid_new(m);
-        m->node = mem_str(cfs_node_name());
         return 0;
     }
     if (rc < 0)
         return rc;
     rc = rec_uuid(rec, "the cluster's record", "id", &m->cluster, err);
-    if (rc == 0)
-        rc = rec_str(rec, "the cluster's record", "node", &node, err);
-    if (rc == 0)
-        m->node = mem_str(node);
     m->founded = rc == 0;
     json_decref(rec);
     return rc;
@@ -126,8 +154,7 @@ static int start(struct mgmtd *m, struct cfs_err *err)
     if (rc == 0)
         rc = cfs_boot_id(&m->boot);
     if (rc == 0)
-        rc = store_open_sqlite(m->host.loop, m->host.log, m->host.dirs.state,
-                               &m->store, err);
+        rc = engine_open(m, err);
     if (rc == 0)
         rc = load_cluster(m, err);
     if (rc == 0)
@@ -138,6 +165,7 @@ static int start(struct mgmtd *m, struct cfs_err *err)
         rc = volumes_load(m, err);
     if (rc < 0)
         return rc;
+    engine_run(m);
     brick_find_processes(m);
     rc = lines_listen(m, err);
     if (rc < 0)
@@ -183,6 +211,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: %s\n", spec.program, err.text);
         return 1;
     }
+    cfs_timer_init(m.host.loop, &m.anew_timer, on_anew);
     if (start(&m, &err) < 0) {
         cfs_host_fail(&m.host, &err);
         status = 1;
@@ -193,8 +222,10 @@ int main(int argc, char **argv)
         cfs_host_ready(&m.host);
         status = cfs_host_run(&m.host);
     }
+    cfs_timer_fini(&m.anew_timer);
     peers_close(&m);
     lines_close(&m);
+    engine_close(&m);
     store_close(m.store);
     volumes_close(&m);
     peers_free(&m);
@@ -202,5 +233,7 @@ int main(int argc, char **argv)
     free(m.listen);
     free(m.node);
     cfs_host_fini(&m.host);
+    if (m.anew)
+        start_anew(argv, argc);
     return status;
 }

@@ -67,6 +67,8 @@ struct mgmtd {
     struct rpc_program   peer_program;  /* offered on our lines to them */
     uint64_t             lineage_ahead; /* a peer is of that life; 0: none */
     struct store_watch   on_node;
+    struct cfs_timer     anew_timer; /* mgmtd_start_anew() */
+    bool                 anew;
     struct store_watch   on_volume;
     struct store_watch   on_view;
     struct store_watch   on_client;
@@ -353,6 +355,10 @@ typedef void options_done(struct command *c, struct volume *vol,
                           json_t *changed, const struct cfs_err *err);
 void volume_change_options(struct command *c, struct volume *vol,
                            json_t *wanted, options_done *done);
+
+/* End, and begin again as the same process with the same arguments: what the
+ * marker says has changed too much. Soon, so that answers go out. main.c */
+void mgmtd_start_anew(struct mgmtd *m);
 
 /* A random (version 4) identity. */
 struct cfs_uuid uuid_new(struct mgmtd *m);

@@ -24,14 +24,13 @@
 #define PROTOCOL     1
 
 static peer_listener *const listeners[] = {
-    NULL,
+    engine_peer_changed,
 };
 
 void peers_changed(struct peer *p)
 {
     for (size_t i = 0; i < CFS_ARRAY_SIZE(listeners); i++)
-        if (listeners[i])
-            listeners[i](p);
+        listeners[i](p);
 }
 
 /* -- finding ------------------------------------------------------------- */

@@ -13,6 +13,8 @@ static const struct {
     peer_handler *handle;
 } peer_procs[RPC_PEER_PROCS] = {
     [RPC_PEER_GREET] = {"greet", peer_on_greet},
+    [RPC_PEER_ENGINE_STATUS] = {"engine-status", engine_on_status},
+    [RPC_PEER_ENGINE_PREPARE] = {"engine-prepare", engine_on_prepare},
 };
 
 /* -- calling ------------------------------------------------------------- */

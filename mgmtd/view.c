@@ -177,6 +177,12 @@ int view_load(struct volume *vol, struct cfs_err *err)
     json_decref(vol->view_rec);
     vol->view_rec = rec;
     vol->view_token = token;
+    if (view.lineage != vol->view.lineage) {
+        /* The same views in another life: bricks and clients are told. */
+        vol->told = 0;
+        for (unsigned i = 0; i < vol->n; i++)
+            vol->brick[i].known = 0;
+    }
     vol->view = view;
     for (unsigned i = 0; i < vol->n; i++) {
         if (!view_has(vol, &vol->brick[i]))

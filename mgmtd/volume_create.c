@@ -11,6 +11,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#include "mgmtd/engine.h"
 #include "mgmtd/mgmtd.h"
 #include "mgmtd/prepare.h"
 #include "volfiles/voption.h"
@@ -23,6 +24,7 @@ struct create {
     struct prep     prep;
     struct cfs_list link; /* in mgmtd.preparing, from prep_look() on */
     struct cfs_job  job;
+    bool            founding; /* the transaction makes the cluster, too */
     int             status;
     struct cfs_err  err;
 };
@@ -183,6 +185,8 @@ static void undo_done(struct cfs_job *job)
     fail(cfs_list_entry(job, struct create, job));
 }
 
+static void commit(struct create *cr);
+
 static void on_committed(void *arg, int status, const struct cfs_err *err)
 {
     struct create *cr = arg;
@@ -190,6 +194,10 @@ static void on_committed(void *arg, int status, const struct cfs_err *err)
     struct volume *vol;
     json_t *result;
 
+    if (status == -CFS_E_CONFLICT && cr->founding && c->m->founded) {
+        commit(cr); /* another first one founded the cluster */
+        return;
+    }
     if (status < 0) {
         if (status == -CFS_E_CONFLICT)
             cfs_err_set(&cr->err, status, "volume %s, or one of its bricks, "
@@ -208,20 +216,6 @@ static void on_committed(void *arg, int status, const struct cfs_err *err)
 }
 
 /* -- the record ---------------------------------------------------------- */
-
-/* The cluster is founded with its first volume. Of two first ones at the same
- * time both write the same. */
-static void put_cluster(struct mgmtd *m, struct store_txn *t)
-{
-    json_t *rec;
-
-    if (m->founded)
-        return;
-    rec = mem_ok(json_pack("{s:i,s:o,s:s}", "v", REC_VERSION, "id",
-                           rec_json_uuid(m->cluster), "node", m->node));
-    store_txn_put(t, REC_CLUSTER, rec);
-    json_decref(rec);
-}
 
 static void put_brick(struct store_txn *t, const struct create *cr,
                       const struct prep_brick *b)
@@ -250,10 +244,17 @@ static void commit(struct create *cr)
         .n_bricks = cr->prep.n,
         .options = cr->options,
     };
-    char *key = rec_volume_key(cr->name);
+    char *key;
     json_t *rec;
 
-    put_cluster(m, t);
+    /* The cluster is founded with its first volume. */
+    cr->founding = !m->founded;
+    if (cr->founding && cluster_found_put(m, t, NULL, NULL, &cr->err) < 0) {
+        store_txn_free(t);
+        cfs_job_run(m->host.loop, &cr->job, undo_work, undo_done);
+        return;
+    }
+    key = rec_volume_key(cr->name);
     for (unsigned i = 0; i < cr->prep.n; i++) {
         const struct prep_brick *b = &cr->prep.brick[i];
 

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine_reborn.c - another life of the configuration: cluster backup, restore
+ * and rebuild.
+ *
+ *   restore   what a backup holds, on this node
+ *   rebuild   what this node's copy holds, when most voters are gone for good
+ *
+ * Both begin a new lineage on this node alone, in the embedded engine; the
+ * others meet it, stop, and join again. Generations and epochs jump, and no
+ * list of who is in sync is taken over (store_reborn()).
+ *
+ *     the records as they shall be -> STATE_DIR/reborn.json, durably
+ *       -> engine.json: "reborn"; from here on it happens, whatever dies
+ *       -> this process begins anew: imports the records, puts etcd's
+ *          directory aside, engine.json: "sqlite" in the new lineage
+ *
+ * The CLI loses its line, asks again with the same id, and is answered from
+ * engine.json ("done").
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mgmtd/engine_impl.h"
+#include "mgmtd/file.h"
+
+#define WHO "engine"
+#define FORMAT 1
+
+/* -- backup ---------------------------------------------------------------- */
+
+static json_t *backup_of(struct mgmtd *m, struct cfs_err *err)
+{
+    json_t *store = store_export(m->store, err);
+
+    if (!store)
+        return NULL;
+    return mem_ok(json_pack(
+        "{s:i,s:o,s:s,s:I,s:o}", "clusterfs-backup", FORMAT, "cluster",
+        rec_json_uuid(m->cluster), "node", m->node, "time",
+        (json_int_t)cfs_realtime(m->host.loop).sec, "store", store));
+}
+
+/* A path that the CLI has made absolute. */
+static const char *file_of(struct command *c, struct cfs_err *err)
+{
+    const char *path = command_str(c, "file");
+
+    if (*path == '/')
+        return path;
+    cfs_err_set(err, -EINVAL, "'%.200s' is no absolute path", path);
+    return NULL;
+}
+
+void cluster_backup(struct command *c)
+{
+    struct cfs_err err = {0};
+    const char *path = file_of(c, &err);
+    json_t *doc;
+    char *text;
+
+    if (path && access(path, F_OK) == 0 && !command_flag(c, "force")) {
+        cfs_err_set(&err, -EEXIST, "%.300s is there already; --force writes "
+                    "over it", path);
+        path = NULL;
+    }
+    doc = path ? backup_of(c->m, &err) : NULL;
+    if (!doc) {
+        command_fail(c, &err);
+        return;
+    }
+    text = mem_ok(json_dumps(doc, JSON_INDENT(1)));
+    json_decref(doc);
+    if (file_put(path, text, 0600, &err) < 0)
+        command_fail(c, &err);
+    else
+        command_ok(c, mem_ok(json_pack(
+            "{s:s,s:I,s:I,s:I}", "file", path, "bytes",
+            (json_int_t)strlen(text), "revision",
+            (json_int_t)store_revision(c->m->store), "lineage",
+            (json_int_t)store_lineage(c->m->store))));
+    free(text);
+}
+
+/* -- a new life ------------------------------------------------------------ */
+
+static char *reborn_path(struct engine *e)
+{
+    return mem_printf("%s/reborn.json", e->m->host.dirs.state);
+}
+
+/* True: that command was done already, by us in an earlier process. */
+static bool was_done(struct command *c)
+{
+    const json_t *done = json_object_get(c->m->engine->mark, "done");
+    struct cfs_uuid id;
+
+    if (!done || rec_uuid(done, "done", "id", &id, NULL) < 0 ||
+        !cfs_uuid_eq(id, c->id))
+        return false;
+    command_ok(c, mem_ok(json_deep_copy(done)));
+    return true;
+}
+
+static uint64_t next_lineage(struct mgmtd *m, const json_t *store)
+{
+    uint64_t most = store_lineage(m->store);
+    uint64_t other = (uint64_t)json_integer_value(
+        json_object_get(store, "lineage"));
+
+    if (other > most)
+        most = other;
+    if (m->lineage_ahead > most)
+        most = m->lineage_ahead;
+    return most + 1;
+}
+
+/* Of @store, taken over. */
+static int begin(struct command *c, json_t *store, struct cfs_err *err)
+{
+    struct mgmtd *m = c->m;
+    struct engine *e = m->engine;
+    uint64_t lineage = next_lineage(m, store);
+    char *path = reborn_path(e), *text;
+    json_t *next;
+    int rc = store_reborn(store, err);
+
+    if (rc == 0) {
+        text = mem_ok(json_dumps(store, JSON_COMPACT));
+        rc = file_put(path, text, 0600, err);
+        free(text);
+    }
+    json_decref(store);
+    free(path);
+    if (rc < 0)
+        return rc;
+    next = mark_copy(e);
+    json_object_set_new(
+        next, "reborn",
+        mem_ok(json_pack("{s:I,s:o,s:s}", "lineage", (json_int_t)lineage, "id",
+                         rec_json_uuid(c->id), "what", c->verb)));
+    rc = mark_save(e, next, err);
+    if (rc < 0)
+        return rc;
+    cfs_log_warning(m->host.log, WHO, "%s: the configuration begins lineage %"
+                    PRIu64, c->verb, lineage);
+    mgmtd_start_anew(m);
+    return 0;
+}
+
+static json_t *read_backup(struct command *c, struct cfs_err *err)
+{
+    const char *path = file_of(c, err);
+    struct cfs_uuid cluster;
+    json_t *doc, *store;
+    json_error_t why;
+
+    if (!path)
+        return NULL;
+    doc = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+    if (!doc) {
+        cfs_err_set(err, -EBADMSG, "%.200s: %.200s", path, why.text);
+        return NULL;
+    }
+    store = json_object_get(doc, "store");
+    if (json_integer_value(json_object_get(doc, "clusterfs-backup")) !=
+            FORMAT ||
+        !json_is_object(store) ||
+        rec_uuid(doc, "the backup", "cluster", &cluster, NULL) < 0)
+        cfs_err_set(err, -EBADMSG, "%.200s is no backup of a cluster, or one "
+                    "of a newer version", path);
+    else if (c->m->founded && !cfs_uuid_eq(cluster, c->m->cluster) &&
+             !command_flag(c, "force"))
+        cfs_err_set(err, -EPERM, "%.200s is of another cluster than this "
+                    "node's; --force takes it all the same", path);
+    if (err->code == 0)
+        json_incref(store);
+    json_decref(doc);
+    return err->code == 0 ? store : NULL;
+}
+
+void cluster_restore(struct command *c)
+{
+    struct cfs_err err = {0};
+    json_t *store;
+
+    if (was_done(c))
+        return;
+    store = read_backup(c, &err);
+    if (!store || begin(c, store, &err) < 0)
+        command_fail(c, &err);
+}
+
+void cluster_rebuild(struct command *c)
+{
+    struct engine *e = c->m->engine;
+    struct cfs_err err = {0};
+    struct store_health h;
+    json_t *store = NULL;
+
+    if (was_done(c))
+        return;
+    store_health(c->m->store, &h);
+    if (!mark_is_etcd(e))
+        cfs_err_set(&err, -EINVAL, "this node keeps the configuration by "
+                    "itself: there is nothing to rebuild");
+    else if (h.current && !command_flag(c, "force"))
+        cfs_err_set(&err, -EPERM, "most of the nodes that keep the "
+                    "configuration are there: nothing is lost, and nothing is "
+                    "to be rebuilt (--force does it all the same)");
+    else
+        store = store_export(c->m->store, &err);
+    if (!store || begin(c, store, &err) < 0)
+        command_fail(c, &err);
+}
+
+/* -- at the next start ----------------------------------------------------- */
+
+/* The store's own lock: no other mgmtd works on this directory meanwhile. */
+static int lock_store(struct engine *e, int *ret_fd, struct cfs_err *err)
+{
+    char *path = mem_printf("%s/lock", e->m->host.dirs.state);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc = 0;
+
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        rc = cfs_err_set(err, -EBUSY, "%s: another clusterfs-mgmtd uses this "
+                         "directory", e->m->host.dirs.state);
+        if (fd >= 0)
+            close(fd);
+    } else
+        *ret_fd = fd;
+    free(path);
+    return rc;
+}
+
+/* Who this node is in what was restored: by its name. One that was set up
+ * anew is given the identity that the records know it by. */
+static json_t *reborn_mark(struct engine *e, const json_t *what,
+                           uint64_t lineage)
+{
+    json_t *next = mem_ok(json_pack(
+        "{s:i,s:s,s:I,s:O}", "v", 1, "engine", "sqlite", "lineage",
+        (json_int_t)lineage, "done", what));
+    static const char *const kept[] = {"node", "id", "cluster"};
+
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(kept); i++)
+        json_object_set(next, kept[i], json_object_get(e->mark, kept[i]));
+    return next;
+}
+
+static int import(struct engine *e, const json_t *what, struct cfs_err *err)
+{
+    uint64_t lineage = (uint64_t)json_integer_value(
+        json_object_get(what, "lineage"));
+    char *path = reborn_path(e);
+    json_error_t why;
+    json_t *doc = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+    int rc;
+
+    if (!doc)
+        rc = cfs_err_set(err, -CFS_E_CORRUPT, "%s, which a restore was to be "
+                         "made of: %s", path, why.text);
+    else
+        rc = store_import_sqlite(e->m->host.dirs.state, doc, lineage, err);
+    json_decref(doc);
+    free(path);
+    return rc;
+}
+
+int reborn_finish(struct engine *e, struct cfs_err *err)
+{
+    json_t *what = json_object_get(e->mark, "reborn");
+    uint64_t lineage = (uint64_t)json_integer_value(
+        json_object_get(what, "lineage"));
+    char *path;
+    int fd = -1, rc;
+
+    if (!what)
+        return 0;
+    rc = lock_store(e, &fd, err);
+    if (rc < 0)
+        return rc;
+    rc = import(e, what, err);
+    if (rc == 0)
+        rc = mark_save(e, reborn_mark(e, what, lineage), err);
+    close(fd);
+    if (rc < 0)
+        return rc;
+    path = reborn_path(e);
+    unlink(path);
+    free(path);
+    engine_put_aside(e);
+    cfs_log_warning(e->m->host.log, WHO, "the configuration is in lineage %"
+                    PRIu64 " now", lineage);
+    return 0;
+}

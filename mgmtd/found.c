@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* found.c - a cluster begins, of this node: cluster create, or the first
+ * volume create.
+ *
+ *     keys and certificates of both authorities are made (files; a repeat
+ *     goes on with them)
+ *       -> one transaction: cluster, node/NAME, ca/nodes, ca/clients
+ *
+ * cluster.conf, if there is one, says the cluster's name, this node's address
+ * and its number.
+ */
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <stdio.h>
+
+#include "mgmtd/cluster_conf.h"
+#include "mgmtd/engine_impl.h"
+#include "mgmtd/file.h"
+#include "mgmtd/trust.h"
+
+#define HOST_MAX 255u
+
+/* -- what is not given ----------------------------------------------------- */
+
+/* Found in cluster.conf; empty without one. */
+static int read_conf(struct mgmtd *m, struct cluster_conf *ret,
+                     struct cfs_err *err)
+{
+    char *path = mem_printf("%s/cluster.conf", m->host.dirs.config), *text;
+    int rc = file_get(path, &text, err);
+
+    *ret = (struct cluster_conf){0};
+    if (rc == -ENOENT) {
+        *err = (struct cfs_err){0};
+        rc = 0;
+    } else if (rc == 0) {
+        rc = cluster_conf_parse(text, ret, err);
+        free(text);
+    }
+    free(path);
+    return rc;
+}
+
+static bool is_usable(const struct ifaddrs *i, int family)
+{
+    return i->ifa_addr && i->ifa_addr->sa_family == family &&
+           (i->ifa_flags & IFF_UP) && !(i->ifa_flags & IFF_LOOPBACK);
+}
+
+/* The first address that is not loopback, IPv4 before IPv6; else loopback. */
+static void first_address(char ret[static HOST_MAX + 1])
+{
+    static const int families[] = {AF_INET, AF_INET6};
+    struct ifaddrs *all;
+    bool found = false;
+
+    strcpy(ret, "127.0.0.1");
+    if (getifaddrs(&all) < 0)
+        return;
+    for (size_t f = 0; f < CFS_ARRAY_SIZE(families) && !found; f++)
+        for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+            socklen_t len = families[f] == AF_INET
+                                ? sizeof(struct sockaddr_in)
+                                : sizeof(struct sockaddr_in6);
+
+            if (is_usable(i, families[f]) &&
+                getnameinfo(i->ifa_addr, len, ret, HOST_MAX, NULL, 0,
+                            NI_NUMERICHOST) == 0)
+                found = !strchr(ret, '%'); /* no link-local ones */
+        }
+    if (!found)
+        strcpy(ret, "127.0.0.1");
+    freeifaddrs(all);
+}
+
+static int check_host(const char *host, struct cfs_err *err)
+{
+    if (strlen(host) > HOST_MAX || strspn(host, "abcdefghijklmnopqrstuvwxyz"
+                                          "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789.-:") != strlen(host))
+        return cfs_err_set(err, -EINVAL, "'%.100s' is no address or host "
+                           "name", host);
+    return 0;
+}
+
+/* -- the records ----------------------------------------------------------- */
+
+static void put_ca(struct mgmtd *m, struct store_txn *t, enum trust_ca ca)
+{
+    bool nodes = ca == TRUST_NODES;
+    char *path = mem_printf("%s/%s.crl", trust_dir(m->trust),
+                            nodes ? "node" : "client");
+    const char *cert = trust_ca_cert(m->trust, ca);
+    char *crl = NULL;
+    json_t *rec;
+
+    file_get(path, &crl, NULL);
+    rec = mem_ok(json_pack("{s:i,s:s,s:s,s:[]}", "v", REC_VERSION, "cert",
+                           cert ? cert : "", "crl", crl ? crl : "",
+                           "revoked"));
+    store_txn_put(t, nodes ? "ca/nodes" : "ca/clients", rec);
+    json_decref(rec);
+    free(crl);
+    free(path);
+}
+
+static void put_node(struct mgmtd *m, struct store_txn *t, unsigned number,
+                     const char *host)
+{
+    char *key = mem_printf("node/%s", m->node), serial[TRUST_SERIAL];
+    json_t *rec;
+
+    trust_serial(m->trust, serial);
+    rec = mem_ok(json_pack("{s:i,s:o,s:o,s:s,s:i,s:s}", "v", REC_VERSION,
+                           "id", rec_json_uuid(m->node_id), "number",
+                           rec_json_u64(number), "host", host, "port",
+                           (int)m->host.port, "serial", serial));
+    store_txn_put(t, key, rec);
+    json_decref(rec);
+    free(key);
+}
+
+int cluster_found_put(struct mgmtd *m, struct store_txn *t, const char *name,
+                      const char *host, struct cfs_err *err)
+{
+    struct cluster_conf *conf = mem_new(sizeof *conf);
+    const struct conf_node *own;
+    char address[HOST_MAX + 1];
+    json_t *rec;
+    int rc = read_conf(m, conf, err);
+
+    own = cluster_conf_find(conf, m->node);
+    if (rc == 0 && !host && !own) {
+        first_address(address);
+        host = address;
+    } else if (!host && own)
+        host = own->address;
+    if (rc == 0)
+        rc = check_host(host, err);
+    if (rc == 0)
+        rc = trust_found(m->trust, m->cluster, host, err);
+    if (rc == 0) {
+        rec = mem_ok(json_pack("{s:i,s:o,s:s}", "v", REC_VERSION, "id",
+                               rec_json_uuid(m->cluster), "name",
+                               name ? name : conf->name));
+        store_txn_if_absent(t, REC_CLUSTER);
+        store_txn_put(t, REC_CLUSTER, rec);
+        json_decref(rec);
+        put_node(m, t, own ? own->number : 1, host);
+        put_ca(m, t, TRUST_NODES);
+        put_ca(m, t, TRUST_CLIENTS);
+    }
+    free(conf);
+    return rc;
+}
+
+/* -- founding -------------------------------------------------------------- */
+
+struct founding {
+    struct mgmtd    *m;
+    struct cfs_timer timer;
+    struct cfs_err   err;
+    store_done      *done;
+    void            *arg;
+};
+
+static void founding_end(struct founding *f)
+{
+    struct cfs_err err = f->err;
+
+    cfs_timer_fini(&f->timer);
+    f->done(f->arg, err.code, &err);
+    free(f);
+}
+
+static void on_timer(struct cfs_timer *t)
+{
+    founding_end(cfs_list_entry(t, struct founding, timer));
+}
+
+static void on_founded(void *arg, int status, const struct cfs_err *err)
+{
+    struct founding *f = arg;
+
+    if (status < 0)
+        f->err = *err;
+    else
+        f->m->founded = true;
+    founding_end(f);
+}
+
+void cluster_found(struct mgmtd *m, const char *name, const char *host,
+                   store_done *done, void *arg)
+{
+    struct founding *f = mem_new(sizeof *f);
+    struct store_txn *t;
+
+    f->m = m;
+    f->done = done;
+    f->arg = arg;
+    cfs_timer_init(m->host.loop, &f->timer, on_timer);
+    t = store_txn_new();
+    if (m->founded ||
+        cluster_found_put(m, t, name, host, &f->err) < 0) {
+        store_txn_free(t);
+        cfs_timer_start(&f->timer, 0);
+        return;
+    }
+    store_commit(m->store, t, on_founded, f);
+}
+
+/* -- the verb -------------------------------------------------------------- */
+
+static void on_created(void *arg, int status, const struct cfs_err *err)
+{
+    struct command *c = arg;
+    struct mgmtd *m = c->m;
+
+    if (status < 0) {
+        command_fail(c, err);
+        return;
+    }
+    command_ok(c, mem_ok(json_pack(
+        "{s:s,s:o,s:s,s:s,s:i}", "name", command_str(c, "name"), "id",
+        rec_json_uuid(m->cluster), "node", m->node, "host",
+        engine_host(m->engine), "port", (int)m->host.port)));
+}
+
+void cluster_create(struct command *c)
+{
+    const char *name = command_str(c, "name"), *host = command_str(c, "host");
+    struct cfs_err err = {0};
+    char id[CFS_UUID_STR];
+
+    if (c->m->founded) {
+        cfs_uuid_print(c->m->cluster, id);
+        cfs_err_set(&err, -EALREADY, "this node is of a cluster already (%s); "
+                    "see: clusterfs cluster status", id);
+        command_fail(c, &err);
+        return;
+    }
+    cluster_found(c->m, *name ? name : NULL, *host ? host : NULL, on_created,
+                  c);
+}
