@@ -17,11 +17,8 @@
  * The CLI loses its line, asks again with the same id, and is answered from
  * engine.json ("done").
  */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mgmtd/engine_impl.h"
@@ -219,23 +216,6 @@ void cluster_rebuild(struct command *c)
 
 /* -- at the next start ----------------------------------------------------- */
 
-/* The store's own lock: no other mgmtd works on this directory meanwhile. */
-static int lock_store(struct engine *e, int *ret_fd, struct cfs_err *err)
-{
-    char *path = mem_printf("%s/lock", e->m->host.dirs.state);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc = 0;
-
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        rc = cfs_err_set(err, -EBUSY, "%s: another clusterfs-mgmtd uses this "
-                         "directory", e->m->host.dirs.state);
-        if (fd >= 0)
-            close(fd);
-    } else
-        *ret_fd = fd;
-    free(path);
-    return rc;
-}
-
 /* Who this node is in what was restored: by its name. One that was set up
  * anew is given the identity that the records know it by. */
 static json_t *reborn_mark(struct engine *e, const json_t *what,
@@ -276,17 +256,13 @@ int reborn_finish(struct engine *e, struct cfs_err *err)
     uint64_t lineage = (uint64_t)json_integer_value(
         json_object_get(what, "lineage"));
     char *path;
-    int fd = -1, rc;
+    int rc;
 
     if (!what)
         return 0;
-    rc = lock_store(e, &fd, err);
-    if (rc < 0)
-        return rc;
     rc = import(e, what, err);
     if (rc == 0)
         rc = mark_save(e, reborn_mark(e, what, lineage), err);
-    close(fd);
     if (rc < 0)
         return rc;
     path = reborn_path(e);
