@@ -290,9 +290,14 @@ static void on_event(struct cfs_graph *g, const struct cfs_event *ev)
     }
 }
 
+/* As brickd does: there and then. */
 static void on_stopped(struct cfs_graph *g)
 {
-    ((struct brick *)g->owner)->stopped = true;
+    struct brick *b = g->owner;
+
+    b->stopped = true;
+    cfs_graph_free(g);
+    b->graph = NULL;
 }
 
 static bool is_stopped(void *arg)

@@ -224,13 +224,15 @@ static void stop(struct block *b)
         close_ops(b);
 }
 
-/* After a failed init, or without PARENT_DOWN. */
+/* After a failed init, or without PARENT_DOWN, it waits; else, which may be
+ * from inside the loop, nothing is left to do. */
 static void block_fini(struct cfs_xl *xl)
 {
     struct block *b = xl->priv;
 
     stop(b);
-    cfs_loop_run_until(xl->loop, is_closed, b);
+    if (!is_closed(b))
+        cfs_loop_run_until(xl->loop, is_closed, b);
 }
 
 static int block_reconfigure(struct cfs_xl *xl, struct cfs_err *err)
