@@ -556,6 +556,8 @@ static void do_io(struct eng *e, struct eng_io *io, bool write)
         io->status = e->dev->ops->read(e->dev, CFS_DEV_BUFFERED,
                                        io->ext.lba * CFS_BLOCK, io->data,
                                        len);
+    if (!write && io->status == 0)
+        io->status = eng_io_verify(io);
     cfs_task_init(&io->task, io_task);
     cfs_task_post(e->loop, &io->task);
 }

@@ -24,6 +24,7 @@ void data_init(struct eng *e)
     struct pace *p = &e->pace;
 
     cfs_list_init(&p->reads);
+    cfs_list_init(&p->waiting);
     p->bound = BOUND_FIRST;
     if (e->loop)
         cfs_timer_init(e->loop, &p->back_timer, on_back_timer);
@@ -79,6 +80,29 @@ static void on_pace_work(struct cfs_job *j)
 }
 
 static void pace_start(struct eng *e);
+static void write_begin(struct eng *e, struct eng_io *io);
+
+static bool within_bound(const struct eng *e, uint64_t len)
+{
+    return e->pace.unwritten == 0 ||
+           e->pace.unwritten + len <= e->pace.bound;
+}
+
+/* What waits for the device may go on, as far as the bound allows. */
+static void wake_writes(struct eng *e)
+{
+    struct pace *p = &e->pace;
+
+    while (!cfs_list_empty(&p->waiting)) {
+        struct eng_io *io =
+            cfs_list_entry(p->waiting.next, struct eng_io, link);
+
+        if (!within_bound(e, (uint64_t)io->ext.n * CFS_BLOCK))
+            return;
+        cfs_list_del(&io->link);
+        write_begin(e, io);
+    }
+}
 
 static void on_pace_done(struct cfs_job *j)
 {
@@ -99,34 +123,42 @@ static void on_pace_done(struct cfs_job *j)
         p->bound = BOUND_MIN;
     if (p->bound > BOUND_MAX)
         p->bound = BOUND_MAX;
-    if (p->unwritten >= BATCH_BYTES)
-        pace_start(e);
+    pace_start(e);
+    wake_writes(e);
     eng_close_step(e);
 }
 
+/* Begin with what was collected, when it is enough, or somebody waits. */
 static void pace_start(struct eng *e)
 {
     struct pace *p = &e->pace;
     struct extv spare = p->going;
 
-    if (p->running || e->poisoned)
+    if (p->running || e->poisoned || p->batched == 0 ||
+        (p->batched < BATCH_BYTES && cfs_list_empty(&p->waiting)))
         return;
     p->going = p->batch;
     p->batch = spare;
+    p->batched = 0;
     p->running = true;
     p->began = cfs_now_fresh(e->loop);
     cfs_job_run(e->loop, &p->job, on_pace_work, on_pace_done);
 }
 
-void data_wrote(struct eng *e, uint64_t off, uint64_t len)
+/* Bytes that .unwritten has already. */
+static void pace_add(struct eng *e, struct eng_ext ext)
 {
     struct pace *p = &e->pace;
 
-    extv_push(&p->batch, (struct eng_ext){off / CFS_BLOCK,
-                                          (uint32_t)(len / CFS_BLOCK)});
-    p->unwritten += len;
-    if (p->unwritten >= BATCH_BYTES)
-        pace_start(e);
+    extv_push(&p->batch, ext);
+    p->batched += (uint64_t)ext.n * CFS_BLOCK;
+    pace_start(e);
+}
+
+void data_wrote(struct eng *e, uint64_t off, uint64_t len)
+{
+    e->pace.unwritten += len;
+    pace_add(e, (struct eng_ext){off / CFS_BLOCK, (uint32_t)(len / CFS_BLOCK)});
 }
 
 /* Whether the device has been at something for so long that a write to the
@@ -141,7 +173,7 @@ static bool hangs(const struct eng *e)
 
 bool data_may_inline(const struct eng *e, uint64_t len)
 {
-    return e->pace.unwritten + len <= e->pace.bound && !hangs(e);
+    return within_bound(e, len) && !hangs(e);
 }
 
 /* -- I/O ------------------------------------------------------------------- */
@@ -194,6 +226,8 @@ static void on_data_read_work(struct cfs_job *j)
 
     io->status = eng_read(io->eng, CFS_DEV_BUFFERED, io->ext.lba, io->data,
                           io->ext.n);
+    if (io->status == 0)
+        io->status = eng_io_verify(io);
 }
 
 static void on_data_read_done(struct cfs_job *j)
@@ -215,28 +249,37 @@ void eng_data_read(struct eng *e, struct eng_io *io)
     else if (io->ext.n <= IN_LINE_MAX / CFS_BLOCK)
         rc = eng_read(e, CFS_DEV_CACHED, io->ext.lba, io->data, io->ext.n);
     if (rc != -EAGAIN)
-        io_end(io, rc);
+        io_end(io, rc < 0 ? rc : eng_io_verify(io));
     else
         cfs_job_run(e->loop, &io->job, on_data_read_work, on_data_read_done);
 }
 
-/* A write in the pool waits until the device has it. */
+/* Large writes go around the page cache, which would cost more than the device
+ * takes; and on an image file a copy of a megabyte would lock the journal out
+ * for as long. */
+static bool goes_direct(const struct eng_io *io)
+{
+    return io->ext.n > IN_LINE_MAX / CFS_BLOCK;
+}
+
 static void on_data_write_work(struct cfs_job *j)
 {
     struct eng_io *io = container_of(j, struct eng_io, job);
-    struct eng *e = io->eng;
-    struct extv v = {.v = &io->ext, .n = 1};
 
-    io->status = eng_write(e, CFS_DEV_BUFFERED, io->ext.lba, io->data,
-                           io->ext.n);
-    if (io->status == 0)
-        io->status = write_out(e, &v);
+    io->status = eng_write(io->eng,
+                           goes_direct(io) ? CFS_DEV_DIRECT
+                                           : CFS_DEV_BUFFERED,
+                           io->ext.lba, io->data, io->ext.n);
 }
 
 static void write_ended(struct eng_io *io, int rc)
 {
     struct eng *e = io->eng;
 
+    if (!goes_direct(io) && rc == 0)
+        pace_add(e, io->ext);
+    else if (!goes_direct(io))
+        e->pace.unwritten -= (uint64_t)io->ext.n * CFS_BLOCK;
     if (rc < 0)
         eng_poison(e, rc, "write of data: %s", cfs_err_str(rc));
     io_end(io, rc < 0 || e->poisoned ? -CFS_E_POISONED : 0);
@@ -251,25 +294,44 @@ static void on_data_write_done(struct cfs_job *j)
     eng_close_step(e);
 }
 
+static void write_begin(struct eng *e, struct eng_io *io)
+{
+    bool direct = goes_direct(io);
+
+    if (!direct)
+        e->pace.unwritten += (uint64_t)io->ext.n * CFS_BLOCK;
+    if (e->conf.blocking || (!direct && !hangs(e)))
+        write_ended(io, eng_write(e, direct ? CFS_DEV_DIRECT
+                                            : CFS_DEV_BUFFERED,
+                                  io->ext.lba, io->data, io->ext.n));
+    else
+        cfs_job_run(e->loop, &io->job, on_data_write_work,
+                    on_data_write_done);
+}
+
 void eng_data_write(struct eng *e, struct eng_io *io)
 {
-    uint64_t len = (uint64_t)io->ext.n * CFS_BLOCK;
+    struct pace *p = &e->pace;
 
     io_begin(e, io, true);
     if (e->poisoned) {
         io_end(io, -CFS_E_POISONED);
-    } else if (e->conf.blocking ||
-               (len <= IN_LINE_MAX && data_may_inline(e, len))) {
-        int rc = eng_write(e, CFS_DEV_BUFFERED, io->ext.lba, io->data,
-                           io->ext.n);
-
-        if (rc == 0)
-            data_wrote(e, io->ext.lba * CFS_BLOCK, len);
-        write_ended(io, rc);
+    } else if (e->conf.blocking || goes_direct(io) ||
+               (cfs_list_empty(&p->waiting) &&
+                within_bound(e, (uint64_t)io->ext.n * CFS_BLOCK))) {
+        write_begin(e, io);
     } else {
-        cfs_job_run(e->loop, &io->job, on_data_write_work,
-                    on_data_write_done);
+        cfs_list_add_tail(&p->waiting, &io->link);
+        pace_start(e);
     }
+}
+
+void data_fail(struct eng *e)
+{
+    struct cfs_list *l;
+
+    while ((l = cfs_list_pop(&e->pace.waiting)) != NULL)
+        io_end(cfs_list_entry(l, struct eng_io, link), -CFS_E_POISONED);
 }
 
 /* -- allocation ------------------------------------------------------------ */

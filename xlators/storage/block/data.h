@@ -3,7 +3,7 @@
  * leave the page cache, the image's growth.
  *
  * (1) Bytes that were written and are not on the device are bounded; beyond
- *     that a write goes through the pool, which waits for the device.
+ *     that a write waits until earlier ones are there.
  * (2) One pacing job at a time: while it starts and awaits the write-out of
  *     one batch, the next is collected.
  */
@@ -15,13 +15,15 @@
 struct pace {
     struct extv    batch;  /* written, in blocks; write-out not begun */
     struct extv    going;  /* the pool's */
-    uint64_t       unwritten; /* bytes in both */
+    uint64_t       batched;   /* bytes in batch */
+    uint64_t       unwritten; /* bytes in both, and being copied */
     uint64_t       bound;     /* bytes: some 50 ms of the device */
     uint64_t       began;
     struct cfs_job job;
     bool           running;
     int            rc;
 
+    struct cfs_list waiting; /* eng_io.link: writes, until the bound allows */
     struct cfs_list reads; /* eng_io.link, in order of start */
     unsigned        io;    /* reads and writes in flight */
 
@@ -41,6 +43,9 @@ void data_fini(struct eng *e);
 void data_wrote(struct eng *e, uint64_t off, uint64_t len);
 /* Whether @len more bytes may be written in line. */
 bool data_may_inline(const struct eng *e, uint64_t len);
+
+/* The engine is poisoned: no write waits any more. */
+void data_fail(struct eng *e);
 
 /* The epoch of the oldest read in flight; UINT64_MAX: none. */
 uint64_t data_oldest_read(const struct eng *e);

@@ -240,6 +240,12 @@ static int open_all(struct dev_file *f, unsigned flags, struct cfs_err *err)
     if (lock && flock(f->fd, LOCK_EX | LOCK_NB) < 0)
         return cfs_err_set(err, -EBUSY, "%s is in use by another process",
                            f->path);
+    /* The kernel reads what is asked for, and nothing near it. Its read-ahead
+     * knows nothing of files; and it would bring blocks that others write
+     * around the page cache into it, in pieces with blocks that are written
+     * through it: what cannot be thrown out after a direct write is reported
+     * as an error of the next flush. */
+    posix_fadvise(f->fd, 0, 0, POSIX_FADV_RANDOM);
     f->direct = open_again(f->fd, mode | O_DIRECT);
     if (f->direct < 0)
         f->direct = f->fd; /* a file system without it */

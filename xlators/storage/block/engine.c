@@ -290,6 +290,7 @@ void eng_poison(struct eng *e, int code, const char *fmt, ...)
                   "%s", e->dev->path, e->reason);
     jrn_fail(e);
     ckpt_fail(e);
+    data_fail(e);
     eng_wake_slow(e);
     cfs_task_post(e->loop, &e->poison_task);
     eng_close_step(e);

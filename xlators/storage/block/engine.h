@@ -27,6 +27,8 @@
 #ifndef CFS_BLOCK_ENGINE_H
 #define CFS_BLOCK_ENGINE_H
 
+#include <xxhash.h>
+
 #include "core/buf.h"
 #include "core/log.h"
 #include "core/loop.h"
@@ -236,7 +238,8 @@ bool eng_ext_valid(const struct eng *e, struct eng_ext ext);
 void eng_free(struct eng *e, struct eng_ext ext);
 
 /* Block I/O of whole blocks. done() later; -EIO. Extents being read are not
- * reused meanwhile. A write that fails poisons. */
+ * reused meanwhile. A write that fails poisons. What is read is verified, by
+ * whoever reads it, against @sums if they are given: -CFS_E_CHECKSUM. */
 struct eng_io {
     struct cfs_job  job;
     struct eng     *eng;
@@ -244,11 +247,20 @@ struct eng_io {
     struct cfs_task task;
     struct eng_ext  ext;
     uint8_t        *data; /* ext.n * 4096 bytes, aligned to 4096, borrowed */
+    const uint64_t *sums; /* reads: XXH3-64 of each block, borrowed; or NULL */
     uint64_t        epoch; /* the engine's */
     bool            write;
     int             status;
     void (*done)(struct eng_io *io);
 };
+/* 0 or -CFS_E_CHECKSUM: of the bytes that @io read. Any thread. */
+static inline int eng_io_verify(const struct eng_io *io)
+{
+    for (uint32_t i = 0; io->sums && i < io->ext.n; i++)
+        if (XXH3_64bits(io->data + (size_t)i * 4096, 4096) != io->sums[i])
+            return -CFS_E_CHECKSUM;
+    return 0;
+}
 void eng_data_read(struct eng *e, struct eng_io *io);
 void eng_data_write(struct eng *e, struct eng_io *io);
 

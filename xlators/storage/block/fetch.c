@@ -11,7 +11,6 @@
 struct fetch_io {
     struct eng_io io;
     struct fetch *f;
-    uint32_t      at; /* its first block in the buffer */
 };
 
 static uint64_t first_block(const struct fetch *f)
@@ -30,14 +29,9 @@ static void run_done(struct eng_io *io)
 {
     struct fetch_io *r = container_of(io, struct fetch_io, io);
     struct fetch *f = r->f;
-    int status = io->status;
 
-    for (uint32_t i = 0; i < io->ext.n && status == 0; i++)
-        if (block_sum(io->data + (size_t)i * CFS_BLOCK, CFS_BLOCK) !=
-            f->sums[r->at + i])
-            status = -CFS_E_CHECKSUM;
-    if (status < 0 && f->status == 0)
-        f->status = status;
+    if (io->status < 0 && f->status == 0)
+        f->status = io->status;
     if (--f->pending == 0)
         f->done(f, f->status);
 }
@@ -113,9 +107,9 @@ static void read_runs(struct fetch *f, const uint64_t *lba)
             n++;
         r = cfs_arena_alloc(f->arena, sizeof *r);
         r->f = f;
-        r->at = i;
         r->io.ext = (struct eng_ext){lba[i], n};
         r->io.data = to;
+        r->io.sums = &f->sums[i];
         r->io.done = run_done;
         f->pending++;
         eng_data_read(f->o->e, &r->io);

@@ -363,12 +363,8 @@ static void write_out(struct stage *st)
 
 static void read_done(struct eng_io *io)
 {
-    struct stage_io *s = container_of(io, struct stage_io, io);
-    int status = io->status;
-
-    if (status == 0 && block_sum(io->data, CFS_BLOCK) != s->sum)
-        status = -CFS_E_CHECKSUM;
-    io_ended(s->st, status, write_out);
+    io_ended(container_of(io, struct stage_io, io)->st, io->status,
+             write_out);
 }
 
 static void read_old(struct stage *st, const struct stage_block *b,
@@ -383,6 +379,7 @@ static void read_old(struct stage *st, const struct stage_block *b,
         io = cfs_arena_alloc(st->op->arena, sizeof *io);
         io->st = st;
         io->sum = b[i].old_sum;
+        io->io.sums = &io->sum;
         io->io.ext = (struct eng_ext){b[i].old_lba, 1};
         io->io.data = block_at(st, b[i].block);
         io->io.done = read_done;
