@@ -155,6 +155,10 @@ static void on_event(struct cfs_graph *g, const struct cfs_event *ev)
         if (c->mgmt != NULL)
             mgmt_differs(c->mgmt, ev->view->epoch, *ev->brick);
         break;
+    case CFS_EV_SILENCE:
+        if (c->mgmt != NULL)
+            mgmt_report(c->mgmt, ev->silence);
+        break;
     default:
         break;
     }
@@ -320,6 +324,14 @@ static void on_view(struct mgmt *m, const struct cfs_view *view, void *ctx)
                                                      .view = view});
 }
 
+static void on_probe(struct mgmt *m, void *ctx)
+{
+    struct client *c = ctx;
+
+    if (c->graph != NULL && !c->stopping)
+        cfs_graph_event(c->graph, (struct cfs_event){.type = CFS_EV_PROBE});
+}
+
 static void on_volfile(struct mgmt *m, const char *text, size_t len,
                        const struct cfs_view *view, void *ctx)
 {
@@ -397,6 +409,7 @@ static int start_from_mgmtd(struct client *c, struct cfs_err *err)
     static const struct mgmt_events events = {
         .volfile = on_volfile,
         .view = on_view,
+        .probe = on_probe,
         .refused = on_refused,
     };
     char key[300];

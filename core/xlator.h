@@ -33,6 +33,7 @@ enum cfs_event_type {
     CFS_EV_PARENT_UP,   /* start to work */
     CFS_EV_PARENT_DOWN, /* stop; hold the graph while work is left */
     CFS_EV_COUNT_ANEW,  /* figures of what passed start at zero */
+    CFS_EV_PROBE,       /* for a while, see whether bricks answer: SILENCE */
     CFS_EV_VIEW,        /* .view: a view that the host has learnt */
     /* up, to every parent; .from is the child that sends it */
     CFS_EV_CHILD_CONNECTING, /* transport is there, no session yet */
@@ -42,8 +43,17 @@ enum cfs_event_type {
     CFS_EV_NEW_VIEW,  /* .view: a brick's answer told of it */
     CFS_EV_WANT_VIEW, /* the host should ask mgmtd */
     CFS_EV_DIFFERS, /* .view, .brick: the host should tell mgmtd */
+    CFS_EV_SILENCE, /* .silence: how long a brick has not answered; too */
     CFS_EV_SESSION,   /* .session: the session in use (no 0: none now) */
     CFS_EV_LISTENING, /* .port, .path: where protocol/server accepts */
+};
+
+/* What an observer says of a brick. The age counts only while the observer ran
+ * and had something outstanding. */
+struct cfs_silence {
+    struct cfs_uuid brick;
+    bool            asked;  /* else nothing is known */
+    uint64_t        age_ns; /* since the last answer; UINT64_MAX: none yet */
 };
 
 struct cfs_event {
@@ -53,6 +63,7 @@ struct cfs_event {
     const struct cfs_session *session;
     const struct cfs_err     *err;
     const struct cfs_uuid    *brick;
+    const struct cfs_silence *silence;
     const char               *path; /* Unix socket; NULL: none */
     uint16_t                  port; /* TCP; 0: none */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* brick_call.c - program BRICK, called on the line that a brick opened. */
-#include "mgmtd/mgmtd.h"
+/* brick_call.c - program BRICK, called on the line that a brick opened, or by
+ * way of its home. */
+#include "mgmtd/node.h"
 
 struct pending {
     struct rpc_call  call;
@@ -41,8 +42,13 @@ static void no_line(struct cfs_task *t)
 void brick_call(struct brick *b, uint32_t proc, struct cfs_blob body,
                 uint32_t timeout_ms, brick_done *done, void *arg)
 {
-    struct pending *p = mem_new(sizeof *p);
+    struct pending *p;
 
+    if (!brick_is_local(b) && brick_home(b)) {
+        node_brick_call(b, proc, body, timeout_ms, done, arg);
+        return;
+    }
+    p = mem_new(sizeof *p);
     p->b = b;
     p->done = done;
     p->arg = arg;

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/node.h"
 #include "mgmtd/launch.h"
 
 #define WHO "brick"
@@ -55,7 +55,8 @@ void brick_init(struct brick *b, struct volume *vol, unsigned index,
     b->output = mem_printf("%s/brick-%s.out", dirs->run, id);
     b->log = mem_printf("%s/bricks/%s-%u.log", dirs->log, vol->name,
                         index + 1);
-    b->ended = true;
+    b->ended = brick_is_local(b);
+    b->state = b->ended ? BRICK_IDLE : BRICK_UNKNOWN;
     cfs_timer_init(vol->m->host.loop, &b->timer, on_timer);
 }
 
@@ -78,6 +79,7 @@ const char *brick_state_str(const struct brick *b)
         [BRICK_IDLE] = "stopped",      [BRICK_STARTING] = "starting",
         [BRICK_UP] = "up",             [BRICK_STOPPING] = "stopping",
         [BRICK_WAITING] = "restarting", [BRICK_FAULTY] = "faulty",
+        [BRICK_UNKNOWN] = "unknown",
     };
 
     return words[b->state];
@@ -212,7 +214,7 @@ void brick_start(struct brick *b)
 {
     struct cfs_err err = {0};
 
-    if (b->state != BRICK_IDLE)
+    if (b->state != BRICK_IDLE || !brick_is_local(b))
         return;
     b->state = BRICK_STARTING;
     if (spawn_brick(b, &err) == 0)
@@ -246,6 +248,10 @@ static void terminate(struct brick *b, bool clean)
  * death, and it is started again. */
 void brick_forgive(struct brick *b)
 {
+    if (!brick_is_local(b)) {
+        node_forgive_brick(b);
+        return;
+    }
     if (b->state == BRICK_UP && b->here && b->info.poisoned)
         terminate(b, false);
     if (b->state != BRICK_FAULTY && b->state != BRICK_WAITING)
@@ -269,9 +275,12 @@ static void ask_to_end(struct brick *b)
 
 void brick_stop(struct brick *b)
 {
+    if (!brick_is_local(b))
+        return;
     switch (b->state) {
     case BRICK_IDLE:
     case BRICK_STOPPING:
+    case BRICK_UNKNOWN:
         return;
     case BRICK_WAITING:
     case BRICK_FAULTY:
@@ -351,6 +360,8 @@ void brick_signed_in(struct brick *b, struct line *line, uint32_t pid,
     }
     b->line = line;
     line->brick = b;
+    if (b->port != port && b->vol->state == VOL_STARTED)
+        volume_spec_changed(b->vol); /* to clients elsewhere */
     b->port = port;
     if (b->pid != pid) {
         pidwatch_disown(b->watch);
@@ -360,6 +371,7 @@ void brick_signed_in(struct brick *b, struct line *line, uint32_t pid,
             cfs_log_warning(m->host.log, WHO, "%s: process %u is gone "
                             "already", b->path, pid);
             lose_line(b);
+            on_ended(b, -1);
             return;
         }
     }
@@ -394,7 +406,8 @@ static bool adopt(void *arg, const struct spawned *p)
         cfs_uuid_parse(id, &uuid) < 0)
         return true;
     b = brick_find(m, uuid);
-    if (!b || b->pid || watch(b, p->pid, p->start) < 0)
+    if (!b || !brick_is_local(b) || b->pid ||
+        watch(b, p->pid, p->start) < 0)
         return true;
     cfs_log_info(m->host.log, WHO, "%s: process %u runs already", b->path,
                  p->pid);

@@ -7,7 +7,7 @@
  */
 #include <xxhash.h>
 
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/silence.h"
 
 /* To a stranger a volume that is not for it is as good as none: it does not
  * learn which there are. */
@@ -184,5 +184,6 @@ static void on_view_differs(struct rpc_msg *msg, void *ctx)
 const struct rpc_proc view_procs[] = {
     [RPC_VIEW_GET] = {"get", on_view_get},
     [RPC_VIEW_DIFFERS] = {"differs", on_view_differs},
+    [RPC_VIEW_REPORT] = {"report", silence_on_client},
 };
 const uint32_t view_n_procs = CFS_ARRAY_SIZE(view_procs);

@@ -12,8 +12,10 @@
  *                                           spec.c       what is in them
  *   brick_proc.c  brick processes           portmap.c    who is where
  *   brick_call.c  calls to bricks           cli_prog.c   commands
+ *   node_*.c      bricks elsewhere (node.h)
  *   view.c        views: decide, push       volume_*.c   a verb each
  *   session.c     clients' sessions         prepare.c    devices
+ *   silence.c     who does not answer
  *
  * Threads    the loop thread; what blocks (mkfs, fallocate, commits) is in
  *            the pool.
@@ -120,11 +122,14 @@ enum brick_state {
     BRICK_STOPPING, /* told to end */
     BRICK_WAITING,  /* died; started again when the timer fires */
     BRICK_FAULTY,   /* died too often */
+    BRICK_UNKNOWN,  /* its home, another node, cannot be asked */
 };
 
 /* Deaths in the last minute before a brick is faulty. */
 #define BRICK_TRIES 5
 
+/* On its home node the brick itself; elsewhere a picture of it (node.h), with
+ * the fields from state on as its home told them, and neither watch nor line. */
 struct brick {
     struct volume    *vol;
     unsigned          index; /* in the set */
@@ -137,7 +142,7 @@ struct brick {
     uint64_t          size;
 
     enum brick_state  state;
-    uint32_t          pid; /* 0: none */
+    uint32_t          pid; /* 0: none; on its home */
     struct pidwatch  *watch;
     struct cfs_timer  timer;  /* WAITING: to start; STOPPING: patience */
     uint64_t          death[BRICK_TRIES]; /* times of the last ones, ns */
@@ -145,12 +150,14 @@ struct brick {
     char              reason[CFS_ERR_TEXT]; /* why it died, or serves not */
     bool              ended;   /* the process that was signed in is gone */
     bool              differs; /* see view_core.h */
+    uint64_t          silent_in; /* epoch in which it was judged to be silent */
 
     struct line      *line;
     bool              here; /* signed in, and info came on this line */
     uint16_t          port;
     struct cfs_brick  info;  /* as last heard */
     uint64_t          known; /* epoch that it acknowledged on this line */
+    uint64_t          told;  /* hash of what other nodes were told of it */
 };
 
 /* brick_proc.c */
@@ -213,8 +220,15 @@ struct volume {
     bool             waited;   /* the grace period is over */
     bool             retry;    /* the timer is for a commit that failed */
     struct cfs_timer grace;
+    struct cfs_timer turn;     /* until it is ours to decide */
+    uint64_t         turn_for; /* epoch for which it is */
+    bool             asking;   /* whether the store's copy is current */
+    uint64_t         asked_for, current_for; /* epochs that bricks told */
+    char             unstored[CFS_ERR_TEXT]; /* why a decision is not stored */
     char             held[256]; /* why nothing is decided; "": it is */
     const char      *waiting;   /* for what a decision waits; "": it does not */
+
+    struct silence *silence; /* a doubt: silence.c; NULL: none */
 
     struct cfs_task look; /* volume_changed() */
     struct cfs_list sessions;
@@ -305,6 +319,8 @@ void sessions_ask(struct volume *vol);
 void sessions_look(struct volume *vol);
 void sessions_free(struct volume *vol);
 bool sessions_none(const struct volume *vol);
+/* Session @no is dead, whatever its process does. */
+void session_declare_dead(struct volume *vol, uint32_t no, const char *why);
 /* Declare all dead, whatever their processes do. */
 void sessions_kill(struct volume *vol);
 

@@ -25,6 +25,19 @@ struct peer *brick_home(const struct brick *b);
 /* Where others reach it: its home's address. */
 const char *brick_host(const struct brick *b);
 
+/* Its process is gone, or it is on a node that cannot be reached and will end
+ * it when it is back. */
+bool brick_has_ended(const struct brick *b);
+
+/* node_brick.c: tell the others what changed about local bricks of @vol. */
+void node_tell_bricks(struct volume *vol);
+/* Ask the home of @b, if it is not this node, for its picture. */
+void node_ask_brick(struct brick *b);
+/* As brick_call(); the home of @b is a member. */
+void node_brick_call(struct brick *b, uint32_t proc, struct cfs_blob body,
+                     uint32_t timeout_ms, brick_done *done, void *arg);
+void node_forgive_brick(struct brick *b);
+
 /* node_set.c: there is no other member. */
 bool node_is_alone(const struct mgmtd *m);
 /* Others reach this node by an IPv6 address. */

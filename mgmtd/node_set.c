@@ -24,6 +24,11 @@ struct peer *brick_home(const struct brick *b)
     return member(b->vol->m, b->node);
 }
 
+bool brick_has_ended(const struct brick *b)
+{
+    return b->pid == 0 || b->state == BRICK_UNKNOWN;
+}
+
 const char *brick_host(const struct brick *b)
 {
     const struct peer *p = brick_home(b);

@@ -2,7 +2,7 @@
 /* portmap.c - program PORTMAP: bricks and clients sign in; where a brick
  * listens. An entry lives as long as the connection that made it.
  */
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/node.h"
 
 #define WHO "portmap"
 
@@ -42,6 +42,8 @@ static void on_signin(struct rpc_msg *msg, void *ctx)
     } else if (!(b = brick_find(line->m, q.brick))) {
         warn_unknown(line, &q.brick);
         rpc_reply_error(msg, -ENOENT, "no volume has this brick");
+    } else if (!brick_is_local(b)) {
+        rpc_reply_error(msg, -EXDEV, "this brick belongs to another node");
     } else {
         ok(msg);
         brick_signed_in(b, line, pid,
@@ -107,7 +109,7 @@ static void on_port_by_brick(struct rpc_msg *msg, void *ctx)
     } else if (!(b = brick_find(m, q.brick)) ||
                line_may_volume(line_of(msg), b->vol, &err) < 0) {
         rpc_reply_error(msg, -ENOENT, "no volume has this brick");
-    } else if (!b->line) {
+    } else if (!b->here && !b->line) {
         rpc_reply_error(msg, -ENOENT, "the brick is not running");
     } else {
         reply.port = b->port;

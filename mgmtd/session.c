@@ -61,6 +61,29 @@ bool sessions_none(const struct volume *vol)
     return cfs_list_empty(&vol->sessions);
 }
 
+static struct session *find(struct volume *vol, uint32_t no)
+{
+    cfs_list_for_each(l, &vol->sessions) {
+        struct session *s = cfs_list_entry(l, struct session, link);
+
+        if (s->s.no == no)
+            return s;
+    }
+    return NULL;
+}
+
+void session_declare_dead(struct volume *vol, uint32_t no, const char *why)
+{
+    struct session *s = find(vol, no);
+
+    if (!s || s->dead)
+        return;
+    cfs_log_warning(vol->m->host.log, WHO, "volume %s: session %u of %s is "
+                    "declared dead: %s", vol->name, no, s->s.node, why);
+    s->dead = true;
+    volume_changed(vol);
+}
+
 void sessions_kill(struct volume *vol)
 {
     cfs_list_for_each(l, &vol->sessions)
@@ -86,24 +109,16 @@ static void watch_process(struct session *s)
 {
     struct mgmtd *m = s->vol->m;
 
-    if (cfs_uuid_eq(s->s.boot, m->boot))
+    bool this_node = strcmp(s->s.node, cfs_node_name()) == 0;
+
+    /* Containers share a boot, but not their processes' ids. */
+    if (this_node && cfs_uuid_eq(s->s.boot, m->boot))
         s->dead = pidwatch_new(m->host.loop, s->s.pid, s->s.pid_start,
                                on_process_ended, s, &s->watch) < 0;
-    else if (strcmp(s->s.node, cfs_node_name()) == 0)
+    else if (this_node)
         s->dead = true; /* this machine has been started anew since */
     if (s->s.state == CFS_SESSION_FENCED)
         s->dead = true; /* somebody, an earlier mgmtd perhaps, has begun */
-}
-
-static struct session *find(struct volume *vol, uint32_t no)
-{
-    cfs_list_for_each(l, &vol->sessions) {
-        struct session *s = cfs_list_entry(l, struct session, link);
-
-        if (s->s.no == no)
-            return s;
-    }
-    return NULL;
 }
 
 static void add(struct volume *vol, const struct cfs_session *live)
@@ -251,11 +266,12 @@ static void call_members(struct session *s)
         if (s->step == ASK)
             brick_refresh(b, ANSWER_MS, on_asked, s);
         else if (s->step == FENCE)
-            brick_call(b, RPC_BRICK_FENCE, mgmt_pack_session_no(&a, &msg), 0,
-                       on_fenced, s);
+            brick_call(b, RPC_BRICK_FENCE, mgmt_pack_session_no(&a, &msg),
+                       ANSWER_MS, on_fenced, s);
         else
             brick_call(b, RPC_BRICK_CLOSE_SESSION,
-                       mgmt_pack_session_no(&a, &msg), 0, on_closed, s);
+                       mgmt_pack_session_no(&a, &msg), ANSWER_MS, on_closed,
+                       s);
     }
     cfs_arena_fini(&a);
     assert(s->pending > 0);

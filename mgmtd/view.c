@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/node.h"
 
 #define WHO "view"
 
@@ -20,6 +20,11 @@
  * first of them is back. A start may have a long journal to go through. */
 #define GRACE (30 * CFS_SEC)
 #define RETRY CFS_SEC
+#define AGAIN (100 * CFS_MS) /* after another's decision: it is on its way */
+
+#define TURN  (200 * CFS_MS)
+
+#define TOLD_MS 5000u /* for a brick to make a view durable */
 
 static bool in_sync(const struct cfs_view *v, struct cfs_uuid brick)
 {
@@ -120,6 +125,8 @@ static void on_told(struct brick *b, void *arg, int status,
             cfs_log_warning(b->vol->m->host.log, WHO, "%s does not take the "
                             "view of epoch %" PRIu64 ": %s", b->path, epoch,
                             text);
+        if (status == -ETIMEDOUT && epoch == b->vol->view.epoch)
+            view_tell(b);
         return;
     }
     if (b->known < epoch)
@@ -132,10 +139,11 @@ void view_tell(struct brick *b)
     struct mgmt_view_msg msg = {.view = b->vol->view};
     struct cfs_arena a;
 
-    if (msg.view.epoch == 0 || !b->here)
+    /* Each node tells its own. */
+    if (msg.view.epoch == 0 || !b->here || !brick_is_local(b))
         return;
     cfs_arena_init(&a);
-    brick_call(b, RPC_BRICK_VIEW_SET, mgmt_pack_view_msg(&a, &msg), 0,
+    brick_call(b, RPC_BRICK_VIEW_SET, mgmt_pack_view_msg(&a, &msg), TOLD_MS,
                on_told, (void *)(uintptr_t)msg.view.epoch);
     cfs_arena_fini(&a);
 }
@@ -184,6 +192,7 @@ int view_load(struct volume *vol, struct cfs_err *err)
             vol->brick[i].known = 0;
     }
     vol->view = view;
+    cfs_timer_stop(&vol->turn);
     for (unsigned i = 0; i < vol->n; i++) {
         if (!view_has(vol, &vol->brick[i]))
             vol->brick[i].differs = false;
@@ -225,8 +234,41 @@ static bool is_foreign(struct volume *vol, const struct brick *b)
     return rc < 0 || !cfs_uuid_eq(id, v->id);
 }
 
-static void describe(struct volume *vol, struct vc_set *ret)
+static void on_current(void *arg, int status, const struct cfs_err *err)
 {
+    struct volume *vol = arg;
+
+    vol->asking = false;
+    if (status == 0) {
+        vol->current_for = vol->asked_for;
+        volume_changed(vol);
+    } else {
+        vol->retry = true;
+        cfs_timer_start(&vol->grace, RETRY);
+    }
+    volume_unref(vol);
+}
+
+/* Whether our copy of the store was as new as the authority after we heard of
+ * @v. Until then a view that we do not know proves nothing: its home may have
+ * been told before us. */
+static bool is_current(struct volume *vol, const struct cfs_view *v)
+{
+    if (v->epoch <= vol->view.epoch || v->epoch <= vol->current_for)
+        return true;
+    if (!vol->asking) {
+        vol->asking = true;
+        vol->asked_for = v->epoch;
+        store_current(vol->m->store, on_current, volume_ref(vol));
+    }
+    return false;
+}
+
+/* False: first it must be known whether our copy of the store is current. */
+static bool describe(struct volume *vol, struct vc_set *ret)
+{
+    bool sure = true;
+
     *ret = (struct vc_set){
         .view = &vol->view,
         .active = vol->state == VOL_STARTED && !vol->gone,
@@ -248,8 +290,12 @@ static void describe(struct volume *vol, struct vc_set *ret)
             .ended = b->ended,
             .hopeless = b->state == BRICK_FAULTY,
             .differs = b->differs,
+            .silent = b->silent_in == vol->view.epoch && b->silent_in > 0,
         };
+        if (ret->brick[i].foreign && !is_current(vol, &b->info.view))
+            sure = false;
     }
+    return sure;
 }
 
 /* The record of the next view: the old one, changed. */
@@ -290,12 +336,17 @@ static void on_committed(void *arg, int status, const struct cfs_err *err)
     struct volume *vol = arg;
 
     vol->deciding = false;
-    if (status < 0 && status != -CFS_E_CONFLICT) {
+    if (status == -CFS_E_CONFLICT) {
+        vol->retry = true;
+        cfs_timer_start(&vol->grace, AGAIN);
+    } else if (status < 0) {
         cfs_log_error(vol->m->host.log, WHO, "volume %s: the new view cannot "
                       "be stored: %s", vol->name, err->text);
+        snprintf(vol->unstored, sizeof vol->unstored, "%s", err->text);
         vol->retry = true;
         cfs_timer_start(&vol->grace, RETRY);
     } else {
+        vol->unstored[0] = '\0';
         volume_changed(vol);
     }
     volume_unref(vol);
@@ -352,6 +403,54 @@ static void on_grace(struct cfs_timer *t)
     volume_changed(vol);
 }
 
+/* -- whose turn ---------------------------------------------------------- */
+
+static void on_turn(struct cfs_timer *t)
+{
+    struct volume *vol = cfs_list_entry(t, struct volume, turn);
+
+    vol->turn_for = vol->view.epoch + 1;
+    volume_changed(vol);
+}
+
+/* Whether this decision rests on what happened here. */
+static bool knows_best(const struct volume *vol, const struct vc_decision *d)
+{
+    for (unsigned i = 0; i < vol->n; i++) {
+        const struct brick *b = &vol->brick[i];
+
+        if (d->out[i] != VC_OUT_NOT &&
+            (brick_is_local(b) || b->differs ||
+             d->out[i] == VC_OUT_SILENT))
+            return true;
+    }
+    return false;
+}
+
+/* The node of the first brick that will be in sync acts at once, as does who
+ * knows best; the others, in order of the bricks, 200 ms apart, in case that
+ * those are gone. */
+static bool is_our_turn(struct volume *vol, const struct vc_decision *d)
+{
+    uint64_t place = 0;
+
+    if (vol->turn_for == d->view.epoch || node_is_alone(vol->m) ||
+        knows_best(vol, d))
+        return true;
+    for (unsigned i = 0; i < vol->n; i++) {
+        const struct brick *b = &vol->brick[i];
+
+        if (in_sync(&d->view, b->id) && brick_is_local(b))
+            break;
+        place += in_sync(&d->view, b->id);
+    }
+    if (place == 0)
+        return true;
+    if (!cfs_timer_active(&vol->turn))
+        cfs_timer_start(&vol->turn, place * TURN);
+    return false;
+}
+
 static void hold(struct volume *vol, const struct vc_decision *d)
 {
     char text[sizeof vol->held];
@@ -376,7 +475,8 @@ void view_look(struct volume *vol)
     }
     if (vol->deciding || vol->retry)
         return;
-    describe(vol, &set);
+    if (!describe(vol, &set))
+        return;
     vc_decide(&set, &d);
     if (d.verdict != VC_HOLD)
         vol->held[0] = '\0';
@@ -390,7 +490,8 @@ void view_look(struct volume *vol)
         wait_for_members(vol);
         break;
     case VC_NEW:
-        commit(vol, &d);
+        if (is_our_turn(vol, &d))
+            commit(vol, &d);
         break;
     case VC_HOLD:
         hold(vol, &d);
@@ -401,11 +502,13 @@ void view_look(struct volume *vol)
 void view_init(struct volume *vol)
 {
     cfs_timer_init(vol->m->host.loop, &vol->grace, on_grace);
+    cfs_timer_init(vol->m->host.loop, &vol->turn, on_turn);
     vol->waiting = "";
 }
 
 void view_fini(struct volume *vol)
 {
     cfs_timer_fini(&vol->grace);
+    cfs_timer_fini(&vol->turn);
     json_decref(vol->view_rec);
 }

@@ -15,6 +15,9 @@ const char *vc_out_str(enum vc_out out)
         return "its storage failed";
     case VC_OUT_DIFFERS:
         return "it had not done what the others did";
+    case VC_OUT_SILENT:
+        return "it did not answer in time, and was reached by fewer than "
+               "the others";
     case VC_OUT_UNCLEAN:
         return "it was not stopped cleanly, and another brick serves";
     case VC_OUT_MISSING:
@@ -97,6 +100,8 @@ static enum status status_of(const struct vc_brick *b,
         *ret_out = VC_OUT_POISONED;
     else if (!b->here && b->ended)
         *ret_out = VC_OUT_ENDED;
+    else if (b->silent)
+        *ret_out = VC_OUT_SILENT;
     if (*ret_out != VC_OUT_NOT)
         return LOST;
     return b->here ? SERVING : UNKNOWN;
@@ -245,7 +250,7 @@ static void decide_again(const struct vc_set *set, struct vc_decision *d)
 void vc_decide(const struct vc_set *set, struct vc_decision *ret)
 {
     const struct cfs_view *v = set->view;
-    unsigned n[3] = {0};
+    unsigned n[3] = {0}, silent = 0;
 
     *ret = (struct vc_decision){.verdict = VC_KEEP, .why = ""};
     if (!set->active)
@@ -264,14 +269,15 @@ void vc_decide(const struct vc_set *set, struct vc_decision *ret)
     }
     for (unsigned k = 0; k < v->n_sync; k++) {
         int i = index_of(set, v->m[k].brick);
-        enum vc_out out;
+        enum vc_out out = VC_OUT_NOT;
 
         n[i < 0 ? LOST : status_of(&set->brick[i], &v->m[k], &out)]++;
+        silent += i >= 0 && out == VC_OUT_SILENT;
     }
     if (n[LOST] == 0)
         return;
     if (n[SERVING] > 0)
         decide_without_lost(set, ret);
-    else
+    else if (silent == 0)
         decide_again(set, ret);
 }

@@ -18,7 +18,9 @@
  *     incarnation, when it says that it is poisoned, or when it differs from
  *     the others: after a client's death, or as a client says. While another
  *     member serves, in the incarnation that the view names, the next view
- *     is without the lost.
+ *     is without the lost. So it is with one that was judged to be silent
+ *     (silence_core.h); but silence is no end: when no other member serves, it
+ *     stays.
  *  5  A member of which nothing is known (its process runs, it has not signed
  *     in yet) stays.
  *  6  When no member serves any more, the view is formed again from members
@@ -54,6 +56,7 @@ struct vc_brick {
     bool            ended;    /* not here: its process is known to be gone */
     bool            hopeless; /* not here: nobody tries to start it again */
     bool            differs;  /* from what others have done */
+    bool            silent;   /* judged so, in this view */
 };
 
 struct vc_set {
@@ -78,6 +81,7 @@ enum vc_out {
     VC_OUT_RESTARTED,
     VC_OUT_POISONED,
     VC_OUT_DIFFERS,
+    VC_OUT_SILENT,
     VC_OUT_UNCLEAN,  /* another one serves alone, or was stopped cleanly */
     VC_OUT_MISSING,  /* did not come back in time */
     VC_OUT_REPLACED, /* an older copy, or wiped */

@@ -2,7 +2,8 @@
 /* volume.c - the volumes in memory: they follow the store's records. */
 #include <stdio.h>
 
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/node.h"
+#include "mgmtd/silence.h"
 
 #define WHO "volume"
 
@@ -110,6 +111,7 @@ static void look(struct cfs_task *t)
     struct volume *vol = volume_ref(cfs_list_entry(t, struct volume, look));
     struct vol_wait *w;
 
+    node_tell_bricks(vol);
     view_look(vol);
     sessions_look(vol);
     while ((w = ready_wait(vol)))
@@ -188,6 +190,8 @@ static struct volume *volume_new(struct mgmtd *m, json_t *rec, uint64_t token,
         brick_init(&vol->brick[i], vol, i, &v->brick[i]);
     view_init(vol);
     cfs_list_add_tail(&m->volumes, &vol->link);
+    for (unsigned i = 0; i < vol->n; i++)
+        node_ask_brick(&vol->brick[i]);
     return vol;
 }
 
@@ -196,6 +200,7 @@ static void volume_drop(struct volume *vol)
     cfs_list_del(&vol->link);
     vol->gone = true;
     vol->state = VOL_STOPPED;
+    silence_end(vol);
     for (unsigned i = 0; i < vol->n; i++)
         brick_stop(&vol->brick[i]);
     volume_changed(vol);
@@ -316,8 +321,10 @@ void volumes_close(struct mgmtd *m)
 {
     struct cfs_list *l;
 
-    while ((l = cfs_list_pop(&m->volumes)))
+    while ((l = cfs_list_pop(&m->volumes))) {
+        silence_end(cfs_list_entry(l, struct volume, link));
         volume_unref(cfs_list_entry(l, struct volume, link));
+    }
 }
 
 void volume_reconcile(struct volume *vol)

@@ -3,7 +3,7 @@
  * the claims on its devices. What is on the devices stays, and the answer says
  * where.
  */
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/node.h"
 
 struct del {
     struct command *c;
@@ -62,7 +62,7 @@ static int check(struct command *c, struct volume **ret, struct cfs_err *err)
         return cfs_err_set(err, -EBUSY, "volume %s is started; stop it first: "
                            "clusterfs volume stop %s", vol->name, vol->name);
     for (unsigned i = 0; i < vol->n; i++)
-        if (vol->brick[i].pid)
+        if (!brick_has_ended(&vol->brick[i]))
             return cfs_err_set(err, -EBUSY, "volume %s: brick %.200s, process "
                                "%u, has not ended yet", vol->name,
                                vol->brick[i].path, vol->brick[i].pid);

@@ -7,7 +7,7 @@
  */
 #include <stdio.h>
 
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/node.h"
 
 #define ANSWER_MS 2000u
 
@@ -156,9 +156,11 @@ static json_t *brick_status(struct volume *vol, struct brick *b)
     set_text(o, "state", brick_state(vol, b));
     set_text(o, "reason", brick_reason(vol, b));
     set(o, "pid", b->pid ? json_integer(b->pid) : json_null());
-    set(o, "port", b->line && b->port ? json_integer(b->port) : json_null());
-    set_text(o, "socket", b->socket);
-    set_text(o, "log", b->log);
+    set(o, "port", b->here && b->port ? json_integer(b->port) : json_null());
+    if (brick_is_local(b)) {
+        set_text(o, "socket", b->socket);
+        set_text(o, "log", b->log);
+    }
     if (!b->here)
         return o;
     set_u64(o, "incarnation", b->info.incarnation);
@@ -175,14 +177,15 @@ static json_t *view_status(const struct volume *vol)
 {
     json_t *o;
     char id[CFS_UUID_STR];
-    const char *master = "";
+    char master[4400] = "";
 
     if (vol->view.epoch == 0)
         return json_null();
     o = mem_ok(json_object());
     for (unsigned i = 0; i < vol->n; i++)
         if (cfs_uuid_eq(vol->brick[i].id, vol->view.m[0].brick))
-            master = vol->brick[i].path;
+            snprintf(master, sizeof master, "%s:%s", vol->brick[i].node,
+                     vol->brick[i].path);
     cfs_uuid_print(vol->view.id, id);
     set_u64(o, "epoch", vol->view.epoch);
     set_text(o, "id", id);
@@ -242,7 +245,9 @@ static json_t *status_one(struct volume *vol)
     set(o, "view", view_status(vol));
     set(o, "clients", clients_status(vol));
     set(o, "space", space_status(vol));
-    set_text(o, "problem", *vol->held ? vol->held : vol->waiting);
+    set_text(o, "problem", *vol->held       ? vol->held
+                           : *vol->unstored ? vol->unstored
+                                            : vol->waiting);
     return o;
 }
 

@@ -10,7 +10,7 @@
  */
 #include <stdio.h>
 
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/node.h"
 
 #define CLOSE_PATIENCE (30 * CFS_SEC)
 #define END_PATIENCE   (150 * CFS_SEC)
@@ -25,11 +25,27 @@ struct stop {
     struct cfs_err  err;
 };
 
+static json_t *warnings(const struct volume *vol)
+{
+    json_t *list = mem_ok(json_array());
+
+    for (unsigned i = 0; i < vol->n; i++) {
+        const struct brick *b = &vol->brick[i];
+
+        if (b->state == BRICK_UNKNOWN)
+            json_array_append_new(list, mem_ok(json_sprintf(
+                "node %s cannot be reached: its brick %.200s is ended when "
+                "the node is back", b->node, b->path)));
+    }
+    return list;
+}
+
 static void stop_end(struct stop *st)
 {
     struct command *c = st->c;
     struct cfs_err err = st->err;
-    json_t *json = mem_ok(json_pack("{s:s}", "name", st->vol->name));
+    json_t *json = mem_ok(json_pack("{s:s,s:o}", "name", st->vol->name,
+                                    "warnings", warnings(st->vol)));
 
     st->vol->stopping = false;
     volume_unref(st->vol);
@@ -47,7 +63,7 @@ static void stop_end(struct stop *st)
 static bool all_ended(struct vol_wait *w)
 {
     for (unsigned i = 0; i < w->vol->n; i++)
-        if (w->vol->brick[i].pid)
+        if (!brick_has_ended(&w->vol->brick[i]))
             return false;
     return true;
 }
@@ -59,7 +75,7 @@ static void on_ended(struct vol_wait *w, bool in_time)
     for (unsigned i = 0; i < w->vol->n && !in_time; i++) {
         const struct brick *b = &w->vol->brick[i];
 
-        if (b->pid)
+        if (!brick_has_ended(b))
             cfs_err_set(&st->err, -ETIMEDOUT, "volume %s is stopped, but "
                         "brick %s:%.200s, process %u, does not end; it is "
                         "waited for", w->vol->name, b->node, b->path, b->pid);

@@ -335,6 +335,12 @@ void rpc_ping(struct rpc_conn *c)
              (struct cfs_buf){0}, 0, on_pong);
 }
 
+void rpc_conn_ping(struct rpc_conn *c)
+{
+    if (rpc_conn_is_up(c) && !c->pinging)
+        rpc_ping(c);
+}
+
 void rpc_calls_drop(struct rpc_conn *c)
 {
     struct cfs_list *l;

@@ -152,6 +152,8 @@ void *rpc_conn_user(const struct rpc_conn *c);
 void  rpc_conn_set_user(struct rpc_conn *c, void *user);
 /* When the peer was last heard, boot time ns. */
 uint64_t rpc_conn_heard(const struct rpc_conn *c);
+/* Ask whether it is there, unless that is under way; its answer is heard. */
+void rpc_conn_ping(struct rpc_conn *c);
 
 /* @body is copied; @payload referenced. timeout_ms 0: none.
  * done() always comes, never from inside. */

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/xlator.h"
 #include "rpc/mgmt_codec.h"
 #include "rpc/programs.h"
 
@@ -368,7 +369,17 @@ static const struct rpc_proc handshake_procs[] = {
     [RPC_HANDSHAKE_VOLFILE_CHANGED] = {"volfile_changed", on_volfile_changed},
 };
 
+static void on_view_probe(struct rpc_msg *msg, void *ctx)
+{
+    struct mgmt *m = ctx;
+
+    rpc_reply(msg, (struct cfs_blob){0}, (struct cfs_buf){0});
+    if (m->events.probe != NULL)
+        m->events.probe(m, m->ctx);
+}
+
 static const struct rpc_proc view_procs[] = {
+    [RPC_VIEW_PROBE] = {"probe", on_view_probe},
     [RPC_VIEW_PUSH] = {"push", on_view_push},
 };
 
@@ -513,6 +524,36 @@ void mgmt_sign_in_client(struct mgmt *m, const struct mgmt_client_hello *hello)
 void mgmt_want_view(struct mgmt *m)
 {
     ask(m, &m->view);
+}
+
+static void on_reported(struct rpc_call *call, int status,
+                        struct rpc_msg *reply)
+{
+    free(call);
+}
+
+void mgmt_report(struct mgmt *m, const struct cfs_silence *s)
+{
+    const struct mgmt_view_report msg = {
+        .key = m->key,
+        .session = m->client_hello.session.no,
+        .brick = s->brick,
+        .asked = s->asked,
+        .age_ms = s->age_ns / CFS_MS,
+    };
+    struct rpc_call *call;
+    struct cfs_arena a;
+
+    if (m->closed || !rpc_conn_is_up(m->conn))
+        return;
+    call = calloc(1, sizeof *call);
+    if (call == NULL)
+        return;
+    cfs_arena_init(&a);
+    rpc_call(m->conn, call, &rpc_to_view, RPC_VIEW_REPORT,
+             mgmt_pack_view_report(&a, &msg), (struct cfs_buf){0}, ANSWER_MS,
+             on_reported);
+    cfs_arena_fini(&a);
 }
 
 void mgmt_differs(struct mgmt *m, uint64_t epoch, struct cfs_uuid brick)

@@ -37,6 +37,8 @@ struct mgmt_events {
     void (*volfile)(struct mgmt *m, const char *text, size_t len,
                     const struct cfs_view *view, void *ctx);
     void (*view)(struct mgmt *m, const struct cfs_view *view, void *ctx);
+    /* mgmtd is in doubt about a brick: report for a while. May be NULL. */
+    void (*probe)(struct mgmt *m, void *ctx);
     /* mgmtd refuses: unknown or stopped volume, ... (final), or no server
      * answered in time. */
     void (*refused)(struct mgmt *m, const struct cfs_err *why, void *ctx);
@@ -58,6 +60,10 @@ void mgmt_close(struct mgmt *m);
 void mgmt_sign_in_brick(struct mgmt *m, const struct mgmt_brick_hello *hello);
 void mgmt_sign_in_client(struct mgmt *m, const struct mgmt_client_hello *hello);
 void mgmt_want_view(struct mgmt *m); /* events->view will come */
+/* How long a brick has not answered this client (core/xlator.h). Told while
+ * there is a line; nothing is kept. */
+struct cfs_silence;
+void mgmt_report(struct mgmt *m, const struct cfs_silence *s);
 /* In view @epoch, @brick could not do what others did: the next view should
  * be without it. */
 void mgmt_differs(struct mgmt *m, uint64_t epoch, struct cfs_uuid brick);

@@ -58,6 +58,8 @@ enum rpc_view_proc {
     RPC_VIEW_GET = 1,     /* view_get -> view_msg */
     RPC_VIEW_PUSH = 2,    /* view_msg, from mgmtd */
     RPC_VIEW_DIFFERS = 3, /* view_differs -> view_msg */
+    RPC_VIEW_REPORT = 4,  /* view_report: how a brick answers */
+    RPC_VIEW_PROBE = 5,   /* view_get, from mgmtd: report, for a while */
 };
 
 enum rpc_cli_proc {

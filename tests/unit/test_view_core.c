@@ -209,6 +209,30 @@ static void rule_4_several_may_be_lost_at_once(void **state)
     DECIDES(&f, "c");
 }
 
+static void rule_4_a_silent_member_goes_while_another_serves(void **state)
+{
+    struct fix f = three();
+
+    f.set.brick[0].silent = true;
+    DECIDES(&f, "bc");
+    assert_int_equal(f.d.out[0], VC_OUT_SILENT);
+    unknown(&f, 1);
+    DECIDES(&f, "bc"); /* nobody judged that one */
+}
+
+static void rule_4_silence_is_no_end_when_no_other_serves(void **state)
+{
+    struct fix f = three();
+
+    f.set.brick[0].silent = true;
+    unknown(&f, 1);
+    unknown(&f, 2);
+    DECIDES(&f, "keep");
+    gone(&f, 1);
+    gone(&f, 2);
+    DECIDES(&f, "keep");
+}
+
 static void rule_5_the_unknown_stays(void **state)
 {
     struct fix f = three();
@@ -418,6 +442,8 @@ int main(void)
         cmocka_unit_test(rule_3_who_cannot_be_started_is_not_in_it),
         cmocka_unit_test(rule_4_each_kind_of_loss_leads_to_a_view_without_it),
         cmocka_unit_test(rule_4_several_may_be_lost_at_once),
+        cmocka_unit_test(rule_4_a_silent_member_goes_while_another_serves),
+        cmocka_unit_test(rule_4_silence_is_no_end_when_no_other_serves),
         cmocka_unit_test(rule_5_the_unknown_stays),
         cmocka_unit_test(rule_6_all_are_waited_for_but_not_for_ever),
         cmocka_unit_test(rule_6_who_cannot_come_is_not_waited_for),

@@ -249,7 +249,7 @@ static void fm_notify(struct cfs_xl *xl, const struct cfs_event *ev)
         cfs_notify_up(xl, *ev);
         break;
     default:
-        cfs_notify_up(xl, *ev);
+        cfs_notify_pass(xl, ev);
         break;
     }
 }

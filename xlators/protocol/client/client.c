@@ -31,6 +31,7 @@ void cl_down(struct cl *cl, const struct cfs_err *why)
     if (cl->told_down)
         return;
     cl->told_down = true;
+    cl_silence_lost(cl);
     cfs_notify_up(cl->xl, (struct cfs_event){.type = CFS_EV_CHILD_DOWN,
                                              .err = why});
 }
@@ -82,6 +83,14 @@ static void stop(struct cl *cl)
     cfs_task_post(cl->xl->loop, &cl->stop_task);
 }
 
+static bool is_member(const struct cl *cl, const struct cfs_view *view)
+{
+    for (uint32_t i = 0; i < view->n_sync + view->n_syncing; i++)
+        if (cfs_uuid_eq(view->m[i].brick, cl->brick))
+            return true;
+    return false;
+}
+
 static void cl_notify(struct cfs_xl *xl, const struct cfs_event *ev)
 {
     struct cl *cl = xl->priv;
@@ -93,9 +102,16 @@ static void cl_notify(struct cfs_xl *xl, const struct cfs_event *ev)
     case CFS_EV_PARENT_DOWN:
         stop(cl);
         break;
+    case CFS_EV_PROBE:
+        cl_silence_probe(cl);
+        break;
     case CFS_EV_VIEW:
         if (ev->view->epoch > cl->epoch)
             cl->epoch = ev->view->epoch;
+        if (ev->view->epoch == cl->epoch)
+            cl->member = is_member(cl, ev->view);
+        if (!cfs_timer_active(&cl->silence))
+            cl_silence_begin(cl);
         break;
     default:
         break; /* there is nobody below */
@@ -112,6 +128,7 @@ static int cl_init(struct cfs_xl *xl, struct cfs_err *err)
     cfs_task_init(&cl->up_task, on_up_task);
     cfs_task_init(&cl->stop_task, on_stop_task);
     cl_line_init(cl);
+    cl_silence_init(cl);
     if (cl->port > UINT16_MAX || cl->mgmt_port > UINT16_MAX)
         return cfs_err_set(err, -ERANGE, "%s: a port is at most 65535",
                            xl->name);
@@ -123,6 +140,7 @@ static void cl_fini(struct cfs_xl *xl)
     struct cl *cl = xl->priv;
 
     cl_line_close(cl);
+    cl_silence_fini(cl);
     cfs_task_cancel(&cl->up_task);
     cfs_task_cancel(&cl->stop_task);
     cfs_timer_fini(&cl->port_timer);
@@ -190,6 +208,10 @@ static const struct cfs_opt cl_opts[] = {
     {.name = "idle-timeout", .type = CFS_OPT_MS,
      .at = offsetof(struct cl, idle_ms), .def = "30s", .max = 3600000,
      .help = "silence after which the connection is given up; 0: never"},
+    {.name = "op-timeout", .type = CFS_OPT_MS,
+     .at = offsetof(struct cl, op_timeout_ms), .def = "2s", .max = 600000,
+     .flags = CFS_OPT_RECONF,
+     .help = "silence after which a brick may be dropped; 0: never told"},
     {.name = "keepalive", .type = CFS_OPT_MS,
      .at = offsetof(struct cl, keepalive_ms), .def = "2s", .max = 3600000,
      .help = "silence after which the brick is asked whether it is there"},

@@ -5,6 +5,7 @@
  *     line.c    where the brick is, the connection
  *     greet.c   the greeting, with the proof of who both are
  *     forward.c operations to calls, replies to unwinds
+ *     silence.c whether the brick answers in time
  */
 #ifndef CFS_PROTOCOL_CLIENT_H
 #define CFS_PROTOCOL_CLIENT_H
@@ -61,6 +62,15 @@ struct cl {
     uint64_t epoch;  /* the newest view's that this graph knows */
     uint64_t wanted; /* that CFS_EV_WANT_VIEW was sent for */
 
+    /* silence.c */
+    bool             member;      /* of the newest view */
+    uint64_t         op_timeout_ms;
+    struct cfs_timer silence;
+    uint64_t         since;       /* something is outstanding since then */
+    uint64_t         due;         /* of the timer: it may come late */
+    uint64_t         probe_until; /* somebody else is in doubt until then */
+    bool             complained;  /* the last word was a long silence */
+
     unsigned        in_flight;
     bool            stopping; /* PARENT_DOWN; the graph is held till closed */
     struct cfs_task up_task;
@@ -84,6 +94,14 @@ void cl_line_moved(struct cl *cl);
 void cl_greet_init(struct cl *cl);
 void cl_greet(struct cl *cl); /* a connection has come up */
 void cl_greet_stop(struct cl *cl);
+
+/* -- silence.c ------------------------------------------------------------ */
+
+void cl_silence_init(struct cl *cl);
+void cl_silence_fini(struct cl *cl);
+void cl_silence_begin(struct cl *cl); /* the first of what is outstanding */
+void cl_silence_lost(struct cl *cl);  /* the connection */
+void cl_silence_probe(struct cl *cl); /* the host asks */
 
 /* -- forward.c ------------------------------------------------------------ */
 

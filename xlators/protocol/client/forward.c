@@ -64,8 +64,9 @@ static void forward(struct cfs_xl *xl, struct cfs_req *req)
     op = cfs_call_new(req->call, struct cl_op);
     op->cl = cl;
     op->req = req;
-    cl->in_flight++;
     cl->sent++;
+    if (cl->in_flight++ == 0)
+        cl_silence_begin(cl);
     rpc_call(cl->conn, &op->call, &cl->fop, rpc_fop_proc(req->fop),
              cfs_fop_pack(&req->call->arena, req), cfs_fop_payload(req), 0,
              on_reply);
