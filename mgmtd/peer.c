@@ -25,6 +25,7 @@
 
 static peer_listener *const listeners[] = {
     engine_peer_changed,
+    node_peer_changed,
 };
 
 void peers_changed(struct peer *p)

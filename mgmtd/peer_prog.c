@@ -15,6 +15,10 @@ static const struct {
     [RPC_PEER_GREET] = {"greet", peer_on_greet},
     [RPC_PEER_ENGINE_STATUS] = {"engine-status", engine_on_status},
     [RPC_PEER_ENGINE_PREPARE] = {"engine-prepare", engine_on_prepare},
+    [RPC_PEER_BRICKS] = {"bricks", node_on_bricks},
+    [RPC_PEER_BRICK_CALL] = {"brick_call", node_on_brick_call},
+    [RPC_PEER_SILENCE_ASK] = {"silence_ask", silence_on_ask},
+    [RPC_PEER_SILENCE_REPORT] = {"silence_report", silence_on_report},
 };
 
 /* -- calling ------------------------------------------------------------- */

@@ -610,6 +610,16 @@ void silence_end(struct volume *vol)
 
 /* -- what clients say ---------------------------------------------------- */
 
+static uint32_t node_of(const struct line *line)
+{
+    const struct peer *p;
+
+    if (line_is_here(line))
+        return my_number(line->m);
+    p = line->role == RPC_PEER_NODE ? peer_find(line->m, line->name) : NULL;
+    return p ? p->number : 0;
+}
+
 static struct witness *witness_of(struct silence *s, const struct line *line)
 {
     struct witness *w;
@@ -628,8 +638,8 @@ static struct witness *witness_of(struct silence *s, const struct line *line)
     return w;
 }
 
-static void hear(struct volume *vol, const struct line *line,
-                 const struct mgmt_view_report *q)
+void silence_hear(struct volume *vol, const struct line *line,
+                  const struct mgmt_view_report *q)
 {
     struct brick *b = brick_find(vol->m, q->brick);
     uint64_t now = cfs_now(vol->m->host.loop);
@@ -647,38 +657,10 @@ static void hear(struct volume *vol, const struct line *line,
     if (!w)
         return;
     w->session = q->session;
-    w->node = line_is_here(line) ? my_number(vol->m) : 0;
+    w->node = node_of(line);
     w->said = now;
     w->heard[b->index].at = now;
     w->heard[b->index].h = (struct sl_heard){q->asked != 0, age};
     if (q->asked && age > op_timeout(vol))
         consider(vol->silence, now);
-}
-
-void silence_on_client(struct rpc_msg *msg, void *ctx)
-{
-    struct mgmtd *m = ctx;
-    struct line *line = line_of(msg);
-    struct mgmt_view_report q;
-    struct volume *vol = NULL;
-    struct cfs_err err = {0};
-    struct cfs_arena a;
-    int rc;
-
-    cfs_arena_init(&a);
-    rc = mgmt_unpack_view_report(&a, msg->body, &q);
-    if (rc < 0 || strncmp(q.key, "volume:", 7) != 0)
-        rc = cfs_err_set(&err, -EBADMSG, "no valid report");
-    if (rc == 0)
-        rc = volume_need(m, q.key + 7, &vol, &err);
-    if (rc == 0 && (!line || !line_is_here(line)))
-        rc = cfs_err_set(&err, -EACCES, "only a client of the volume may say "
-                                        "so");
-    if (rc < 0) {
-        rpc_reply_error(msg, rc, err.text);
-    } else {
-        rpc_reply(msg, (struct cfs_blob){0}, (struct cfs_buf){0});
-        hear(vol, line, &q);
-    }
-    cfs_arena_fini(&a);
 }

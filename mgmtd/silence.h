@@ -23,7 +23,8 @@
 void silence_doubt(struct volume *vol);
 void silence_end(struct volume *vol); /* the volume goes, or stops */
 
-/* VIEW.REPORT. */
-rpc_handler silence_on_client;
+/* VIEW.REPORT, by a client that may have the volume. */
+void silence_hear(struct volume *vol, const struct line *line,
+                  const struct mgmt_view_report *q);
 
 #endif

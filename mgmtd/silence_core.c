@@ -135,6 +135,7 @@ static void drop_missed(const struct sl_question *q, const struct tally tally[],
         const struct tally *t = &tally[i];
 
         if ((t->out_missed > 0 && t->out_reached == 0) ||
+            (t->missed > 0 && t->reached == 0) ||
             t->against > t->for_it) {
             j->member[i] = SL_DROPPED;
         } else if (t->against > 0 && t->against == t->for_it) {
@@ -173,8 +174,11 @@ static void keep_enough(const struct sl_question *q,
 {
     take_back(q, tally, q->min_copies, answers, j);
     take_back(q, tally, 1, is_reached, j);
-    if (q->n_sync > 0 && left_in_sync(q, j) == 0)
-        j->member[0] = SL_STAYS;
+    for (unsigned i = 0; i < q->n_sync; i++)
+        if (j->member[i] == SL_STAYS && is_reached(&tally[i]))
+            return;
+    for (unsigned i = 0; i < q->n_members; i++)
+        j->member[i] = SL_STAYS;
 }
 
 /* -- rule 4 -------------------------------------------------------------- */

@@ -15,16 +15,16 @@
  *  1  Judged only with reports from more than half of the nodes that have
  *     members of the view or voters; the asking node counts as one.
  *  2  A member that somebody outside its own node misses, and nobody outside
- *     it reaches, is dropped.
+ *     it reaches, is dropped; so is one that somebody misses and nobody at all
+ *     reaches.
  *  3  Else it is dropped if the clients that miss it outnumber those that
  *     reach it. Equal numbers: it stays; but of several members that are each
  *     missed by half, the last in the view goes.
  *  4  A client that misses a member which stays is to be fenced, after a dead
  *     time.
  *  5  By rule 3 the members in sync never become fewer than min-copies, but
- *     for members that nobody at all reaches. By none of these rules the last
- *     member in sync goes; of all that would, those stay that somebody
- *     reaches, else the first.
+ *     for members that nobody at all reaches. And nobody goes unless a member
+ *     in sync remains that somebody reaches: else nothing would be won.
  *  6  Reports older than half of op-timeout do not count. An observer that
  *     stood still begins its counting anew.
  *  7  Order of acting: nodes of the view's members in order, then the rest,

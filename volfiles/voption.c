@@ -14,6 +14,7 @@ const struct cfs_vopt cfs_vopts[] = {
     {"diagnostics.latency-measurement", "debug/io-stats",
      "latency-measurement", true},
     {"network.compression", "protocol/client", "compression", true},
+    {"network.op-timeout", "protocol/client", "op-timeout", true},
     {"network.wait", "cluster/replicate", "network.wait", true},
     {"replica.read-policy", "cluster/replicate", "read-policy", true},
     {"server.max-calls", "protocol/server", "max-calls", false},

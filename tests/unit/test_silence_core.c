@@ -113,6 +113,18 @@ static void rule_2_one_that_hears_is_enough(void **state)
     JUDGES(&q, "sss");
 }
 
+static void rule_2_whom_its_own_node_alone_asks(void **state)
+{
+    struct sl_question q = three();
+
+    q.member_node[1] = q.member_node[2] = 1;
+    q.n_voter_nodes = 1;
+    report(&q, 1, 0, "rrm");
+    JUDGES(&q, "ssd");
+    report(&q, 1, 5, "--r");
+    JUDGES(&q, "sss");
+}
+
 static void rule_2_whom_nobody_asks_stays(void **state)
 {
     struct sl_question q = three();
@@ -222,8 +234,17 @@ static void rule_5_the_last_one_stays(void **state)
     report(&q, 1, 0, "mmm");
     report(&q, 2, 0, "mrm");
     JUDGES(&q, "dsd"); /* reached on its own node at least */
-    q.report[1].heard[1].age_ns = SL_NEVER;
-    JUDGES(&q, "sdd");
+}
+
+static void rule_5_when_nobody_is_reached_nobody_goes(void **state)
+{
+    struct sl_question q = three();
+
+    report(&q, 1, 0, "mmm");
+    report(&q, 2, 0, "mmm");
+    report(&q, 3, 0, "---");
+    report(&q, 1, 5, "mmm");
+    JUDGES(&q, "sss");
 }
 
 static void rule_5_a_syncing_member_is_no_copy(void **state)
@@ -552,6 +573,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_1_less_than_half_of_the_nodes_know_nothing),
         cmocka_unit_test(rule_1_members_and_voters_count_once_each),
+        cmocka_unit_test(rule_2_whom_its_own_node_alone_asks),
         cmocka_unit_test(rule_2_whom_nobody_outside_hears_goes),
         cmocka_unit_test(rule_2_its_own_node_does_not_count),
         cmocka_unit_test(rule_2_one_that_hears_is_enough),
@@ -564,6 +586,7 @@ int main(void)
         cmocka_unit_test(rule_5_votes_leave_min_copies),
         cmocka_unit_test(rule_5_whom_nobody_reaches_goes_all_the_same),
         cmocka_unit_test(rule_5_the_last_one_stays),
+        cmocka_unit_test(rule_5_when_nobody_is_reached_nobody_goes),
         cmocka_unit_test(rule_5_a_syncing_member_is_no_copy),
         cmocka_unit_test(rule_6_old_reports_do_not_count),
         cmocka_unit_test(rule_7_order_of_acting),
