@@ -225,6 +225,23 @@ static int add_crl(SSL_CTX *ctx, const char *pem, const X509 *ca,
     return 0;
 }
 
+/* What stands behind our certificate in the same text is sent behind it. */
+static int add_chain(SSL_CTX *ctx, const char *pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    int ok = cert != NULL;
+
+    X509_free(cert);
+    while (ok && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+        ok = SSL_CTX_add1_chain_cert(ctx, cert) == 1;
+        X509_free(cert);
+    }
+    BIO_free(bio);
+    ERR_clear_error(); /* "no more" is one */
+    return ok;
+}
+
 /* Our certificate; and the authority's behind it, for who has a pin of it. */
 static int add_own(SSL_CTX *ctx, const struct rpc_tls_spec *spec, X509 *ca,
                    struct cfs_err *err)
@@ -240,7 +257,7 @@ static int add_own(SSL_CTX *ctx, const struct rpc_tls_spec *spec, X509 *ca,
     ok = cert != NULL && key != NULL &&
          SSL_CTX_use_certificate(ctx, cert) == 1 &&
          SSL_CTX_use_PrivateKey(ctx, key) == 1 &&
-         SSL_CTX_check_private_key(ctx) == 1;
+         SSL_CTX_check_private_key(ctx) == 1 && add_chain(ctx, spec->cert);
     if (ok && ca != NULL && X509_check_issued(ca, cert) == X509_V_OK)
         ok = SSL_CTX_add1_chain_cert(ctx, ca) == 1;
     if (!ok)

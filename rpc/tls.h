@@ -46,7 +46,7 @@ enum rpc_peer_role {
 
 /* PEM texts; NULL: none. */
 struct rpc_tls_spec {
-    const char *cert;      /* ours */
+    const char *cert;      /* ours, and what is to be sent behind it */
     const char *key;
     const char *node_ca;   /* authorities we believe */
     const char *client_ca;
