@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "mgmtd/engine.h"
+#include "mgmtd/join.h"
 #include "mgmtd/peer.h"
 #include "mgmtd/trust.h"
 
@@ -135,6 +136,10 @@ static int open_trust(struct mgmtd *m, struct cfs_err *err)
     int rc = trust_open(dir, m->node, m->node_id, &m->trust, err);
 
     free(dir);
+    /* What a detach, or a founding, that was cut off left. */
+    if (rc == 0 && !m->founded && engine_is_nobodys(m) &&
+        !engine_joining(m) && trust_is_founded(m->trust))
+        rc = trust_forget(m->trust, err);
     return rc;
 }
 
@@ -176,6 +181,7 @@ static int start(struct mgmtd *m, struct cfs_err *err)
         volume_reconcile(vol);
         spec_need_secret(vol);
     }
+    join_resume(m);
     return 0;
 }
 
@@ -223,6 +229,7 @@ int main(int argc, char **argv)
         status = cfs_host_run(&m.host);
     }
     cfs_timer_fini(&m.anew_timer);
+    join_close(&m);
     peers_close(&m);
     lines_close(&m);
     engine_close(&m);

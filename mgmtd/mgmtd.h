@@ -63,6 +63,8 @@ struct mgmtd {
     struct cfs_list      preparing; /* devices that creates work on */
     struct cfs_uuid      node_id;
     struct trust        *trust;
+    struct authority    *authority; /* mgmtd/authority.h */
+    struct join         *join;      /* this node joins; NULL: it does not */
     struct engine       *engine; /* mgmtd/engine.h */
     struct cfs_list      peers; /* mgmtd/peer.h, this node among them */
     struct cfs_list      peers_gone;
@@ -375,6 +377,12 @@ void volume_change_options(struct command *c, struct volume *vol,
 /* End, and begin again as the same process with the same arguments: what the
  * marker says has changed too much. Soon, so that answers go out. main.c */
 void mgmtd_start_anew(struct mgmtd *m);
+
+void peer_token(struct command *c); /* peer_cmd.c */
+void peer_join(struct command *c);
+void peer_probe(struct command *c);
+void peer_detach(struct command *c);
+void peer_list(struct command *c);
 
 /* A random (version 4) identity. */
 struct cfs_uuid uuid_new(struct mgmtd *m);

@@ -14,6 +14,8 @@
 
 #include <stdio.h>
 
+#include "mgmtd/authority.h"
+#include "mgmtd/engine.h"
 #include "mgmtd/trust.h"
 
 #define WHO "peer"
@@ -21,6 +23,7 @@
 #define KEEPALIVE_MS 500u
 #define IDLE_MS      6000u
 #define GREET_MS     5000u
+#define LEAVE_MS     900u
 #define PROTOCOL     1
 
 static peer_listener *const listeners[] = {
@@ -61,6 +64,12 @@ struct peer *peer_self(struct mgmtd *m)
 static struct peer *peer_by_conn(struct mgmtd *m, const struct rpc_conn *c)
 {
     cfs_list_for_each(l, &m->peers) {
+        struct peer *p = cfs_list_entry(l, struct peer, link);
+
+        if (p->conn == c)
+            return p;
+    }
+    cfs_list_for_each(l, &m->peers_gone) {
         struct peer *p = cfs_list_entry(l, struct peer, link);
 
         if (p->conn == c)
@@ -156,6 +165,7 @@ static int check_greeting(struct peer *p, const json_t *g,
                            "name");
     if (lineage > mine) {
         m->lineage_ahead = lineage;
+        engine_superseded(m, lineage);
         return cfs_err_set(err, -ESTALE, "the cluster's configuration was "
                            "rebuilt or restored without %s (its life %llu, "
                            "here %llu): %s must be detached and join anew",
@@ -269,6 +279,8 @@ static void went_down(struct peer *p, const char *why)
     const bool was_up = p->up;
 
     p->up = false;
+    if (p->gone)
+        return;
     if (!p->problem[0] || was_up)
         problem(p, why);
     if (was_up)
@@ -295,7 +307,12 @@ static void on_up(struct rpc_conn *c, void *ctx)
 
 static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
 {
-    went_down(ctx, why->text);
+    struct peer *p = ctx;
+
+    if (p->gone)
+        peer_drop_line(p, why->text);
+    else
+        went_down(p, why->text);
 }
 
 static void connect_to(struct peer *p)
@@ -378,15 +395,37 @@ static void peer_free(struct peer *p)
     free(p);
 }
 
+static void on_left(void *arg, int status, json_t *result, const char *text)
+{
+    peer_drop_line(arg, "it was detached");
+}
+
+/* It hears of it from everybody who has a line to it; that line carries
+ * nothing else from now on. */
+static void say_goodbye(struct peer *p)
+{
+    json_t *args = mem_ok(json_pack("{s:o,s:o}", "cluster",
+                                    rec_json_uuid(p->m->cluster), "id",
+                                    rec_json_uuid(p->id)));
+
+    peer_call_on(p->conn, RPC_PEER_LEAVE, args, LEAVE_MS, on_left, p);
+}
+
 /* Those who have it in their hands look at .gone; the memory stays until the
  * end, there are not many. */
 static void peer_gone(struct peer *p)
 {
+    const bool was_up = p->up && !p->self;
+
     cfs_log_info(p->m->host.log, WHO, "%s is no member any more", p->name);
     p->gone = true;
-    peer_drop_line(p, "it was detached");
+    p->up = false;
     cfs_list_del(&p->link);
     cfs_list_add_tail(&p->m->peers_gone, &p->link);
+    if (was_up)
+        say_goodbye(p);
+    else
+        peer_drop_line(p, "it was detached");
     peers_changed(p);
 }
 
@@ -512,15 +551,12 @@ int peers_load(struct mgmtd *m, struct cfs_err *err)
     m->on_node.changed = on_node;
     store_watch(m->store, &m->on_node);
     connect_all(m);
-    return 0;
+    return authority_start(m, err);
 }
 
-/* Calls that are under way end unanswered: the process does, too. */
-void peers_close(struct mgmtd *m)
+static void close_lines(struct cfs_list *peers)
 {
-    if (m->on_node.changed)
-        store_unwatch(&m->on_node);
-    cfs_list_for_each(l, &m->peers) {
+    cfs_list_for_each(l, peers) {
         struct peer *p = cfs_list_entry(l, struct peer, link);
 
         if (p->conn && p->ours)
@@ -528,6 +564,16 @@ void peers_close(struct mgmtd *m)
         p->conn = NULL;
         p->up = false;
     }
+}
+
+/* Calls that are under way end unanswered: the process does, too. */
+void peers_close(struct mgmtd *m)
+{
+    authority_stop(m);
+    if (m->on_node.changed)
+        store_unwatch(&m->on_node);
+    close_lines(&m->peers);
+    close_lines(&m->peers_gone);
 }
 
 void peers_free(struct mgmtd *m)

@@ -115,6 +115,13 @@ int rec_node_read(const json_t *rec, const char *key, struct rec_node *ret,
                   struct cfs_err *err);
 
 void peers_changed(struct peer *p);
+/* peer_join.c: this node forgets its cluster, and starts anew. */
+int node_leave(struct mgmtd *m, struct cfs_err *err);
+/* Into @t: it was a member. */
+void peer_put_detached(struct store_txn *t, const struct peer *p,
+                       int64_t now);
+/* Of its certificates; the caller's. */
+json_t *peer_serials(const struct peer *p);
 /* The line of @p ends, for @why. */
 void peer_drop_line(struct peer *p, const char *why);
 /* An accepted line went down. */

@@ -13,6 +13,11 @@ static const struct {
     peer_handler *handle;
 } peer_procs[RPC_PEER_PROCS] = {
     [RPC_PEER_GREET] = {"greet", peer_on_greet},
+    [RPC_PEER_JOIN] = {"join", peer_on_join},
+    [RPC_PEER_INVITE] = {"invite", peer_on_invite},
+    [RPC_PEER_LEAVE] = {"leave", peer_on_leave},
+    [RPC_PEER_SIGN] = {"sign", peer_on_sign},
+    [RPC_PEER_CA_KEYS] = {"ca_keys", peer_on_ca_keys},
     [RPC_PEER_ENGINE_STATUS] = {"engine-status", engine_on_status},
     [RPC_PEER_ENGINE_PREPARE] = {"engine-prepare", engine_on_prepare},
     [RPC_PEER_BRICKS] = {"bricks", node_on_bricks},

@@ -120,10 +120,7 @@ static int reload(struct trust *t, struct cfs_err *err)
     struct cfs_err why = {0};
     int rc = rpc_tls_load(t->tls, &spec, &why);
 
-    if (rc < 0)
-        return cfs_err_set(err, rc, "%s: %s", t->dir, why.text);
-    rpc_tls_recheck(t->tls);
-    return 0;
+    return rc < 0 ? cfs_err_set(err, rc, "%s: %s", t->dir, why.text) : 0;
 }
 
 struct rpc_tls *trust_tls(struct trust *t)
@@ -488,6 +485,25 @@ json_t *trust_ca_keys(const struct trust *t, struct cfs_err *err)
                             t->text[CLIENT_CA_KEY]));
 }
 
+const char *trust_cert(const struct trust *t)
+{
+    return t->text[NODE_CRT];
+}
+
+const char *trust_crl(const struct trust *t, enum trust_ca ca)
+{
+    return t->text[ca == TRUST_NODES ? NODE_CRL : CLIENT_CRL];
+}
+
+bool trust_same_key(const char *cert_pem, const char *csr_pem)
+{
+    X509 *cert = x509_cert_read(cert_pem);
+    bool same = cert && x509_request_fits(csr_pem, cert);
+
+    X509_free(cert);
+    return same;
+}
+
 /* -- taking over --------------------------------------------------------- */
 
 static bool key_fits(const char *cert_pem, const char *key_pem)
@@ -586,7 +602,7 @@ int trust_set_crl(struct trust *t, enum trust_ca which, const char *crl,
     int rc;
 
     if (old && strcmp(old, crl) == 0)
-        return 0;
+        return 1;
     t->text[f] = mem_str(crl);
     rc = reload(t, err); /* before the file: a bad one is refused */
     if (rc < 0) {

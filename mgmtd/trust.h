@@ -69,8 +69,12 @@ void    trust_serial_of(const char *cert, char ret[static TRUST_SERIAL]);
 /* How long what is signed from now on is good, in seconds (a year). */
 void    trust_set_life(struct trust *t, long life_s);
 
-/* PEM of the authority's certificate; NULL: none here. */
+/* PEM of our certificate, the authority's, its list; NULL: none here. */
+const char *trust_cert(const struct trust *t);
 const char *trust_ca_cert(const struct trust *t, enum trust_ca ca);
+const char *trust_crl(const struct trust *t, enum trust_ca ca);
+/* Whether request and certificate are for one key. */
+bool trust_same_key(const char *cert, const char *csr);
 /* A key for somebody who cannot make one (a client's credentials), and a
  * request for it. malloc'ed PEM. */
 int trust_new_key(const char *name, char **ret_key, char **ret_csr,
@@ -105,8 +109,9 @@ int trust_forget(struct trust *t, struct cfs_err *err);
  * store's record. */
 int trust_revoke(struct trust *t, enum trust_ca ca, const char *const *serials,
                  size_t n, char **ret_crl, struct cfs_err *err);
-/* Believe this list from now on; connections of who is on it are closed. One
- * that is had already changes nothing. -EINVAL: not of our authority. */
+/* Believe this list from now on, at new connections; for those that are up
+ * there is rpc_tls_recheck(). 1: it is the one that was there; 0; -EINVAL: not
+ * of our authority. */
 int trust_set_crl(struct trust *t, enum trust_ca ca, const char *crl,
                   struct cfs_err *err);
 

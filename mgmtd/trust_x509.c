@@ -325,6 +325,20 @@ int x509_sign(const struct x509_ca *ca, const char *csr,
     return rc;
 }
 
+bool x509_request_fits(const char *csr, X509 *cert)
+{
+    BIO *bio = BIO_new_mem_buf(csr, -1);
+    X509_REQ *req =
+        bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *key = req ? X509_REQ_get0_pubkey(req) : NULL;
+    bool fits = key && EVP_PKEY_eq(key, X509_get0_pubkey(cert)) == 1;
+
+    X509_REQ_free(req);
+    BIO_free(bio);
+    ERR_clear_error();
+    return fits;
+}
+
 /* -- revoked ones -------------------------------------------------------- */
 
 static int add_revoked(X509_CRL *crl, const char *serial, ASN1_TIME *when)

@@ -61,6 +61,8 @@ int x509_crl(const struct x509_ca *ca, const char *const *serial, size_t n,
 void x509_serial(const X509 *cert, char ret[static X509_SERIAL_TEXT]);
 /* Seconds since 1970 from when to when it is good. */
 int x509_times(const X509 *cert, int64_t *ret_from, int64_t *ret_to);
+/* Whether the request is for the key of @cert. */
+bool x509_request_fits(const char *csr, X509 *cert);
 bool x509_is_for(X509 *cert, const struct x509_subject *s);
 /* Whether @host can stand in a certificate. */
 bool x509_host_valid(const char *host);
