@@ -26,6 +26,16 @@ static const struct option {
      "where the other nodes reach this one; without it\n"
      "                           by cluster.conf, or its first address",
      offsetof(struct cli_line, address)},
+    {"token", "TOKEN", CLI_OPT_TOKEN, 0,
+     "what 'clusterfs peer token' printed on the other\n"
+     "                           side; - reads it from standard input",
+     offsetof(struct cli_line, token)},
+    {"for", "TIME", CLI_OPT_FOR, 0, "how long it is good (24h)",
+     offsetof(struct cli_line, lasting)},
+    {"replace", "NODE", CLI_OPT_REPLACE, 0,
+     "for a node that takes the name and place of this\n"
+     "                           one, which is lost",
+     offsetof(struct cli_line, replace)},
     {"brick-size", "SIZE", CLI_OPT_BRICK_SIZE, 0,
      "of image files that are made: 500M, 10G, 2TiB", 0},
     {"sparse", NULL, CLI_OPT_SPARSE, 0,

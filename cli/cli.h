@@ -38,6 +38,13 @@ enum cli_opt {
     CLI_OPT_OPTION = 1u << 8,
     CLI_OPT_NAME = 1u << 9,
     CLI_OPT_ADDRESS = 1u << 10,
+    CLI_OPT_TOKEN = 1u << 11,
+    CLI_OPT_FOR = 1u << 12,
+    CLI_OPT_REPLACE = 1u << 13,
+    CLI_OPT_VOLUME = 1u << 14,
+    CLI_OPT_OUTPUT = 1u << 15,
+    CLI_OPT_SERVER = 1u << 16,
+    CLI_OPT_CREDENTIALS = 1u << 17,
 };
 
 struct cli_line;
@@ -70,6 +77,10 @@ struct cli_line {
     const char               *run_dir;
     const char               *name;    /* NULL: not given */
     const char               *address; /* NULL: not given */
+    const char               *token, *lasting, *replace, *output;
+    const char               *server, *credentials;
+    const char              **volume; /* malloc'ed array */
+    unsigned                  n_volumes;
     uint64_t                  brick_size; /* bytes; 0: not given */
     const char              **option;     /* KEY=VALUE; malloc'ed array */
     unsigned                  n_options;
@@ -160,5 +171,20 @@ void cli_cluster_create_show(FILE *out, const json_t *answer);
 void cli_cluster_status_show(FILE *out, const json_t *answer);
 void cli_backup_show(FILE *out, const json_t *answer);
 void cli_reborn_show(FILE *out, const json_t *answer);
+
+/* -- peer.c --------------------------------------------------------------- */
+
+int cli_token_args(const struct cli_line *l, json_t *args,
+                   struct cfs_err *err);
+int cli_join_args(const struct cli_line *l, json_t *args,
+                  struct cfs_err *err);
+int cli_detach_args(const struct cli_line *l, json_t *args,
+                    struct cfs_err *err);
+void cli_detach_question(const struct cli_line *l, char *ret, size_t len);
+void cli_token_show(FILE *out, const json_t *answer);
+void cli_join_show(FILE *out, const json_t *answer);
+void cli_detach_show(FILE *out, const json_t *answer);
+void cli_peer_list_show(FILE *out, const json_t *answer);
+void cli_peer_status_show(FILE *out, const json_t *answer);
 
 #endif
