@@ -68,9 +68,10 @@ static void finish(struct go *go)
         cfs_list_add_tail(&waiters, l);
     go_free(go);
     if (err.code == 0) {
-        engine_connect(e, &err);
+        engine_load_record(e); /* whom to connect to */
+        if (engine_connect(e, &err) < 0)
+            cfs_log_error(e->m->host.log, WHO, "%s", err.text);
         err = (struct cfs_err){0};
-        engine_load_record(e);
         members_look(e, CFS_SEC);
     } else {
         cfs_log_error(e->m->host.log, WHO, "%s", err.text);
