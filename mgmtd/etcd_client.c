@@ -3,7 +3,8 @@
  *
  * A request's life: a try at a member (http_post, timer: try_ms); what came
  * is judged; then it is answered, or the next member is tried: at once, unless
- * all have been tried in this round, then after PAUSE.
+ * all have been tried in this round, then after PAUSE and with twice the
+ * patience: where all are slow, haste would only make them slower.
  *
  * A try is given up by closing its connection. Whether etcd has carried it out
  * nobody can say then: the request is in doubt from there on.
@@ -16,6 +17,7 @@
 
 #define WHO "etcd"
 #define PAUSE (50 * CFS_MS)
+#define TRY_MAX (2 * CFS_SEC)
 
 struct request {
     struct cfs_list     link;
@@ -189,6 +191,8 @@ static void try_next(struct request *r, int status, const char *why)
         try_member(r);
     } else {
         r->tried = 0;
+        if (r->try_ns < TRY_MAX)
+            r->try_ns *= 2;
         cfs_timer_start(&r->timer, PAUSE);
     }
 }

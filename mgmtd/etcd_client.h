@@ -60,7 +60,8 @@ void etcd_client_problem(const struct etcd_client *c, char *ret, size_t len);
 typedef void etcd_done(void *arg, int status, json_t *reply,
                        const struct cfs_err *err);
 /* POST @path ("/v3/kv/txn") with @body (taken over). @try_ms: patience with
- * one member before the next is asked; @total_ms: with all of them. */
+ * one member before the next is asked, growing from round to round; @total_ms:
+ * with all of them. */
 void etcd_post(struct etcd_client *c, const char *path, json_t *body,
                uint32_t try_ms, uint32_t total_ms, etcd_done *done,
                void *arg);

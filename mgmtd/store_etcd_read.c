@@ -4,8 +4,8 @@
  * The first request is linearizable and reads the head and the first page of
  * records; its revision is the one at which the other pages, and the nonce of
  * that revision, are read. When the revision is compacted meanwhile, all
- * begins again. A page that is too large for one answer is asked for in
- * smaller ones.
+ * begins again. Pages are made smaller or larger by how large the last one
+ * was.
  */
 #include "mgmtd/store_etcd.h"
 
@@ -13,8 +13,10 @@
 
 #include "mgmtd/mem.h"
 
-#define PAGE      512u   /* records */
-#define TRY_MS    2000u  /* a page may be large */
+#define PAGE_FIRST 32u   /* records */
+#define PAGE_MAX   1024u
+#define PAGE_BYTES (1u << 20) /* so many of values are aimed at */
+#define TRY_MS    3000u
 #define TOTAL_MS  10000u
 #define RESTARTS  3u
 
@@ -99,11 +101,19 @@ static void ask_nonce(struct et_read *r)
               on_nonce, r);
 }
 
+static void aim(struct et_read *r, size_t records, size_t bytes)
+{
+    size_t page = records * PAGE_BYTES / (bytes + 1);
+
+    r->page = page < 1 ? 1 : page > PAGE_MAX ? PAGE_MAX : (unsigned)page;
+}
+
 /* Records of a page come in order, each after the last one before it. */
 static bool take_page(struct et_read *r, const json_t *range)
 {
     struct store_changes *all = &r->image.all;
     const json_t *kvs = json_object_get(range, "kvs");
+    size_t bytes = 0;
 
     for (size_t i = 0; i < json_array_size(kvs); i++) {
         size_t n = all->n;
@@ -112,7 +122,9 @@ static bool take_page(struct et_read *r, const json_t *range)
             return false;
         if (n > 0 && strcmp(all->v[n - 1].key, all->v[n].key) >= 0)
             return false;
+        bytes += strlen(all->v[n].text);
     }
+    aim(r, json_array_size(kvs), bytes);
     return true;
 }
 
@@ -185,7 +197,7 @@ void et_read_start(struct etcd_client *c, uint64_t lineage,
 
     r->c = c;
     r->lineage = lineage;
-    r->page = PAGE;
+    r->page = PAGE_FIRST;
     r->done = done;
     r->arg = arg;
     *ret = r;

@@ -30,7 +30,7 @@
 #define WHO "store"
 
 #define TRY_MS      2000u /* etcd has just been started */
-#define TOTAL_MS    15000u
+#define TOTAL_MS    10000u
 #define BATCH_OPS   100u
 #define BATCH_BYTES (512u * 1024u)
 
