@@ -597,7 +597,8 @@ static void a_store_can_be_closed_at_any_time(void **state)
 #define B(name)                                                              \
     cmocka_unit_test_setup_teardown(name, etcd_setup_before, etcd_teardown)
 
-int main(void)
+/* One argument: which tests, with * and ?. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         STORE_SUITE(S)
@@ -626,5 +627,7 @@ int main(void)
         T(a_store_can_be_closed_at_any_time),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
