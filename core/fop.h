@@ -121,6 +121,7 @@ struct cfs_brick {
     struct cfs_uuid    brick;
     uint64_t           incarnation;
     uint32_t           clean;    /* before this start: stopped cleanly */
+    uint32_t           repaired; /* fsck changed it since it was in sync */
     uint32_t           poisoned;
     struct cfs_view    view;     /* the newest that it knows */
     uint64_t           total;    /* bytes */

@@ -283,6 +283,7 @@ static bool describe(struct volume *vol, struct vc_set *ret)
             .here = b->here,
             .incarnation = b->info.incarnation,
             .clean = b->info.clean,
+            .repaired = b->info.repaired,
             .poisoned = b->info.poisoned,
             .view_epoch = b->info.view.epoch,
             .view_id = b->info.view.id,

@@ -24,6 +24,8 @@ const char *vc_out_str(enum vc_out out)
         return "it did not come back when the others did";
     case VC_OUT_REPLACED:
         return "it came back as an older copy or wiped";
+    case VC_OUT_REPAIRED:
+        return "fsck.clusterfs changed it, and another brick has all";
     }
     return "";
 }
@@ -128,7 +130,7 @@ static void decide_without_lost(const struct vc_set *set,
 
 /* -- rules 6 to 8 -------------------------------------------------------- */
 
-enum back { NOT_BACK, BACK, BACK_CLEAN, COMING, OLD };
+enum back { NOT_BACK, BACK, BACK_CLEAN, COMING, OLD, REPAIRED };
 
 static enum back back_of(const struct vc_set *set, const struct vc_brick *b,
                          const struct cfs_member *m)
@@ -141,6 +143,8 @@ static enum back back_of(const struct vc_set *set, const struct vc_brick *b,
         return OLD;
     if (b->poisoned || b->differs)
         return NOT_BACK;
+    if (b->repaired)
+        return REPAIRED;
     return b->clean && knows(b, set->view) ? BACK_CLEAN : BACK;
 }
 
@@ -153,7 +157,7 @@ static bool nobody_was_told(const struct vc_set *set)
         int i = index_of(set, set->view->m[k].brick);
 
         if (i < 0 || !set->brick[i].here || set->brick[i].poisoned ||
-            set->brick[i].view_epoch != 0)
+            set->brick[i].repaired || set->brick[i].view_epoch != 0)
             return false;
     }
     return true;
@@ -167,6 +171,8 @@ static enum vc_out out_of(enum back back, const struct vc_brick *b)
     case BACK:
     case BACK_CLEAN:
         return VC_OUT_UNCLEAN;
+    case REPAIRED:
+        return VC_OUT_REPAIRED;
     case COMING:
     case NOT_BACK:
         break;
@@ -222,7 +228,7 @@ static void decide_again(const struct vc_set *set, struct vc_decision *d)
 {
     const struct cfs_view *v = set->view;
     enum back back[CFS_SET_MAX] = {0};
-    unsigned coming = 0, clean = 0, unclean = 0;
+    unsigned coming = 0, clean = 0, unclean = 0, repaired = 0;
 
     for (unsigned k = 0; k < v->n_sync; k++) {
         int i = index_of(set, v->m[k].brick);
@@ -233,10 +239,18 @@ static void decide_again(const struct vc_set *set, struct vc_decision *d)
         coming += back[i] == COMING;
         clean += back[i] == BACK_CLEAN;
         unclean += back[i] == BACK;
+        repaired += back[i] == REPAIRED;
+    }
+    if (repaired == v->n_sync) { /* rule 10: there is no other */
+        for (unsigned i = 0; i < set->n; i++)
+            back[i] = back[i] == REPAIRED ? BACK : back[i];
+        unclean = repaired;
     }
     if (clean + unclean == 0) {
         d->verdict = VC_WAIT;
-        d->why = "no member of the last view is back";
+        d->why = repaired > 0 ? "of the last view only members are back that "
+                                "fsck.clusterfs has changed"
+                              : "no member of the last view is back";
     } else if (coming > 0 && !set->waited) {
         d->verdict = VC_WAIT;
         d->why = "members of the last view are still to come back";

@@ -36,6 +36,8 @@
  *     that remembers no view, is an old copy or a wiped one: it is not
  *     "back".
  *  9  Bricks that are in no list are out, and stay out until they are healed.
+ * 10  A member that fsck has changed may lack acknowledged changes. It serves
+ *     again only when all members of the last view are like that.
  */
 #ifndef CFS_MGMTD_VIEW_CORE_H
 #define CFS_MGMTD_VIEW_CORE_H
@@ -48,6 +50,7 @@ struct vc_brick {
     bool            here;     /* signed in; what follows is what it said */
     uint64_t        incarnation;
     bool            clean;    /* before this start it was stopped cleanly */
+    bool            repaired; /* fsck changed it since it was in sync */
     bool            poisoned;
     uint64_t        view_epoch; /* the newest view that it knows; 0: none */
     struct cfs_uuid view_id;
@@ -85,6 +88,7 @@ enum vc_out {
     VC_OUT_UNCLEAN,  /* another one serves alone, or was stopped cleanly */
     VC_OUT_MISSING,  /* did not come back in time */
     VC_OUT_REPLACED, /* an older copy, or wiped */
+    VC_OUT_REPAIRED, /* fsck changed it */
 };
 
 struct vc_decision {

@@ -473,6 +473,8 @@ void codec_put_brick(struct cfs_arena *a, const struct cfs_brick *v,
         codec_put_session(a, &v->session[i], &m->session[i]);
     put_chars(v->reason, sizeof v->reason - 1, &m->reason);
     m->session_max = v->session_max;
+    m->has_repaired = true;
+    m->repaired = v->repaired;
     *ret = m;
 }
 
@@ -483,8 +485,8 @@ int codec_get_brick(struct codec_in *in, Wire__Brick *const *f,
 
     memset(ret, 0, sizeof *ret);
     ret->n_sessions = m->n_sessions;
-    if (m->clean > 1 || m->poisoned > 1 || m->free > m->total ||
-        m->n_session != sessions_told(ret))
+    if (m->clean > 1 || m->repaired > 1 || m->poisoned > 1 ||
+        m->free > m->total || m->n_session != sessions_told(ret))
         return -EBADMSG;
     if (codec_get_uuid(in, &m->brick, &ret->brick) < 0 ||
         codec_get_view(in, &m->view, &ret->view) < 0 ||
@@ -495,6 +497,7 @@ int codec_get_brick(struct codec_in *in, Wire__Brick *const *f,
             return -EBADMSG;
     ret->incarnation = m->incarnation;
     ret->clean = m->clean;
+    ret->repaired = m->repaired;
     ret->poisoned = m->poisoned;
     ret->total = m->total;
     ret->free = m->free;

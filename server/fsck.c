@@ -1,183 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fsck.c - fsck.clusterfs: checks a brick that is not in use, and says what it
- * found. It opens it for reading, with the journal replayed in memory; it
- * repairs nothing. --grow makes it as large as its device.
+ * found. It opens it for reading, with the journal replayed in memory. With
+ * --repair it mends what it found (fsck_repair.h); --grow makes the brick as
+ * large as its device.
  */
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "server/fsck.h"
+#include "server/fsck_cli.h"
 
-#define PROGRAM "fsck.clusterfs"
-
-/* As fsck(8). */
-enum { EXIT_CLEAN = 0, EXIT_ERRORS = 4, EXIT_TROUBLE = 8, EXIT_USAGE = 16 };
-
-struct run {
-    const char *path;
-    bool        json;
-    bool        data;
-    bool        grow;
-    bool        dry;      /* change nothing */
-    bool        tty;      /* progress goes to stderr */
-    struct timespec told; /* progress, last */
-    json_t     *findings;
-    unsigned    early; /* findings before the check proper */
-};
-
-/* -- progress and findings ------------------------------------------------ */
-
-static void clear_line(const struct run *r)
-{
-    if (r->tty)
-        fputs("\r\033[K", stderr);
-}
-
-static void on_progress(void *ctx, const char *what, uint64_t done,
-                        uint64_t of)
-{
-    struct run *r = ctx;
-    struct timespec now;
-
-    if (!r->tty)
-        return;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec == r->told.tv_sec &&
-        now.tv_nsec / 200000000 == r->told.tv_nsec / 200000000)
-        return;
-    r->told = now;
-    clear_line(r);
-    if (of > 0 && done <= of)
-        fprintf(stderr, "%s: %" PRIu64 " of %" PRIu64, what, done, of);
-    else
-        fprintf(stderr, "%s: %" PRIu64, what, done);
-    fflush(stderr);
-}
-
-static void found_json(struct run *r, const struct fsck_finding *f,
-                       const char *gfid)
-{
-    json_t *j = json_pack("{s:s, s:s?, s:s?, s:s}", "kind", f->kind, "gfid",
-                          gfid, "path", f->path, "text", f->text);
-
-    if (!j || json_array_append_new(r->findings, j) < 0)
-        abort();
-}
-
-static void on_found(void *ctx, const struct fsck_finding *f)
-{
-    bool inode = !cfs_gfid_is_null(f->gfid);
-    struct run *r = ctx;
-    char gfid[CFS_UUID_STR];
-
-    cfs_gfid_print(f->gfid, gfid);
-    if (r->json) {
-        found_json(r, f, inode ? gfid : NULL);
-        return;
-    }
-    clear_line(r);
-    if (!inode)
-        printf("%s\n", f->text);
-    else if (f->path)
-        printf("%s (inode %s): %s\n", f->path, gfid, f->text);
-    else
-        printf("inode %s: %s\n", gfid, f->text);
-}
-
-/* -- what came of it ------------------------------------------------------ */
-
-static void sum_words(const struct run *r, const struct eng_info *info,
-                      const struct fsck_result *x)
-{
-    uint64_t used = x->tree_blocks + x->data_blocks;
-    char a[TOOL_SIZE_STR], b[TOOL_SIZE_STR], id[CFS_UUID_STR];
-
-    clear_line(r);
-    if (x->findings > FSCK_TOLD_MAX)
-        printf("... and %" PRIu64 " more\n", x->findings - FSCK_TOLD_MAX);
-    if (x->incomplete)
-        printf("Parts of the tree cannot be read: what refers to what was "
-               "not checked.\n");
-    cfs_uuid_print(info->format.brick, id);
-    printf("%s: brick %s%s%s\n", r->path, id,
-           info->format.label[0] ? ", " : "", info->format.label);
-    printf("  %" PRIu64 " inodes: %" PRIu64 " directories, %" PRIu64
-           " files, %" PRIu64 " others; %" PRIu64 " names, %" PRIu64
-           " orphans\n", x->inodes, x->directories, x->files,
-           x->inodes - x->directories - x->files, x->names, x->orphans);
-    printf("  %" PRIu64 " dirty inodes, %" PRIu64 " logged operations\n",
-           x->dirty, x->oplog);
-    printf("  %s in use of %s: %" PRIu64 " blocks of data, %" PRIu64
-           " of the tree\n", tool_size(used * CFS_BLOCK, a),
-           tool_size(info->blocks * CFS_BLOCK, b), x->data_blocks,
-           x->tree_blocks);
-    if (r->data)
-        printf("  %s of data verified\n",
-               tool_size(x->verified * CFS_BLOCK, a));
-    if (x->findings == 0)
-        printf("%s: clean\n", r->path);
-    else
-        printf("%s: %" PRIu64 " error%s left uncorrected\n", r->path,
-               x->findings, x->findings == 1 ? "" : "s");
-}
-
-static void sum_json(const struct run *r, const struct eng_info *info,
-                     const struct fsck_result *x)
-{
-    char id[CFS_UUID_STR];
-    json_t *j;
-
-    cfs_uuid_print(info->format.brick, id);
-    j = json_pack(
-        "{s:o, s:s, s:b, s:b, s:I, s:O, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:I, s:I, s:I, s:I}",
-        "device", tool_json_path(r->path), "brick", id,
-        "clean", x->findings == 0, "incomplete", x->incomplete,
-        "errors", (json_int_t)x->findings, "findings", r->findings,
-        "inodes", (json_int_t)x->inodes,
-        "directories", (json_int_t)x->directories,
-        "files", (json_int_t)x->files, "names", (json_int_t)x->names,
-        "orphans", (json_int_t)x->orphans, "dirty", (json_int_t)x->dirty,
-        "oplog", (json_int_t)x->oplog,
-        "blocks", (json_int_t)info->blocks,
-        "tree_blocks", (json_int_t)x->tree_blocks,
-        "data_blocks", (json_int_t)x->data_blocks,
-        "verified_blocks", (json_int_t)x->verified);
-    if (!j)
-        abort();
-    json_dumpf(j, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(j);
-}
-
-/* A brick that cannot be opened: damage is a finding, all else is trouble. */
-static int not_opened(const struct run *r, int rc, const struct cfs_err *err)
-{
-    const bool damage = rc == -CFS_E_CORRUPT || rc == -CFS_E_CHECKSUM;
-    const char *why = err->text[0] ? err->text : cfs_err_str(rc);
-
-    if (damage && r->json) {
-        json_t *j = json_pack("{s:o, s:b, s:b, s:i, s:[{s:s, s:s}]}",
-                              "device", tool_json_path(r->path), "clean", 0,
-                              "incomplete", 1, "errors", 1, "findings",
-                              "kind", "open", "text", why);
-
-        if (!j)
-            abort();
-        json_dumpf(j, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(j);
-    } else if (damage) {
-        printf("%s\n%s: 1 error left uncorrected; nothing else could be "
-               "checked\n", why, r->path);
-    } else {
-        fprintf(stderr, PROGRAM ": %s\n", why);
-    }
-    return damage ? EXIT_ERRORS : EXIT_TROUBLE;
-}
+/* -- checking ------------------------------------------------------------- */
 
 /* What the brick counts, its journal included. */
 static void learn_counts(const struct ops *ops, struct rec_brick *ret)
@@ -207,7 +42,7 @@ static int open_brick(struct run *r, struct tool_brick *ret,
     if (rc != -CFS_E_CORRUPT ||
         tool_open_bare(r->path, 0, NULL, NULL, ret, &again) < 0)
         return rc;
-    on_found(r, &damage);
+    cli_found(r, &damage);
     if (!r->json)
         printf("What follows is about the newest checkpoint, without the "
                "journal.\n");
@@ -215,12 +50,26 @@ static int open_brick(struct run *r, struct tool_brick *ret,
     return 0;
 }
 
+/* Both ends of the device have the same to say. */
+static unsigned check_copies(struct run *r, struct eng *e)
+{
+    struct fsck_finding f = {
+        .kind = "superblock",
+        .text = "a copy of the superblock is damaged",
+    };
+
+    if (eng_copies(e) == 0)
+        return 0;
+    cli_found(r, &f);
+    return 1;
+}
+
 static int check(struct run *r)
 {
     struct fsck_config config = {
         .data = r->data,
-        .found = on_found,
-        .progress = on_progress,
+        .found = cli_found,
+        .progress = cli_progress,
         .ctx = r,
     };
     struct cfs_err err = {0};
@@ -232,7 +81,7 @@ static int check(struct run *r)
 
     rc = open_brick(r, &b, &err);
     if (rc < 0)
-        return not_opened(r, rc, &err);
+        return cli_not_opened(r, rc, &err);
     if (b.ops) {
         learn_counts(b.ops, &counts);
         config.counts = &counts;
@@ -240,12 +89,9 @@ static int check(struct run *r)
         config.journal = true;
     }
     fsck_run(b.loop, b.e, &config, &result);
-    result.findings += r->early;
+    result.findings += r->early + check_copies(r, b.e);
     eng_info(b.e, &info);
-    if (r->json)
-        sum_json(r, &info, &result);
-    else
-        sum_words(r, &info, &result);
+    cli_sum(r, &info, &result, NULL);
     tool_close(&b);
     return result.findings > 0 ? EXIT_ERRORS : EXIT_CLEAN;
 }
@@ -254,6 +100,7 @@ static int check(struct run *r)
 
 static void grown(const struct run *r, uint64_t before, uint64_t after)
 {
+    const bool dry = r->answer == ANSWER_NO;
     char a[TOOL_SIZE_STR], b[TOOL_SIZE_STR];
     json_t *j;
 
@@ -261,7 +108,7 @@ static void grown(const struct run *r, uint64_t before, uint64_t after)
         j = json_pack("{s:o, s:I, s:I, s:b}", "device",
                       tool_json_path(r->path), "before", (json_int_t)before,
                       "after", (json_int_t)after, "changed",
-                      before != after && !r->dry);
+                      before != after && !dry);
         if (!j)
             abort();
         json_dumpf(j, stdout, JSON_INDENT(2));
@@ -272,7 +119,7 @@ static void grown(const struct run *r, uint64_t before, uint64_t after)
                tool_size(before, a));
     } else {
         printf("%s: %s %s to %s\n", r->path,
-               r->dry ? "would grow from" : "has grown from",
+               dry ? "would grow from" : "has grown from",
                tool_size(before, a), tool_size(after, b));
     }
 }
@@ -280,6 +127,7 @@ static void grown(const struct run *r, uint64_t before, uint64_t after)
 /* Only a brick that opens, with its journal, is touched. */
 static int grow(struct run *r)
 {
+    const bool dry = r->answer == ANSWER_NO;
     uint64_t before, after;
     struct cfs_err err = {0};
     struct tool_brick b;
@@ -288,11 +136,11 @@ static int grow(struct run *r)
 
     rc = tool_open(r->path, 0, &b, &err);
     if (rc < 0)
-        return not_opened(r, rc, &err);
+        return cli_not_opened(r, rc, &err);
     tool_close(&b);
-    rc = cfs_dev_open(r->path, r->dry ? CFS_DEV_READ_ONLY : 0, &dev, &err);
+    rc = cfs_dev_open(r->path, dry ? CFS_DEV_READ_ONLY : 0, &dev, &err);
     if (rc == 0) {
-        rc = eng_grow(dev, r->dry, &before, &after, &err);
+        rc = eng_grow(dev, dry, &before, &after, &err);
         dev->ops->close(dev);
     }
     if (rc < 0) {
@@ -303,29 +151,179 @@ static int grow(struct run *r)
     return EXIT_CLEAN;
 }
 
+/* -- repair --------------------------------------------------------------- */
+
+static void on_cancel(int sig)
+{
+    static const char text[] = "\n" PROGRAM ": canceled; nothing was "
+                               "written\n";
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+
+    (void)ignored;
+    _exit(EXIT_CANCELED);
+}
+
+/* Until something is written: then it is to be written to its end. */
+static void may_cancel(bool yes)
+{
+    signal(SIGINT, yes ? on_cancel : SIG_IGN);
+    signal(SIGTERM, yes ? on_cancel : SIG_IGN);
+}
+
+static bool ask(const struct fsck_repair_result *x)
+{
+    char line[16];
+
+    fprintf(stderr, "%" PRIu64 " errors can be corrected%s. Do it? [y/N] ",
+            x->first.findings,
+            x->lost ? ", but what was listed as lost stays lost" : "");
+    fflush(stderr);
+    return fgets(line, sizeof line, stdin) &&
+           (line[0] == 'y' || line[0] == 'Y');
+}
+
+static bool confirm(void *ctx, const struct fsck_repair_result *x)
+{
+    struct run *r = ctx;
+    bool yes = true;
+
+    cli_clear(r);
+    if (r->answer == ANSWER_ASK)
+        yes = ask(x);
+    else if (r->answer == ANSWER_SAFE && x->lost) {
+        fprintf(stderr, PROGRAM ": %s: something is lost: run it with "
+                "--repair, or heal the brick from the others\n", r->path);
+        yes = false;
+    }
+    if (yes)
+        may_cancel(false);
+    return yes;
+}
+
+/* What was written is looked at once more, as it lies there. */
+static bool is_clean_now(struct run *r)
+{
+    struct fsck_config config = {
+        .found = cli_found,
+        .progress = cli_progress,
+        .ctx = r,
+    };
+    struct cfs_err err = {0};
+    struct fsck_result x;
+    struct rec_brick counts;
+    struct tool_brick b;
+
+    if (tool_open(r->path, 0, &b, &err) < 0) {
+        fprintf(stderr, PROGRAM ": after the repair: %s\n", err.text);
+        return false;
+    }
+    learn_counts(b.ops, &counts);
+    config.counts = &counts;
+    fsck_run(b.loop, b.e, &config, &x);
+    tool_close(&b);
+    return x.findings == 0 && !x.incomplete;
+}
+
+static int open_to_repair(struct run *r,
+                          const struct fsck_repair_config *config,
+                          struct tool_brick *ret, struct cfs_err *err)
+{
+    struct cfs_loop *loop;
+    struct cfs_dev *dev;
+    int rc;
+
+    rc = cfs_loop_new(&loop, err);
+    if (rc < 0)
+        return rc;
+    rc = cfs_dev_open(r->path, r->answer == ANSWER_NO ? CFS_DEV_READ_ONLY : 0,
+                      &dev, err);
+    if (rc == 0) {
+        rc = fsck_repair_open(loop, dev, r->path, config, ret, &r->early, err);
+        if (rc < 0)
+            dev->ops->close(dev);
+    }
+    if (rc < 0)
+        cfs_loop_free(loop);
+    return rc;
+}
+
+/* The exit status. */
+static int outcome(struct run *r, int rc, const struct fsck_repair_result *x,
+                   const struct cfs_err *err)
+{
+    if (rc < 0 && rc != -ECANCELED)
+        fprintf(stderr, PROGRAM ": %s: %s%s\n", r->path, err->text,
+                x->written ? "" : "; nothing was written");
+    if (rc < 0 && x->written)
+        return EXIT_TROUBLE;
+    if (x->first.findings == 0)
+        return EXIT_CLEAN;
+    if (rc == 0 && !x->written && !r->json)
+        printf("All of it can be corrected%s.\n",
+               x->lost ? ", but for what is lost" : "");
+    if (rc < 0 || !x->written)
+        return EXIT_ERRORS;
+    if (x->changed && !r->json)
+        printf("What it holds was changed: it is no copy of the volume's "
+               "other bricks until it is healed.\n");
+    return is_clean_now(r) ? EXIT_MENDED : EXIT_ERRORS;
+}
+
+static int repair(struct run *r)
+{
+    const struct fsck_repair_config config = {
+        .data = r->data,
+        .dry = r->answer == ANSWER_NO,
+        .found = cli_found,
+        .progress = cli_progress,
+        .confirm = confirm,
+        .ctx = r,
+    };
+    struct fsck_repair_result x;
+    struct cfs_err err = {0};
+    struct tool_brick b;
+    struct eng_info info;
+    int rc;
+
+    may_cancel(true);
+    rc = open_to_repair(r, &config, &b, &err);
+    if (rc < 0)
+        return cli_not_opened(r, rc, &err);
+    rc = fsck_repair(&b, r->early, &config, &x, &err);
+    eng_info(b.e, &info);
+    tool_close(&b);
+    cli_sum(r, &info, &x.first, &x);
+    return outcome(r, rc, &x, &err);
+}
+
 /* -- the command line ----------------------------------------------------- */
 
 static const char help[] =
     "usage: " PROGRAM " [OPTION...] DEVICE\n"
     "Check a brick that is not in use: every node, record and reference, the\n"
-    "space map, and the checksum of every block of data. Nothing is changed,\n"
-    "but by --grow.\n"
+    "space map, and the checksum of every block of data.\n"
     "\n"
-    "      --no-data   do not read the files' data\n"
-    "      --grow      check nothing: make the brick as large as its device,\n"
-    "                  which became larger\n"
-    "      --json      say in JSON what was found\n"
-    "  -n              change nothing\n"
+    "      --no-data    do not read the files' data\n"
+    "      --repair     correct what is found; ask before anything is written\n"
+    "  -y               the same, without asking\n"
+    "  -p, -a           the same, but only if nothing is lost by it\n"
+    "  -n, --dry-run    change nothing; with --repair say what it would do\n"
+    "      --grow       check nothing: make the brick as large as its device,\n"
+    "                   which became larger\n"
+    "      --json       say in JSON what was found\n"
+    "      --progress   show how far it is, even if stderr is no terminal\n"
+    "  -C FD            write that to descriptor FD, for a program\n"
     "      --help, --version\n"
     "\n"
-    "Exit status: 0 clean, 4 errors were found, 8 it could not be checked,\n"
-    "16 wrong usage.\n";
+    "Exit status: 0 clean, 1 errors were corrected, 4 errors were left, 8 it\n"
+    "could not be checked, 16 wrong usage, 32 canceled.\n";
 
 enum {
     OPT_NO_DATA = 256,
     OPT_GROW,
     OPT_JSON,
     OPT_REPAIR,
+    OPT_PROGRESS,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -335,26 +333,57 @@ static const struct option options[] = {
     {"grow", no_argument, NULL, OPT_GROW},
     {"json", no_argument, NULL, OPT_JSON},
     {"repair", no_argument, NULL, OPT_REPAIR},
+    {"dry-run", no_argument, NULL, 'n'},
+    {"progress", no_argument, NULL, OPT_PROGRESS},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {0},
 };
+
+static int usage(const char *what)
+{
+    fprintf(stderr, PROGRAM ": %s\n", what);
+    return EXIT_USAGE;
+}
+
+static int set_answer(struct run *r, enum answer a)
+{
+    if (r->answer != ANSWER_ASK && r->answer != a)
+        return usage("one of -n, -p and -y");
+    r->answer = a;
+    return -1;
+}
 
 /* -1: go on; else the exit status. */
 static int parse_one(struct run *r, int opt)
 {
     switch (opt) {
     case 'n':
-        r->dry = true;
+        return set_answer(r, ANSWER_NO);
+    case 'y':
+        r->repair = true;
+        return set_answer(r, ANSWER_YES);
+    case 'a':
+    case 'p':
+        r->repair = true;
+        return set_answer(r, ANSWER_SAFE);
+    case 'C':
+        r->fd = atoi(optarg);
+        return r->fd >= 0 ? -1 : usage("-C: a file descriptor");
+    case OPT_NO_DATA:
+        r->data = false;
         return -1;
     case OPT_GROW:
         r->grow = true;
         return -1;
-    case OPT_NO_DATA:
-        r->data = false;
-        return -1;
     case OPT_JSON:
         r->json = true;
+        return -1;
+    case OPT_REPAIR:
+        r->repair = true;
+        return -1;
+    case OPT_PROGRESS:
+        r->bar = true;
         return -1;
     case OPT_HELP:
         fputs(help, stdout);
@@ -362,40 +391,42 @@ static int parse_one(struct run *r, int opt)
     case OPT_VERSION:
         puts(PROGRAM " " CFS_VERSION);
         return EXIT_CLEAN;
-    case OPT_REPAIR:
-    case 'a':
-    case 'p':
-    case 'y':
-        fputs(PROGRAM ": it cannot repair yet: it only finds what is wrong. "
-              "A damaged brick of a replicated volume is made anew and "
-              "healed from the others.\n", stderr);
-        return EXIT_USAGE;
     default:
-        fputs(PROGRAM ": see " PROGRAM " --help\n", stderr);
-        return EXIT_USAGE;
+        return usage("see " PROGRAM " --help");
     }
+}
+
+static int run(struct run *r)
+{
+    if (r->repair && r->grow)
+        return usage("--repair first, then --grow");
+    if (r->repair && r->answer == ANSWER_ASK && !isatty(STDIN_FILENO))
+        return usage("there is nobody to ask: say -y, -p or -n");
+    if (r->grow)
+        return grow(r);
+    return r->repair ? repair(r) : check(r);
 }
 
 int main(int argc, char **argv)
 {
-    struct run r = {.data = true, .tty = isatty(STDERR_FILENO)};
+    struct run r = {.data = true, .fd = -1, .bar = isatty(STDERR_FILENO)};
     int opt, rc;
 
-    while ((opt = getopt_long(argc, argv, "napy", options, NULL)) != -1) {
+    while ((opt = getopt_long(argc, argv, "napyC:", options, NULL)) != -1) {
         rc = parse_one(&r, opt);
         if (rc >= 0)
             return rc;
     }
-    if (argc - optind != 1) {
-        fputs(PROGRAM ": one DEVICE; see --help\n", stderr);
-        return EXIT_USAGE;
-    }
+    if (argc - optind != 1)
+        return usage("one DEVICE; see --help");
     r.path = argv[optind];
     r.findings = json_array();
-    if (!r.findings)
+    r.known = json_array();
+    if (!r.findings || !r.known)
         abort();
-    rc = r.grow ? grow(&r) : check(&r);
+    rc = run(&r);
     json_decref(r.findings);
+    json_decref(r.known);
     if (fflush(stdout) != 0 || ferror(stdout))
         return EXIT_TROUBLE;
     return rc;

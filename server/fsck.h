@@ -15,12 +15,15 @@
 
 #include "server/tool.h"
 
+struct fsck_fixes; /* fsck_fix.h */
+
 /* Something that is wrong. */
 struct fsck_finding {
     const char     *kind; /* one word, for programs */
     struct cfs_gfid gfid; /* null: of no inode */
     const char     *path; /* escaped; NULL: none is known */
     const char     *text; /* a sentence about it, without its subject */
+    bool            known; /* a repair has said it before: no error */
 };
 
 struct fsck_config {
@@ -29,6 +32,8 @@ struct fsck_config {
                      are in use and nobody's yet */
     /* What the brick counts, its journal included; NULL: as the tree has it. */
     const struct rec_brick *counts;
+    bool no_map;  /* the space map is about to be made anew */
+    struct fsck_fixes *fixes; /* NULL, or: what would mend it goes here */
     void (*found)(void *ctx, const struct fsck_finding *f);
     /* @done of @of (0: not known) @what. */
     void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t of);
@@ -49,9 +54,12 @@ struct fsck_result {
     uint64_t oplog;
     uint64_t tree_blocks;
     uint64_t data_blocks;
+    uint64_t lost_files; /* that a repair could not save as a whole */
     uint64_t verified; /* blocks whose checksum was computed */
     uint64_t blocks;   /* that there are, in use or not */
     bool     incomplete; /* parts of the tree could not be read */
+    uint64_t *owned;   /* with .fixes: a bit for each block that somebody has,
+                          the caller's to free */
 };
 
 void fsck_run(struct cfs_loop *loop, struct eng *e,

@@ -9,24 +9,40 @@
 
 /* -- findings ------------------------------------------------------------- */
 
+static void enqueue(struct fsck *f, bool known, const char *kind,
+                    struct cfs_gfid gfid, const char *fmt, va_list ap)
+{
+    struct fsck_queued *q;
+
+    FSCK_GROW(f->queue, f->n_queue, f->cap_queue);
+    q = &f->queue[f->n_queue++];
+    *q = (struct fsck_queued){.kind = kind, .gfid = gfid, .known = known};
+    if (vasprintf(&q->text, fmt, ap) < 0)
+        abort();
+}
+
 void fsck_find(struct fsck *f, const char *kind, struct cfs_gfid gfid,
                const char *fmt, ...)
 {
-    struct fsck_queued *q;
     va_list ap;
-    int n;
 
     if (f->r->findings++ >= FSCK_TOLD_MAX)
         return;
-    FSCK_GROW(f->queue, f->n_queue, f->cap_queue);
-    q = &f->queue[f->n_queue++];
-    q->kind = kind;
-    q->gfid = gfid;
     va_start(ap, fmt);
-    n = vasprintf(&q->text, fmt, ap);
+    enqueue(f, false, kind, gfid, fmt, ap);
     va_end(ap);
-    if (n < 0)
-        abort();
+}
+
+void fsck_known(struct fsck *f, const char *kind, struct cfs_gfid gfid,
+                const char *fmt, ...)
+{
+    va_list ap;
+
+    if (f->n_known++ >= FSCK_TOLD_MAX)
+        return;
+    va_start(ap, fmt);
+    enqueue(f, true, kind, gfid, fmt, ap);
+    va_end(ap);
 }
 
 void fsck_tell(struct fsck *f)
@@ -36,7 +52,8 @@ void fsck_tell(struct fsck *f)
     for (size_t i = 0; i < f->n_queue; i++) {
         struct fsck_queued *q = &f->queue[i];
         char *path = cfs_gfid_is_null(q->gfid) ? NULL : fsck_path(f, q->gfid);
-        struct fsck_finding finding = {q->kind, q->gfid, path, q->text};
+        struct fsck_finding finding = {q->kind, q->gfid, path, q->text,
+                                       q->known};
 
         f->config->found(f->config->ctx, &finding);
         free(path);
@@ -47,8 +64,10 @@ void fsck_tell(struct fsck *f)
 
 bool fsck_whole(struct fsck *f, int rc, struct cfs_gfid g, const char *what)
 {
-    if (rc < 0)
+    if (rc < 0) {
         fsck_find(f, "record", g, "the record of its %s is damaged", what);
+        fsck_fix_this(f);
+    }
     return rc == 0;
 }
 
@@ -102,12 +121,14 @@ static int walk_each(void *ctx, struct cfs_blob key, struct cfs_blob value)
 
     if (f->seen++ % PROGRESS_EVERY == 0)
         progress(w);
+    f->key = key;
     if (rec_key_parse(key, &id) < 0) {
         char *text = tool_escape(key.p, key.len);
 
         fsck_find(f, "key", (struct cfs_gfid){0},
                   "a record of %s has the key %s, which cannot be",
                   w->pass->what, text);
+        fsck_fix_this(f);
         free(text);
         return 0;
     }
@@ -149,8 +170,11 @@ void fsck_pass(struct fsck *f, const struct fsck_pass *p)
 static int strange_each(void *ctx, struct cfs_blob key, struct cfs_blob value)
 {
     char *text = tool_escape(key.p, key.len);
+    struct fsck *f = ctx;
 
-    fsck_find(ctx, "key", (struct cfs_gfid){0},
+    f->key = key;
+    fsck_fix_this(f);
+    fsck_find(f, "key", (struct cfs_gfid){0},
               "there is a record with the key %s, of no known table", text);
     free(text);
     return 0;
@@ -194,10 +218,12 @@ static void strange_keys(struct fsck *f)
 static void check_count(struct fsck *f, const char *what, uint64_t says,
                         uint64_t are)
 {
-    if (says != are)
-        fsck_find(f, "brick", (struct cfs_gfid){0},
-                  "the brick counts %" PRIu64 " %s; there are %" PRIu64, says,
-                  what, are);
+    if (says == are)
+        return;
+    fsck_find(f, "brick", (struct cfs_gfid){0},
+              "the brick counts %" PRIu64 " %s; there are %" PRIu64, says,
+              what, are);
+    fsck_fix_brick(f);
 }
 
 static void check_counts(struct fsck *f)
@@ -208,8 +234,11 @@ static void check_counts(struct fsck *f)
 
     if (!f->has_brick) {
         fsck_find(f, "brick", none, "the brick's own record is missing");
+        fsck_fix_brick(f);
         return;
     }
+    if (f->few_sessions)
+        fsck_fix_brick(f);
     check_count(f, "inodes", b->inodes, f->r->inodes);
     check_count(f, "entries in the dirty index", b->dirty, f->r->dirty);
     check_count(f, "entries in the operation log", b->oplog, f->r->oplog);
@@ -220,7 +249,10 @@ static void fsck_free(struct fsck *f)
     free(f->ino);
     free(f->mark);
     free(f->queue);
-    free(f->owned);
+    if (f->config->fixes)
+        f->r->owned = f->owned;
+    else
+        free(f->owned);
     free(f->tree);
     free(f->doubted);
     free(f->batch);

@@ -21,6 +21,21 @@ static bool may_have(struct fsck *f, uint32_t at, struct cfs_gfid g,
 
 /* -- removal marks -------------------------------------------------------- */
 
+/* The mark at hand begins where the one before it ends. */
+static void fix_overlap(struct fsck *f, const struct rec_id *id,
+                        uint64_t start)
+{
+    uint8_t v[REC_REMOVAL_MAX];
+    struct rec_key k;
+
+    if (start >= id->n) {
+        fsck_fix_this(f);
+        return;
+    }
+    rec_key_gfid_u64(&k, REC_REMOVAL, id->gfid, id->n);
+    fsck_fix_put(f, &k, v, rec_removal_pack(start, v));
+}
+
 static void mark_each(struct fsck *f, const struct rec_id *id,
                       struct cfs_blob value)
 {
@@ -32,25 +47,31 @@ static void mark_each(struct fsck *f, const struct rec_id *id,
     if (!fsck_whole(f, rec_removal_unpack(value, &start), id->gfid,
                     "removal"))
         return;
-    if (start >= id->n || (id->n > CHUNK_END && id->n != END_XATTRS))
+    if (start >= id->n || (id->n > CHUNK_END && id->n != END_XATTRS)) {
         fsck_find(f, "mark", id->gfid,
                   "a removal mark from chunk %" PRIu64 " to %" PRIu64
                   " cannot be", start, id->n);
-    if (before && cfs_gfid_eq(before->gfid, id->gfid) && before->end > start)
+        fsck_fix_this(f);
+    }
+    if (before && cfs_gfid_eq(before->gfid, id->gfid) && before->end > start) {
         fsck_find(f, "mark", id->gfid,
                   "two removal marks overlap at chunk %" PRIu64, start);
+        fix_overlap(f, id, before->end);
+    }
     FSCK_GROW(f->mark, f->n_mark, f->cap_mark);
     f->mark[f->n_mark++] = (struct fsck_mark){id->gfid, start, id->n};
 
     /* A mark outlives its purged inode. */
     if (at == FSCK_NONE || (f->ino[at].flags & INO_BROKEN))
         return;
-    if (!S_ISREG(fsck_mode(&f->ino[at])) || id->n == END_XATTRS)
-        fsck_find(f, "mark", id->gfid,
-                  "is a %s that exists; it cannot have such a removal mark",
-                  tool_type(fsck_mode(&f->ino[at])));
-    else
+    if (S_ISREG(fsck_mode(&f->ino[at])) && id->n != END_XATTRS) {
         f->ino[at].part--;
+        return;
+    }
+    fsck_find(f, "mark", id->gfid,
+              "is a %s that exists; it cannot have such a removal mark",
+              tool_type(fsck_mode(&f->ino[at])));
+    fsck_fix_this(f);
 }
 
 void fsck_marks(struct fsck *f)
@@ -93,33 +114,58 @@ bool fsck_marked(const struct fsck *f, struct cfs_gfid g, uint64_t index)
 
 /* -- bytes in line -------------------------------------------------------- */
 
+static void check_target(struct fsck *f, const struct fsck_ino *i,
+                         struct cfs_blob v)
+{
+    const bool zeros = memchr(v.p, 0, v.len) != NULL;
+
+    if (v.len == i->size && !zeros)
+        return;
+    fsck_find(f, "size", i->gfid,
+              "says that its target has %" PRIu64 " bytes; it has %u", i->size,
+              v.len);
+    if (v.len == 0 || v.len > CFS_SYMLINK_MAX || zeros)
+        fsck_fix_forget(f, i->gfid);
+    else
+        fsck_fix_set(f, i->gfid, SET_SIZE, v.len);
+}
+
 static void small_each(struct fsck *f, const struct rec_id *id,
                        struct cfs_blob value)
 {
     uint32_t at = fsck_ino(f, id->gfid);
     struct fsck_ino *i;
 
+    if (at == FSCK_NONE)
+        fsck_fix_trace(f, id->gfid, TRACE_SMALL, value.len);
     if (!may_have(f, at, id->gfid, "bytes in the tree"))
         return;
     i = &f->ino[at];
     i->flags |= INO_SMALL;
     if (S_ISLNK(fsck_mode(i))) {
-        if (value.len != i->size || memchr(value.p, 0, value.len))
-            fsck_find(f, "size", id->gfid,
-                      "says that its target has %" PRIu64 " bytes; it has "
-                      "%u", i->size, value.len);
+        check_target(f, i, value);
         return;
     }
     if (!(i->flags & INO_INLINE)) {
         fsck_find(f, "inline", id->gfid,
                   "has bytes in the tree, and does not say so");
+        if (S_ISREG(fsck_mode(i)) && i->count == 0 && i->size > 0 &&
+            i->size <= SMALL_MAX)
+            fsck_fix_set(f, id->gfid, SET_FLAG, REC_INLINE);
+        else
+            fsck_fix_this(f);
         return;
     }
     i->count--;
-    if (value.len == 0 || value.len > SMALL_MAX || value.len > i->size)
-        fsck_find(f, "size", id->gfid,
-                  "has %u bytes in the tree, and a size of %" PRIu64,
-                  value.len, i->size);
+    if (value.len > 0 && value.len <= SMALL_MAX && value.len <= i->size)
+        return;
+    fsck_find(f, "size", id->gfid,
+              "has %u bytes in the tree, and a size of %" PRIu64,
+              value.len, i->size);
+    if (value.len == 0 || value.len > SMALL_MAX)
+        fsck_fix_this(f);
+    else
+        fsck_fix_set(f, id->gfid, SET_SIZE, value.len);
 }
 
 void fsck_small(struct fsck *f)
@@ -142,6 +188,7 @@ static bool claim(struct fsck *f, struct cfs_gfid g, uint64_t block,
         return true;
     fsck_find(f, "block", g, "block %" PRIu64 " of it is at %" PRIu64
               ", where no data can be", block, lba);
+    fsck_fix_unmap(f, g, block);
     return false;
 }
 
@@ -161,13 +208,43 @@ static void check_block(struct fsck *f, uint32_t at, uint64_t block,
 
     if (!claim(f, ino->gfid, block, c->lba[i]) || (c->unwritten >> i & 1))
         return;
-    if (block * CFS_BLOCK >= ino->size)
+    if (block * CFS_BLOCK >= ino->size) {
         fsck_find(f, "size", ino->gfid,
                   "has data in block %" PRIu64 ", behind its end (%" PRIu64
                   " bytes)", block, ino->size);
+        fsck_fix_set(f, ino->gfid, MIN_SIZE,
+                     (int64_t)((block + 1) * CFS_BLOCK));
+    }
     if (f->config->data)
         f->batch[f->n_batch++] =
             (struct fsck_block){c->lba[i], c->sum[i], block, at};
+}
+
+/* Where the file ends at least that has this chunk. */
+static uint64_t chunk_end(const struct rec_id *id, const struct rec_chunk *c)
+{
+    uint32_t written = c->mapped & ~c->unwritten;
+
+    if (id->n >= CHUNK_END || written == 0)
+        return 1;
+    return id->n * CHUNK_BYTES +
+           (32 - (uint64_t)__builtin_clz(written)) * CFS_BLOCK;
+}
+
+/* A file in line that has blocks: the one of them goes that its size does not
+ * need. */
+static void check_both(struct fsck *f, const struct fsck_ino *i)
+{
+    struct rec_key k;
+
+    fsck_find(f, "inline", i->gfid, "has bytes in the tree, and blocks, too");
+    if ((i->flags & INO_SMALL) && i->size <= SMALL_MAX) {
+        fsck_fix_this(f);
+        return;
+    }
+    fsck_fix_set(f, i->gfid, CLEAR_FLAG, REC_INLINE);
+    rec_key_gfid(&k, REC_SMALL, i->gfid);
+    fsck_fix_del(f, &k);
 }
 
 static void chunk_each(struct fsck *f, const struct rec_id *id,
@@ -177,27 +254,33 @@ static void chunk_each(struct fsck *f, const struct rec_id *id,
     struct rec_chunk c;
     struct fsck_ino *i;
 
-    if (!fsck_whole(f, rec_chunk_unpack(value, &c), id->gfid, "data"))
+    if (!fsck_whole(f, rec_chunk_unpack(value, &c), id->gfid, "data")) {
+        fsck_fix_set(f, id->gfid, SET_FLAG, REC_LOST);
         return;
+    }
     if (fsck_marked(f, id->gfid, id->n)) {
         claim_only(f, id, &c);
         return;
     }
+    if (at == FSCK_NONE)
+        fsck_fix_trace(f, id->gfid, TRACE_CHUNK, chunk_end(id, &c));
     if (!may_have(f, at, id->gfid, "data") ||
         !S_ISREG(fsck_mode(&f->ino[at]))) {
-        if (at != FSCK_NONE && !(f->ino[at].flags & INO_BROKEN))
+        if (at != FSCK_NONE && !(f->ino[at].flags & INO_BROKEN)) {
             fsck_find(f, "leftover", id->gfid, "is a %s, and has data",
                       tool_type(fsck_mode(&f->ino[at])));
+            fsck_fix_this(f);
+        }
         claim_only(f, id, &c);
         return;
     }
     i = &f->ino[at];
     if (i->flags & INO_INLINE)
-        fsck_find(f, "inline", id->gfid,
-                  "has bytes in the tree, and blocks, too");
+        check_both(f, i);
     if (id->n >= CHUNK_END) {
         fsck_find(f, "size", id->gfid, "has a chunk %" PRIu64
                   ", behind the end of every file", id->n);
+        fsck_fix_this(f);
         claim_only(f, id, &c);
         return;
     }
@@ -236,6 +319,8 @@ static void xattr_each(struct fsck *f, const struct rec_id *id,
     /* They outlive their purged inode below a mark. */
     if (at == FSCK_NONE && fsck_marked(f, id->gfid, CHUNK_END))
         return;
+    if (at == FSCK_NONE)
+        fsck_fix_trace(f, id->gfid, TRACE_XATTR, 0);
     if (!may_have(f, at, id->gfid, "an extended attribute"))
         return;
     f->ino[at].n_xattr--;
@@ -256,39 +341,72 @@ void fsck_xattrs(struct fsck *f)
 
 /* @left: what it counts, less what there is. */
 static void check_left(struct fsck *f, const struct fsck_ino *i, int64_t left,
-                       const char *kind, const char *what)
+                       const char *kind, const char *what,
+                       enum fsck_field field)
 {
-    if (left != 0)
-        fsck_find(f, kind, i->gfid, "counts %" PRId64 " %s %s than it has",
-                  left > 0 ? left : -left, left > 0 ? "more" : "fewer", what);
+    if (left == 0)
+        return;
+    fsck_find(f, kind, i->gfid, "counts %" PRId64 " %s %s than it has",
+              left > 0 ? left : -left, left > 0 ? "more" : "fewer", what);
+    fsck_fix_set(f, i->gfid, field, left);
+    /* Some of its blocks were lost, and nobody knows which. */
+    if (field == LESS_COUNT && left > 0 && S_ISREG(fsck_mode(i)))
+        fsck_fix_set(f, i->gfid, SET_FLAG, REC_LOST);
 }
 
 static void check_orphan(struct fsck *f, const struct fsck_ino *i)
 {
-    if (i->nlink == 0 && !(i->flags & INO_ORPHAN))
+    struct rec_key k;
+
+    if (i->nlink == 0 && !(i->flags & INO_ORPHAN)) {
         fsck_find(f, "orphan", i->gfid,
                   "has no name, and is not among the orphans");
-    if (i->nlink > 0 && (i->flags & INO_ORPHAN))
+        if (i->found == 0)
+            fsck_fix_link(f, i->gfid);
+    }
+    if (i->nlink > 0 && (i->flags & INO_ORPHAN)) {
         fsck_find(f, "orphan", i->gfid,
                   "is among the orphans, and has %u links", i->nlink);
-    if (i->dirty != 0 && !(i->flags & INO_DIRTY))
+        rec_key_gfid(&k, REC_ORPHAN, i->gfid);
+        fsck_fix_del(f, &k);
+    }
+    if (i->dirty != 0 && !(i->flags & INO_DIRTY)) {
         fsck_find(f, "dirty", i->gfid,
                   "was changed by session %u, and is not in the dirty index",
                   i->dirty);
+        fsck_fix_set(f, i->gfid, SET_DIRTY, 0);
+    }
+}
+
+static void check_bytes(struct fsck *f, const struct fsck_ino *i)
+{
+    const bool link = S_ISLNK(fsck_mode(i));
+
+    if ((i->flags & INO_SMALL) || (!(i->flags & INO_INLINE) && !link))
+        return;
+    fsck_find(f, "inline", i->gfid, link ? "its target is missing"
+                                         : "its bytes are missing");
+    if (link) {
+        fsck_fix_forget(f, i->gfid);
+        return;
+    }
+    fsck_fix_set(f, i->gfid, CLEAR_FLAG, REC_INLINE);
+    fsck_fix_set(f, i->gfid, SET_FLAG, REC_LOST);
 }
 
 static void check_file(struct fsck *f, const struct fsck_ino *i)
 {
-    if (i->nlink != i->found)
+    if (i->nlink != i->found) {
         fsck_find(f, "nlink", i->gfid, "has %u links, and %u names",
                   i->nlink, i->found);
-    check_left(f, i, i->count, "blocks", "blocks");
-    check_left(f, i, i->part, "mark", "removal marks");
-    if (!(i->flags & INO_SMALL) &&
-        ((i->flags & INO_INLINE) || S_ISLNK(fsck_mode(i))))
-        fsck_find(f, "inline", i->gfid, S_ISLNK(fsck_mode(i))
-                                            ? "its target is missing"
-                                            : "its bytes are missing");
+        if (i->found > 0)
+            fsck_fix_set(f, i->gfid, SET_NLINK, i->found);
+        else
+            fsck_fix_link(f, i->gfid);
+    }
+    check_left(f, i, i->count, "blocks", "blocks", LESS_COUNT);
+    check_left(f, i, i->part, "mark", "removal marks", LESS_MARKS);
+    check_bytes(f, i);
 }
 
 void fsck_counts(struct fsck *f)
@@ -300,9 +418,10 @@ void fsck_counts(struct fsck *f)
             continue;
         check_orphan(f, i);
         if (S_ISDIR(fsck_mode(i)))
-            check_left(f, i, i->count, "entries", "entries");
+            check_left(f, i, i->count, "entries", "entries", LESS_COUNT);
         else
             check_file(f, i);
-        check_left(f, i, i->n_xattr, "xattr", "extended attributes");
+        check_left(f, i, i->n_xattr, "xattr", "extended attributes",
+                   LESS_XATTRS);
     }
 }

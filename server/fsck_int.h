@@ -3,7 +3,7 @@
 #ifndef CFS_SERVER_FSCK_INT_H
 #define CFS_SERVER_FSCK_INT_H
 
-#include "server/fsck.h"
+#include "server/fsck_fix.h"
 
 #define FSCK_NONE UINT32_MAX /* no such inode */
 
@@ -15,6 +15,7 @@ enum {
     INO_DIRTY   = 0x10, /* is in the dirty index */
     INO_WALKING = 0x20, /* the way to the root leads through it, */
     INO_REACHED = 0x40, /* and is known to end */
+    INO_LOST    = 0x80, /* a repair could not save all of it */
 };
 
 /* What is kept of an inode. Counts start with what its record says; each
@@ -56,6 +57,7 @@ struct fsck_queued {
     const char     *kind;
     struct cfs_gfid gfid;
     char           *text;
+    bool            known;
 };
 
 enum fsck_doubt { DOUBT_DOUBLE, DOUBT_UNMARKED };
@@ -79,6 +81,7 @@ struct fsck {
 
     struct fsck_queued *queue;
     size_t           n_queue, cap_queue;
+    uint64_t         n_known;
     bool             names_known; /* paths can be told */
 
     uint64_t  first, end; /* addresses */
@@ -92,7 +95,10 @@ struct fsck {
 
     struct rec_brick brick;
     bool      has_brick;
+    bool      few_sessions; /* there are higher numbers than it says */
     uint64_t  seen; /* records of the pass */
+    struct cfs_blob key; /* of the record at hand */
+    uint32_t  session_seen; /* the highest number of a session anywhere */
 };
 
 /* Room for one more in @p, which has @n of @cap. */
@@ -109,6 +115,9 @@ struct fsck {
 /* @gfid null: of no inode. */
 void fsck_find(struct fsck *f, const char *kind, struct cfs_gfid gfid,
                const char *fmt, ...) CFS_PRINTF(4, 5);
+/* The same of what a repair has said before. */
+void fsck_known(struct fsck *f, const char *kind, struct cfs_gfid gfid,
+                const char *fmt, ...) CFS_PRINTF(4, 5);
 void fsck_tell(struct fsck *f); /* those that wait, once paths are known */
 
 /* -- passes (fsck_check.c) ------------------------------------------------ */

@@ -37,6 +37,16 @@ static struct fsck_ino *add_ino(struct fsck *f, struct cfs_gfid g)
     return i;
 }
 
+/* The session that made @g. */
+static void note_session(struct fsck *f, struct cfs_gfid g)
+{
+    uint32_t no = (uint32_t)g.b[8] << 24 | (uint32_t)g.b[9] << 16 |
+                  (uint32_t)g.b[10] << 8 | g.b[11];
+
+    if (f->session_seen < no)
+        f->session_seen = no;
+}
+
 static void inode_each(struct fsck *f, const struct rec_id *id,
                        struct cfs_blob value)
 {
@@ -44,6 +54,7 @@ static void inode_each(struct fsck *f, const struct rec_id *id,
     struct rec_inode rec;
 
     f->r->inodes++;
+    note_session(f, id->gfid);
     if (!fsck_whole(f, rec_inode_unpack(value, &rec), id->gfid, "inode")) {
         i->flags = INO_BROKEN;
         return;
@@ -55,7 +66,18 @@ static void inode_each(struct fsck *f, const struct rec_id *id,
     i->n_xattr = (int16_t)rec.n_xattr;
     if (rec.flags & REC_INLINE)
         i->flags |= INO_INLINE;
+    if (rec.flags & REC_LOST) {
+        i->flags |= INO_LOST;
+        f->r->lost_files++;
+        fsck_known(f, "lost", id->gfid, "could not be saved as a whole in a "
+                   "repair");
+    }
     f->r->orphans += rec.nlink == 0;
+    if (cfs_gfid_eq(id->gfid, cfs_gfid_root) && !S_ISDIR(rec.mode)) {
+        fsck_find(f, "root", id->gfid, "the root directory is a %s",
+                  tool_type(rec.mode));
+        fsck_fix_this(f);
+    }
     if (S_ISDIR(rec.mode)) {
         i->count = (int64_t)rec.entries;
         f->r->directories++;
@@ -100,8 +122,10 @@ void fsck_inodes(struct fsck *f)
     };
 
     fsck_pass(f, &inodes);
-    if (fsck_ino(f, cfs_gfid_root) == FSCK_NONE)
+    if (fsck_ino(f, cfs_gfid_root) == FSCK_NONE) {
         fsck_find(f, "root", cfs_gfid_root, "the root directory is missing");
+        fsck_fix_trace(f, cfs_gfid_root, TRACE_ENTRIES, 0);
+    }
     fsck_pass(f, &parents);
 }
 
@@ -128,17 +152,20 @@ static uint64_t entry_hash(uint64_t cookie, struct cfs_gfid child,
 static bool dir_is_wrong(struct fsck *f, uint32_t dir, const struct rec_id *id,
                          const char *name)
 {
-    if (dir == FSCK_NONE)
+    if (dir == FSCK_NONE) {
         fsck_find(f, "names", id->gfid,
                   "entry \"%s\" is in a directory that does not exist", name);
-    else if (f->ino[dir].flags & INO_BROKEN)
+        fsck_fix_trace(f, id->gfid, TRACE_ENTRIES, 0);
+    } else if (f->ino[dir].flags & INO_BROKEN) {
         return true;
-    else if (!S_ISDIR(fsck_mode(&f->ino[dir])))
+    } else if (!S_ISDIR(fsck_mode(&f->ino[dir]))) {
         fsck_find(f, "names", id->gfid,
                   "entry \"%s\" is in a %s, which is no directory", name,
                   tool_type(fsck_mode(&f->ino[dir])));
-    else
+        fsck_fix_this(f);
+    } else {
         return false;
+    }
     return true;
 }
 
@@ -153,6 +180,18 @@ static void count_name(struct fsck *f, uint32_t dir, struct fsck_ino *child)
         f->ino[dir].part++;
 }
 
+static void fix_type(struct fsck *f, const struct rec_id *id,
+                     const struct rec_dirent *d, uint32_t type)
+{
+    struct rec_dirent right = *d;
+    uint8_t v[REC_DIRENT_MAX];
+    struct rec_key k;
+
+    right.type = type;
+    rec_key_name(&k, REC_DIRENT, id->gfid, id->name);
+    fsck_fix_put(f, &k, v, rec_dirent_pack(&right, v));
+}
+
 static void check_child(struct fsck *f, uint32_t dir, const struct rec_id *id,
                         const struct rec_dirent *d, const char *name)
 {
@@ -164,20 +203,37 @@ static void check_child(struct fsck *f, uint32_t dir, const struct rec_id *id,
         fsck_find(f, "dangling", id->gfid,
                   "entry \"%s\" names inode %s, which does not exist", name,
                   gfid_text(d->child, text));
+        fsck_fix_trace(f, d->child, TRACE_NAME, d->type);
         return;
     }
     child = &f->ino[at];
     count_name(f, dir, child);
     if (child->flags & INO_BROKEN)
         return;
-    if (d->type != fsck_mode(child))
+    if (d->type != fsck_mode(child)) {
         fsck_find(f, "type", id->gfid,
                   "entry \"%s\" says that it is a %s; it is a %s", name,
                   tool_type(d->type), tool_type(fsck_mode(child)));
-    if (cfs_gfid_eq(d->child, cfs_gfid_root))
+        fix_type(f, id, d, fsck_mode(child));
+    }
+    if (cfs_gfid_eq(d->child, cfs_gfid_root)) {
         fsck_find(f, "root", id->gfid,
                   "entry \"%s\" is the root directory, which has no name",
                   name);
+        fsck_fix_this(f);
+    }
+}
+
+/* The directory has changed as often as its entry says; but not if that is
+ * more than anybody can have counted. */
+#define SEQ_SANE ((uint64_t)1 << 62)
+
+static void fix_seq(struct fsck *f, const struct rec_id *id, uint64_t cookie)
+{
+    if (cookie < SEQ_SANE)
+        fsck_fix_set(f, id->gfid, MIN_SEQ, (int64_t)cookie);
+    else
+        fsck_fix_cookie(f, id->gfid, id->name);
 }
 
 static void dirent_each(struct fsck *f, const struct rec_id *id,
@@ -192,17 +248,20 @@ static void dirent_each(struct fsck *f, const struct rec_id *id,
     if (rec_dirent_unpack(value, &d) < 0) {
         fsck_find(f, "record", id->gfid,
                   "the record of entry \"%s\" is damaged", name);
+        fsck_fix_this(f);
         goto out;
     }
     if (!dir_is_wrong(f, at, id, name)) {
         dir = &f->ino[at];
         dir->count--;
         dir->size += entry_hash(d.cookie, d.child, d.type, id->name);
-        if (d.cookie == 0 || d.cookie > dir->seq)
+        if (d.cookie == 0 || d.cookie > dir->seq) {
             fsck_find(f, "cookie", id->gfid,
                       "entry \"%s\" has cookie %" PRIu64 ", but the "
                       "directory has changed only %" PRIu64 " times", name,
                       d.cookie, dir->seq);
+            fix_seq(f, id, d.cookie);
+        }
     }
     check_child(f, at, id, &d, name);
 out:
@@ -218,20 +277,24 @@ static void cookie_each(struct fsck *f, const struct rec_id *id,
     if (rec_cookie_unpack(value, &c) < 0) {
         fsck_find(f, "record", id->gfid,
                   "the record of cookie %" PRIu64 " is damaged", id->n);
+        fsck_fix_this(f);
         return;
     }
-    if (at == FSCK_NONE)
+    if (at == FSCK_NONE) {
         fsck_find(f, "cookie", id->gfid,
                   "cookie %" PRIu64 " is in a directory that does not exist",
                   id->n);
-    else if (f->ino[at].flags & INO_BROKEN)
+        fsck_fix_trace(f, id->gfid, TRACE_ENTRIES, 0);
+    } else if (f->ino[at].flags & INO_BROKEN) {
         return;
-    else if (!S_ISDIR(fsck_mode(&f->ino[at])))
+    } else if (!S_ISDIR(fsck_mode(&f->ino[at]))) {
         fsck_find(f, "cookie", id->gfid,
                   "cookie %" PRIu64 " is in a %s, which is no directory",
                   id->n, tool_type(fsck_mode(&f->ino[at])));
-    else
+        fsck_fix_this(f);
+    } else {
         f->ino[at].size -= entry_hash(id->n, c.child, c.type, c.name);
+    }
 }
 
 /* -- entries against cookies, one by one ---------------------------------- */
@@ -240,6 +303,57 @@ struct compare {
     struct fsck    *f;
     struct cfs_gfid dir;
 };
+
+/* Whether @cookie, number @no, is that of another entry than @id, which is
+ * there and says so too. */
+static bool is_anothers(const struct compare *c,
+                        const struct rec_cookie *cookie,
+                        const struct rec_id *id, uint64_t no)
+{
+    struct rec_dirent d;
+    struct rec_key k;
+    struct cfs_blob v;
+
+    if (cookie->name.len == id->name.len &&
+        memcmp(cookie->name.s, id->name.s, id->name.len) == 0)
+        return false;
+    rec_key_name(&k, REC_DIRENT, c->dir, cookie->name);
+    return eng_get(c->f->e, rec_key_blob(&k), &v) == 0 &&
+           rec_dirent_unpack(v, &d) == 0 && d.cookie == no;
+}
+
+/* The cookie as its entry has it. */
+static void fix_cookie(const struct compare *c, const struct rec_id *id,
+                       const struct rec_dirent *d)
+{
+    struct rec_cookie cookie = {d->child, d->type, id->name};
+    uint8_t v[REC_COOKIE_MAX];
+    struct rec_key k;
+
+    rec_key_gfid_u64(&k, REC_COOKIE, c->dir, d->cookie);
+    fsck_fix_put(c->f, &k, v, rec_cookie_pack(&cookie, v));
+}
+
+/* The entry as its cookie has it, if that is what its child lacks; else the
+ * cookie goes. */
+static void fix_entry(const struct compare *c, uint64_t no,
+                      const struct rec_cookie *cookie)
+{
+    const struct rec_dirent d = {cookie->child, cookie->type, no};
+    uint32_t at = fsck_ino(c->f, cookie->child);
+    const struct fsck_ino *i = at == FSCK_NONE ? NULL : &c->f->ino[at];
+    uint8_t v[REC_DIRENT_MAX];
+    struct rec_key k;
+
+    if (!i || (i->flags & INO_BROKEN) || cookie->type != fsck_mode(i) ||
+        no == 0 || i->found >= (S_ISDIR(fsck_mode(i)) ? 1 : i->nlink) ||
+        cfs_gfid_eq(cookie->child, cfs_gfid_root)) {
+        fsck_fix_this(c->f);
+        return;
+    }
+    rec_key_name(&k, REC_DIRENT, c->dir, cookie->name);
+    fsck_fix_put(c->f, &k, v, rec_dirent_pack(&d, v));
+}
 
 /* An entry whose cookie is missing, or says something else. */
 static int compare_entry(void *ctx, struct cfs_blob key, struct cfs_blob value)
@@ -253,6 +367,7 @@ static int compare_entry(void *ctx, struct cfs_blob key, struct cfs_blob value)
     char *name;
     int rc;
 
+    c->f->key = key;
     if (rec_key_parse(key, &id) < 0 || rec_dirent_unpack(value, &d) < 0)
         return 0; /* is a finding already */
     rec_key_gfid_u64(&k, REC_COOKIE, c->dir, d.cookie);
@@ -269,6 +384,10 @@ static int compare_entry(void *ctx, struct cfs_blob key, struct cfs_blob value)
                         "else"
                       : "cookie %" PRIu64 " of entry \"%s\" is missing",
               d.cookie, name);
+    if (rc == 0 && is_anothers(c, &cookie, &id, d.cookie))
+        fsck_fix_cookie(c->f, c->dir, id.name);
+    else
+        fix_cookie(c, &id, &d);
     free(name);
     return 0;
 }
@@ -286,6 +405,7 @@ static int compare_cookie(void *ctx, struct cfs_blob key,
     char *name;
     int rc;
 
+    c->f->key = key;
     if (rec_key_parse(key, &id) < 0 || rec_cookie_unpack(value, &cookie) < 0)
         return 0;
     rec_key_name(&k, REC_DIRENT, c->dir, cookie.name);
@@ -301,6 +421,10 @@ static int compare_cookie(void *ctx, struct cfs_blob key,
                       : "cookie %" PRIu64 " is of entry \"%s\", which is "
                         "missing",
               id.n, name);
+    if (rc == 0)
+        fsck_fix_this(c->f);
+    else
+        fix_entry(c, id.n, &cookie);
     free(name);
     return 0;
 }
@@ -341,6 +465,20 @@ void fsck_names(struct fsck *f)
 
 /* -- the tree of directories ---------------------------------------------- */
 
+/* A removed one must be empty, and without a name. */
+static void check_removed(struct fsck *f, const struct fsck_ino *i)
+{
+    bool entries = i->part > 0 || i->count < 0;
+
+    if (entries)
+        fsck_find(f, "names", i->gfid, "is removed, and has entries");
+    if (i->found > 0)
+        fsck_find(f, "nlink", i->gfid, "is removed, and has %u names",
+                  i->found);
+    if (entries || i->found > 0)
+        fsck_fix_set(f, i->gfid, SET_NLINK, 2 + (int64_t)i->part);
+}
+
 static void check_dir(struct fsck *f, const struct fsck_ino *i)
 {
     const bool root = cfs_gfid_eq(i->gfid, cfs_gfid_root);
@@ -348,25 +486,31 @@ static void check_dir(struct fsck *f, const struct fsck_ino *i)
     if (i->size != 0)
         compare_dir(f, i->gfid);
     if (i->nlink == 0) {
-        if (i->part > 0 || i->count < 0)
-            fsck_find(f, "names", i->gfid, "is removed, and has entries");
-        if (i->found > 0)
-            fsck_find(f, "nlink", i->gfid, "is removed, and has %u names",
-                      i->found);
+        check_removed(f, i);
         return;
     }
-    if (i->nlink != 2 + (uint32_t)i->part)
+    if (i->nlink != 2 + (uint32_t)i->part) {
         fsck_find(f, "nlink", i->gfid,
                   "has %d directories in it, and %u links instead of %u",
                   i->part, i->nlink, 2 + (uint32_t)i->part);
+        fsck_fix_set(f, i->gfid, SET_NLINK, 2 + (int64_t)i->part);
+    }
     if (root)
         return;
-    if (i->found != 1)
+    if (i->found != 1) {
         fsck_find(f, "names", i->gfid, "is a directory with %u names",
                   i->found);
-    if (i->found > 0 && i->parent != i->named_in)
+        if (i->found == 0)
+            fsck_fix_link(f, i->gfid);
+        else
+            fsck_fix_names(f, i->gfid, true);
+    }
+    if (i->found > 0 && i->parent != i->named_in) {
         fsck_find(f, "parent", i->gfid,
                   "says that it is in another directory than it is");
+        if (i->found == 1 && i->named_in != FSCK_NONE)
+            fsck_fix_parent(f, i->gfid, f->ino[i->named_in].gfid);
+    }
 }
 
 /* Follow the names from @i up; every way ends at the root or at an inode that
@@ -383,6 +527,7 @@ static void walk_up(struct fsck *f, uint32_t i)
     if (at != FSCK_NONE && (f->ino[at].flags & INO_WALKING)) {
         fsck_find(f, "loop", f->ino[at].gfid,
                   "is a directory somewhere below itself");
+        fsck_fix_names(f, f->ino[at].gfid, false);
         f->ino[at].named_in = FSCK_NONE; /* or its path would never end */
     }
     end = at;

@@ -18,11 +18,13 @@ static void orphan_each(struct fsck *f, const struct rec_id *id,
     if (!fsck_whole(f, rec_orphan_unpack(value, &session), id->gfid,
                     "being an orphan"))
         return;
-    if (at == FSCK_NONE)
-        fsck_find(f, "orphan", id->gfid,
-                  "is among the orphans, and does not exist");
-    else
+    if (at != FSCK_NONE) {
         f->ino[at].flags |= INO_ORPHAN;
+        return;
+    }
+    fsck_find(f, "orphan", id->gfid,
+              "is among the orphans, and does not exist");
+    fsck_fix_this(f);
 }
 
 static void tomb_each(struct fsck *f, const struct rec_id *id,
@@ -32,9 +34,11 @@ static void tomb_each(struct fsck *f, const struct rec_id *id,
 
     if (!fsck_whole(f, rec_tomb_unpack(value, &v), id->gfid, "tombstone"))
         return;
-    if (fsck_ino(f, id->gfid) != FSCK_NONE)
+    if (fsck_ino(f, id->gfid) != FSCK_NONE) {
         fsck_find(f, "tombstone", id->gfid,
                   "has a tombstone, and still exists");
+        fsck_fix_this(f);
+    }
 }
 
 static bool has_tomb(struct fsck *f, struct cfs_gfid g)
@@ -57,17 +61,21 @@ static void dirty_each(struct fsck *f, const struct rec_id *id,
                     "entry in the dirty index"))
         return;
     if (at == FSCK_NONE) {
-        if (!has_tomb(f, id->gfid))
+        if (!has_tomb(f, id->gfid)) {
             fsck_find(f, "dirty", id->gfid,
                       "is in the dirty index, and neither exists nor has a "
                       "tombstone");
+            fsck_fix_this(f);
+        }
         return;
     }
     f->ino[at].flags |= INO_DIRTY;
-    if (!(f->ino[at].flags & INO_BROKEN) && f->ino[at].dirty != d.session)
-        fsck_find(f, "dirty", id->gfid,
-                  "was changed last by session %" PRIu32 "; the dirty index "
-                  "says %" PRIu32, f->ino[at].dirty, d.session);
+    if ((f->ino[at].flags & INO_BROKEN) || f->ino[at].dirty == d.session)
+        return;
+    fsck_find(f, "dirty", id->gfid,
+              "was changed last by session %" PRIu32 "; the dirty index says %"
+              PRIu32, f->ino[at].dirty, d.session);
+    fsck_fix_set(f, id->gfid, SET_DIRTY, d.session);
 }
 
 static void oplog_each(struct fsck *f, const struct rec_id *id,
@@ -90,10 +98,12 @@ static void oplog_each(struct fsck *f, const struct rec_id *id,
             rc = -CFS_E_CORRUPT;
         cfs_arena_fini(&call.arena);
     }
-    if (rc < 0)
+    if (rc < 0) {
         fsck_find(f, "oplog", nobody,
                   "the operation log's entry of session %" PRIu32
                   ", change %" PRIu64 " is damaged", id->session, id->n);
+        fsck_fix_this(f);
+    }
 }
 
 /* -- sessions, answers, views --------------------------------------------- */
@@ -102,8 +112,10 @@ static void brick_each(struct fsck *f, const struct rec_id *id,
                        struct cfs_blob value)
 {
     f->has_brick = rec_brick_unpack(value, &f->brick) == 0;
-    if (!f->has_brick)
+    if (!f->has_brick) {
         fsck_find(f, "record", nobody, "the brick's own record is damaged");
+        fsck_fix_this(f);
+    }
 }
 
 static void session_each(struct fsck *f, const struct rec_id *id,
@@ -113,16 +125,25 @@ static void session_each(struct fsck *f, const struct rec_id *id,
                                                   : &f->brick;
     struct rec_session s;
 
-    if (rec_session_unpack(value, id->session, &s) < 0)
+    if (rec_session_unpack(value, id->session, &s) < 0) {
         fsck_find(f, "session", nobody,
                   "the record of session %" PRIu32 " is damaged",
                   id->session);
-    else if (id->session == 0 || (f->has_brick &&
-                                  id->session > b->session_max))
-        fsck_find(f, "session", nobody,
-                  "there is a session %" PRIu32 ", but %" PRIu32
-                  " is the highest number ever given", id->session,
-                  b->session_max);
+        fsck_fix_this(f);
+        return;
+    }
+    if (f->session_seen < id->session)
+        f->session_seen = id->session;
+    if (id->session != 0 && (!f->has_brick || id->session <= b->session_max))
+        return;
+    fsck_find(f, "session", nobody,
+              "there is a session %" PRIu32 ", but %" PRIu32
+              " is the highest number ever given", id->session,
+              b->session_max);
+    if (id->session == 0)
+        fsck_fix_this(f);
+    else
+        f->few_sessions = true;
 }
 
 static void answer_each(struct fsck *f, const struct rec_id *id,
@@ -130,10 +151,12 @@ static void answer_each(struct fsck *f, const struct rec_id *id,
 {
     struct rec_answer a;
 
-    if (rec_answer_unpack(value, &a) < 0)
+    if (rec_answer_unpack(value, &a) < 0) {
         fsck_find(f, "answer", nobody,
                   "the stored answer of session %" PRIu32 ", change %" PRIu64
                   " is damaged", id->session, id->n);
+        fsck_fix_this(f);
+    }
 }
 
 static void view_each(struct fsck *f, const struct rec_id *id,
@@ -149,6 +172,9 @@ static void view_each(struct fsck *f, const struct rec_id *id,
         fsck_find(f, "view", nobody,
                   "the record of view %" PRIu64 ".%" PRIu64 " is that of %"
                   PRIu64 ".%" PRIu64, id->lineage, id->n, v.lineage, v.epoch);
+    else
+        return;
+    fsck_fix_this(f);
 }
 
 void fsck_repl(struct fsck *f)

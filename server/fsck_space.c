@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "server/fsck_int.h"
+#include "server/words.h"
 
 #define DOUBTED_MAX 65536u
 
@@ -80,9 +81,31 @@ static uint64_t *new_map(uint64_t bits)
     return map;
 }
 
+/* What was below it is lost: it is cut out, when there is to be a repair. */
+static void on_lost(void *ctx, unsigned level, struct cfs_blob lo,
+                    struct cfs_blob hi)
+{
+    char *from = words_bound(lo), *to = words_bound(hi);
+    struct fsck *f = ctx;
+
+    if (level == ENG_LARGE)
+        fsck_find(f, "lost", nobody, "lost: %s", from);
+    else
+        fsck_find(f, "lost", nobody, "lost: all from %s up to %s", from, to);
+    fsck_fix_cut(f, level, lo);
+    free(from);
+    free(to);
+}
+
 void fsck_tree(struct fsck *f)
 {
-    const struct eng_check check = {f, on_bad, on_used};
+    const struct eng_check check = {
+        .ctx = f,
+        .bad = on_bad,
+        .used = on_used,
+        .lost = f->config->fixes ? on_lost : NULL,
+        .no_map = f->config->no_map,
+    };
     int rc;
 
     f->first = eng_first_lba(f->e);
@@ -189,24 +212,29 @@ static const struct fsck_doubted *doubt_of(const struct fsck *f, uint64_t lba)
     return &f->doubted[lo];
 }
 
-static void tell_doubt(struct fsck *f, const struct rec_id *id, uint64_t lba,
-                       unsigned i)
+static void tell_doubt(struct fsck *f, const struct rec_id *id,
+                       const struct rec_chunk *c, unsigned i)
 {
+    const bool written = !(c->unwritten >> i & 1);
+    const uint64_t lba = c->lba[i];
     const struct fsck_doubted *d = doubt_of(f, lba);
     const uint64_t block = id->n * CHUNK_BLOCKS + i;
 
     if (!d)
         return;
-    if (d->why == DOUBT_UNMARKED)
+    if (d->why == DOUBT_UNMARKED) {
         fsck_find(f, "unmarked", id->gfid,
                   "block %" PRIu64 " of it, at %" PRIu64 ", is free in the "
                   "space map", block, lba);
-    else
+    } else {
+        fsck_fix_double(f, id->gfid, block, lba, written ? &c->sum[i] : NULL,
+                        get_bit(f->tree, lba - f->first));
         fsck_find(f, "double", id->gfid,
                   "block %" PRIu64 " of it, at %" PRIu64 ", belongs to %s, "
                   "too", block, lba,
                   get_bit(f->tree, lba - f->first) ? "the tree"
                                                    : "somebody else");
+    }
 }
 
 static void owner_each(struct fsck *f, const struct rec_id *id,
@@ -218,7 +246,7 @@ static void owner_each(struct fsck *f, const struct rec_id *id,
         return;
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
         if (c.mapped >> i & 1)
-            tell_doubt(f, id, c.lba[i], i);
+            tell_doubt(f, id, &c, i);
 }
 
 void fsck_space(struct fsck *f)
@@ -229,7 +257,8 @@ void fsck_space(struct fsck *f)
         .each = owner_each,
     };
 
-    compare_maps(f);
+    if (!f->config->no_map)
+        compare_maps(f);
     if (f->n_doubted == 0)
         return;
     qsort(f->doubted, f->n_doubted, sizeof *f->doubted, by_lba);

@@ -28,20 +28,36 @@ static bool tail_is_zero(const struct fsck_ino *i, uint64_t block,
     return true;
 }
 
+/* A block that cannot be had any more: no news where a repair has said so. */
+static void bad_block(struct fsck *f, const struct fsck_block *b, int rc)
+{
+    const struct fsck_ino *i = &f->ino[b->ino];
+    const bool known = i->flags & INO_LOST;
+    const char *kind = rc < 0 ? "read" : "checksum";
+
+    (known ? fsck_known : fsck_find)(
+        f, kind, i->gfid, "block %" PRIu64 " of it, at %" PRIu64 ", %s%s",
+        b->block, b->lba, rc < 0 ? "cannot be read: "
+                                 : "does not match its checksum",
+        rc < 0 ? cfs_err_str(rc) : "");
+    if (!known)
+        fsck_fix_set(f, i->gfid, SET_FLAG, REC_LOST);
+}
+
 static void check_block(struct fsck *f, const struct fsck_block *b,
                         const uint8_t *data)
 {
     const struct fsck_ino *i = &f->ino[b->ino];
 
     f->r->verified++;
-    if (XXH3_64bits(data, CFS_BLOCK) != b->sum)
-        fsck_find(f, "checksum", i->gfid,
-                  "block %" PRIu64 " of it, at %" PRIu64 ", does not match "
-                  "its checksum", b->block, b->lba);
-    else if (!tail_is_zero(i, b->block, data))
+    if (XXH3_64bits(data, CFS_BLOCK) != b->sum) {
+        bad_block(f, b, 0);
+    } else if (!tail_is_zero(i, b->block, data)) {
         fsck_find(f, "size", i->gfid,
                   "has bytes other than zero behind its end, in block %"
                   PRIu64, b->block);
+        fsck_fix_tail(f, i->gfid, b->block);
+    }
 }
 
 static void check_run(struct fsck *f, const struct fsck_block *b, unsigned n,
@@ -55,9 +71,7 @@ static void check_run(struct fsck *f, const struct fsck_block *b, unsigned n,
         return;
     }
     if (rc < 0)
-        fsck_find(f, "read", f->ino[b->ino].gfid,
-                  "block %" PRIu64 " of it, at %" PRIu64 ", cannot be read: "
-                  "%s", b->block, b->lba, cfs_err_str(rc));
+        bad_block(f, b, rc);
     for (unsigned i = 0; i < n && rc == 0; i++)
         check_block(f, b + i, buf + (size_t)i * CFS_BLOCK);
 }

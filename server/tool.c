@@ -40,7 +40,7 @@ char *tool_format(const char *fmt, ...)
 static int open_device(const char *path, unsigned flags, struct tool_brick *b,
                        struct cfs_dev **ret_dev, struct cfs_err *err)
 {
-    unsigned dev = CFS_DEV_READ_ONLY;
+    unsigned dev = flags & TOOL_REPAIR ? 0 : CFS_DEV_READ_ONLY;
     int rc;
 
     if (flags & TOOL_LIVE)
@@ -52,29 +52,41 @@ static int open_device(const char *path, unsigned flags, struct tool_brick *b,
     return rc;
 }
 
-int tool_open(const char *path, unsigned flags, struct tool_brick *ret,
-              struct cfs_err *err)
+int tool_open_on(struct cfs_loop *loop, struct cfs_dev *dev,
+                 const char *path, unsigned flags, struct tool_brick *ret,
+                 struct cfs_err *err)
 {
     struct ops_config config = ops_config_default;
-    struct cfs_dev *dev;
-    struct tool_brick b;
+    struct tool_brick b = {.loop = loop};
     int rc;
 
     config.eng.blocking = true;
     config.eng.read_only = true;
-    rc = open_device(path, flags, &b, &dev, err);
-    if (rc == 0) {
-        rc = ops_open(b.loop, NULL, path, dev, &config, &b.ops, err);
-        if (rc < 0)
-            dev->ops->close(dev);
-    }
-    if (rc < 0) {
-        cfs_loop_free(b.loop);
+    config.eng.repair = flags & TOOL_REPAIR;
+    rc = ops_open(loop, NULL, path, dev, &config, &b.ops, err);
+    if (rc < 0)
         return rc;
-    }
     b.e = ops_engine(b.ops);
     *ret = b;
     return 0;
+}
+
+int tool_open(const char *path, unsigned flags, struct tool_brick *ret,
+              struct cfs_err *err)
+{
+    struct cfs_dev *dev;
+    struct tool_brick b;
+    int rc;
+
+    rc = open_device(path, flags, &b, &dev, err);
+    if (rc == 0) {
+        rc = tool_open_on(b.loop, dev, path, flags, ret, err);
+        if (rc < 0)
+            dev->ops->close(dev);
+    }
+    if (rc < 0)
+        cfs_loop_free(b.loop);
+    return rc;
 }
 
 /* Passes records on, and leaves the tree as it is. */
@@ -90,29 +102,42 @@ static int pass_on(void *ctx, struct eng *e, const struct eng_rec *rec)
     return p->each && rec ? p->each(p->ctx, e, rec) : 0;
 }
 
-int tool_open_bare(const char *path, unsigned flags, eng_replay *each,
-                   void *ctx, struct tool_brick *ret, struct cfs_err *err)
+int tool_bare_on(struct cfs_loop *loop, struct cfs_dev *dev, unsigned flags,
+                 eng_replay *each, void *ctx, struct tool_brick *ret,
+                 struct cfs_err *err)
 {
     struct eng_config config = eng_config_default;
     struct pass_on p = {each, ctx};
-    struct cfs_dev *dev;
-    struct tool_brick b;
+    struct tool_brick b = {.loop = loop};
     int rc;
 
     config.blocking = true;
     config.read_only = true;
+    config.repair = flags & TOOL_REPAIR;
+    config.no_journal = flags & TOOL_NO_JOURNAL;
+    config.older = flags & TOOL_OLDER;
+    rc = eng_open(loop, NULL, dev, &config, pass_on, &p, &b.e, err);
+    if (rc == 0)
+        *ret = b;
+    return rc;
+}
+
+int tool_open_bare(const char *path, unsigned flags, eng_replay *each,
+                   void *ctx, struct tool_brick *ret, struct cfs_err *err)
+{
+    struct cfs_dev *dev;
+    struct tool_brick b;
+    int rc;
+
     rc = open_device(path, flags, &b, &dev, err);
     if (rc == 0) {
-        rc = eng_open(b.loop, NULL, dev, &config, pass_on, &p, &b.e, err);
+        rc = tool_bare_on(b.loop, dev, flags, each, ctx, ret, err);
         if (rc < 0)
             dev->ops->close(dev);
     }
-    if (rc < 0) {
+    if (rc < 0)
         cfs_loop_free(b.loop);
-        return rc;
-    }
-    *ret = b;
-    return 0;
+    return rc;
 }
 
 static void on_closed(void *ctx, int status)
@@ -129,7 +154,7 @@ static bool is_set(void *arg)
     return *b;
 }
 
-void tool_close(struct tool_brick *b)
+void tool_close_keep(struct tool_brick *b)
 {
     bool closed = false;
 
@@ -138,6 +163,11 @@ void tool_close(struct tool_brick *b)
     else
         eng_close(b->e, false, on_closed, &closed);
     cfs_loop_run_until(b->loop, is_set, &closed);
+}
+
+void tool_close(struct tool_brick *b)
+{
+    tool_close_keep(b);
     cfs_loop_free(b->loop);
 }
 
@@ -206,27 +236,39 @@ bool tool_usable(const struct eng *e, uint64_t lba, uint32_t n)
     return in_group >= GROUP_HEAD && in_group + n <= GROUP_BLOCKS;
 }
 
-struct read_one {
+struct one_io {
     struct eng_io io;
     bool          done;
 };
 
-static void on_read(struct eng_io *io)
+static void on_io(struct eng_io *io)
 {
-    container_of(io, struct read_one, io)->done = true;
+    container_of(io, struct one_io, io)->done = true;
 }
 
 int tool_read(struct cfs_loop *loop, struct eng *e, uint64_t lba, uint32_t n,
               uint8_t *data)
 {
-    struct read_one r = {
-        .io = {.ext = {lba, n}, .data = data, .done = on_read},
+    struct one_io r = {
+        .io = {.ext = {lba, n}, .data = data, .done = on_io},
     };
 
     assert(n > 0 && n <= TOOL_RUN);
     if (!tool_usable(e, lba, n))
         return -CFS_E_CORRUPT;
     eng_data_read(e, &r.io);
+    cfs_loop_run_until(loop, is_set, &r.done);
+    return r.io.status;
+}
+
+int tool_write(struct cfs_loop *loop, struct eng *e, uint64_t lba, uint32_t n,
+               uint8_t *data)
+{
+    struct one_io r = {
+        .io = {.ext = {lba, n}, .data = data, .done = on_io},
+    };
+
+    eng_data_write(e, &r.io);
     cfs_loop_run_until(loop, is_set, &r.done);
     return r.io.status;
 }

@@ -26,7 +26,10 @@ struct tool_brick {
     struct eng      *e;
 };
 
-#define TOOL_LIVE 1u /* beside the brickd that has it; else -EBUSY */
+#define TOOL_LIVE       1u /* beside the brickd that has it; else -EBUSY */
+#define TOOL_REPAIR     2u /* for eng_repair(): the device can be written */
+#define TOOL_NO_JOURNAL 4u /* with it, bare: the journal is given up, */
+#define TOOL_OLDER      8u /* and the newest checkpoint, too */
 
 /* With its journal applied in memory. */
 int tool_open(const char *path, unsigned flags, struct tool_brick *ret,
@@ -37,7 +40,18 @@ int tool_open(const char *path, unsigned flags, struct tool_brick *ret,
 int tool_open_bare(const char *path, unsigned flags, eng_replay *each,
                    void *ctx, struct tool_brick *ret, struct cfs_err *err);
 
+/* The same on a device, which is taken over on success, and a loop, which
+ * tool_close() frees. */
+int tool_open_on(struct cfs_loop *loop, struct cfs_dev *dev,
+                 const char *path, unsigned flags, struct tool_brick *ret,
+                 struct cfs_err *err);
+int tool_bare_on(struct cfs_loop *loop, struct cfs_dev *dev, unsigned flags,
+                 eng_replay *each, void *ctx, struct tool_brick *ret,
+                 struct cfs_err *err);
+
 void tool_close(struct tool_brick *b);
+/* But the loop stays. */
+void tool_close_keep(struct tool_brick *b);
 
 /* -- reading it ----------------------------------------------------------- */
 
@@ -67,6 +81,10 @@ bool tool_usable(const struct eng *e, uint64_t lba, uint32_t n);
 #define TOOL_RUN 256u
 int tool_read(struct cfs_loop *loop, struct eng *e, uint64_t lba, uint32_t n,
               uint8_t *data);
+
+/* The same of writing, in a repair: blocks that eng_alloc() gave. */
+int tool_write(struct cfs_loop *loop, struct eng *e, uint64_t lba, uint32_t n,
+               uint8_t *data);
 
 /* -- text ----------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
 #include "server/words.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -44,6 +45,28 @@ uint8_t words_table_parse(const char *name)
         if (strcmp(words_tables[i], name) == 0)
             return tables[i];
     return 0;
+}
+
+char *words_bound(struct cfs_blob key)
+{
+    const uint8_t *b = key.p;
+    char gfid[CFS_UUID_STR], *rest, *all;
+    struct cfs_gfid g;
+
+    if (key.len == 0)
+        return tool_format("the end");
+    if (key.len < 1 + sizeof g) {
+        rest = tool_escape(b + 1, key.len - 1);
+        all = tool_format("%s %s", words_table(b[0]), rest);
+    } else {
+        memcpy(&g, b + 1, sizeof g);
+        cfs_gfid_print(g, gfid);
+        rest = tool_escape(b + 1 + sizeof g, key.len - 1 - sizeof g);
+        all = tool_format("%s %s%s%s", words_table(b[0]), gfid,
+                          *rest ? " " : "", rest);
+    }
+    free(rest);
+    return all;
 }
 
 /* -- parts ---------------------------------------------------------------- */

@@ -14,6 +14,9 @@ uint8_t     words_table_parse(const char *name);
 /* All tables' names, NULL-terminated. */
 extern const char *const words_tables[];
 
+/* A bound of keys, which may be a part of one; malloc'ed. Empty: "the end". */
+char *words_bound(struct cfs_blob key);
+
 /* A record of the tree. */
 void words_record(FILE *out, struct cfs_blob key, struct cfs_blob value);
 

@@ -145,6 +145,7 @@ static void fill_brick(struct cfs_arena *a, struct cfs_brick *v)
     fill_uuid(&v->brick);
     v->incarnation = fill_u64_any();
     v->clean = 1;
+    v->repaired = 1;
     fill_view(a, &v->view);
     v->total = fill_u64_any();
     v->free = v->total / 2;
@@ -423,6 +424,7 @@ static bool same_brick(const struct cfs_brick *a, const struct cfs_brick *b)
 {
     return same_gfid((const void *)&a->brick, (const void *)&b->brick) &&
            a->incarnation == b->incarnation && a->clean == b->clean &&
+           a->repaired == b->repaired &&
            a->poisoned == b->poisoned && same_view(&a->view, &b->view) &&
            a->total == b->total && a->free == b->free &&
            a->inodes == b->inodes && a->pos == b->pos &&

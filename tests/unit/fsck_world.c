@@ -111,7 +111,9 @@ static void on_found(void *ctx, const struct fsck_finding *f)
 {
     struct found *all = ctx;
 
-    if (all->n < CFS_ARRAY_SIZE(all->line))
+    if (f->known)
+        all->known++;
+    else if (all->n < CFS_ARRAY_SIZE(all->line))
         all->line[all->n++] = tool_format("%s|%s|%s", f->kind,
                                           f->path ? f->path : "-", f->text);
 }
@@ -166,7 +168,7 @@ void found_check(struct world *w, bool data, bool journal, struct found *ret)
     };
     struct eng *e = world_open_bare(w, true);
 
-    ret->n = 0;
+    ret->n = ret->known = 0;
     fsck_run(w->f.loop, e, &config, &ret->r);
     world_close_bare(w, e);
 }
@@ -185,7 +187,7 @@ void found_check_applied(struct world *w, struct found *ret)
     counts.dirty = info->dirty;
     counts.oplog = info->oplog;
     config.counts = &counts;
-    ret->n = 0;
+    ret->n = ret->known = 0;
     fsck_run(w->f.loop, ops_engine(w->f.ops), &config, &ret->r);
     world_stop(w);
     free(info);

@@ -37,6 +37,7 @@ void        world_close_bare(struct world *w, struct eng *e);
 struct found {
     char    *line[64]; /* "kind|path|text" */
     unsigned n;
+    unsigned known; /* what a repair has said before */
     struct fsck_result r;
 };
 

@@ -167,7 +167,8 @@ static void a_damaged_node_is_found_and_not_taken_for_missing_records(
     void **state)
 {
     struct nodes nodes = {.n = 0};
-    const struct eng_check collect = {&nodes, on_bad, on_used};
+    const struct eng_check collect = {
+        .ctx = &nodes, .bad = on_bad, .used = on_used};
     struct world w;
     struct eng *e;
 

@@ -208,7 +208,8 @@ static bool use(struct rig *r, uint64_t *rnd)
 {
     struct cfs_blob none = {NULL, 0}, val;
     unsigned bad = 0;
-    struct eng_check check = {&bad, count_bad, ignore_used};
+    struct eng_check check = {
+        .ctx = &bad, .bad = count_bad, .used = ignore_used};
     uint64_t sum = 0;
     char key[32];
 

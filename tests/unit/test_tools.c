@@ -342,8 +342,10 @@ static void fsck_says_by_its_exit_what_it_found(void **state)
     struct cfs_blob v;
 
     assert_int_equal(run("fsck.clusterfs"), 16);
-    assert_int_equal(run("fsck.clusterfs --repair $D/x"), 16);
-    assert_said("cannot repair");
+    assert_int_equal(run("fsck.clusterfs --repair $D/x </dev/null"), 16);
+    assert_said("nobody to ask");
+    assert_int_equal(run("fsck.clusterfs -n -y $D/x"), 16);
+    assert_int_equal(run("fsck.clusterfs -y --grow $D/x"), 16);
     assert_int_equal(run("fsck.clusterfs $D/not-there"), 8);
     assert_int_equal(run("dd if=/dev/zero of=$D/zeros bs=1M count=64"), 0);
     assert_int_equal(run("fsck.clusterfs $D/zeros"), 8);
@@ -371,6 +373,35 @@ static void fsck_says_by_its_exit_what_it_found(void **state)
     assert_said("unreadable: ");
 }
 
+/* The path of a repair: told, refused, done, and nothing is left. */
+static void fsck_repairs_what_it_is_told_to(void **state)
+{
+    assert_int_equal(run("fsck.clusterfs --repair -n $D/flipped"), 4);
+    assert_said("block 5 of it, at ");
+    assert_said("1 error left uncorrected");
+    assert_said("All of it can be corrected, but for what is lost");
+    assert_int_equal(run("fsck.clusterfs -p $D/flipped"), 4);
+    assert_said("something is lost: run it with --repair");
+    assert_int_equal(run("fsck.clusterfs -y -C 1 --json $D/flipped"), 1);
+    assert_said("\"lost_files\": 1");
+    assert_said("\"written\": true");
+    assert_said("0 0 "); /* of the progress */
+    assert_int_equal(run("fsck.clusterfs $D/flipped"), 0);
+    assert_said("known: /dir/big");
+    assert_said("1 file could not be saved as a whole in a repair");
+    assert_int_equal(run("fsck.clusterfs -y $D/flipped"), 0);
+    assert_said("clean");
+
+    /* A lost superblock loses nothing. */
+    assert_int_equal(run("dd if=/dev/zero of=$D/flipped bs=4096 count=1 "
+                         "conv=notrunc"), 0);
+    assert_int_equal(run("fsck.clusterfs $D/flipped"), 4);
+    assert_said("a copy of the superblock is damaged");
+    assert_int_equal(run("fsck.clusterfs -p $D/flipped"), 1);
+    assert_int_equal(run("fsck.clusterfs $D/flipped"), 0);
+    assert_int_equal(run("fsck.clusterfs -y $D/zeros"), 8);
+}
+
 /* A session's record is read at every start: damaged, it keeps the brick from
  * being opened, but not fsck from looking at the rest. */
 static void fsck_looks_at_what_cannot_be_opened(void **state)
@@ -392,6 +423,11 @@ static void fsck_looks_at_what_cannot_be_opened(void **state)
     assert_int_equal(run("fsck.clusterfs $D/unopened"), 4);
     assert_said("the record of session 1 is damaged");
     assert_said("2 errors left uncorrected");
+    assert_int_equal(run("cp $D/unopened $D/unopened2"), 0);
+    assert_int_equal(run("fsck.clusterfs -y $D/unopened2"), 1);
+    assert_said("the journal is given up");
+    assert_said("it is no copy of the volume's other bricks");
+    assert_int_equal(run("fsck.clusterfs $D/unopened2"), 0);
     assert_int_equal(run("debugfs.clusterfs tree $D/unopened"), 1);
     assert_said("--checkpoint");
     assert_int_equal(run("debugfs.clusterfs --checkpoint tree $D/unopened"),
@@ -455,6 +491,7 @@ int main(void)
         cmocka_unit_test(the_content_of_files_is_told_by_its_bytes),
         cmocka_unit_test(every_record_has_its_words),
         cmocka_unit_test(fsck_says_by_its_exit_what_it_found),
+        cmocka_unit_test(fsck_repairs_what_it_is_told_to),
         cmocka_unit_test(fsck_looks_at_what_cannot_be_opened),
         cmocka_unit_test(fsck_grows_a_brick_with_its_file),
         cmocka_unit_test(fsck_grows_a_brick_of_a_chosen_size),

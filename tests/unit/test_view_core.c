@@ -366,6 +366,33 @@ static void rule_7_a_first_view_that_nobody_was_told_of(void **state)
     DECIDES(&f, "b");
 }
 
+static void rule_10_what_fsck_changed_waits_for_the_others(void **state)
+{
+    struct fix f = three();
+
+    gone(&f, 0);
+    gone(&f, 1);
+    gone(&f, 2);
+    restarted(&f, 0, true);
+    f.set.brick[0].repaired = true;
+    f.set.waited = true;
+    DECIDES(&f, "wait");
+    restarted(&f, 1, false);
+    DECIDES(&f, "b");
+    assert_int_equal(f.d.out[0], VC_OUT_REPAIRED);
+}
+
+static void rule_10_when_all_were_changed_the_first_serves(void **state)
+{
+    struct fix f = three();
+
+    for (unsigned i = 0; i < 3; i++) {
+        restarted(&f, i, true);
+        f.set.brick[i].repaired = true;
+    }
+    DECIDES(&f, "a");
+}
+
 static void rule_8_an_old_copy_or_a_wiped_brick_is_not_back(void **state)
 {
     struct fix f = three();
@@ -453,6 +480,8 @@ int main(void)
         cmocka_unit_test(rule_7_those_that_did_not_stop_cleanly_are_out),
         cmocka_unit_test(rule_7_clean_in_an_older_view_is_not_clean),
         cmocka_unit_test(rule_7_after_an_unclean_stop_one_serves_alone),
+        cmocka_unit_test(rule_10_what_fsck_changed_waits_for_the_others),
+        cmocka_unit_test(rule_10_when_all_were_changed_the_first_serves),
         cmocka_unit_test(rule_7_a_first_view_that_nobody_was_told_of),
         cmocka_unit_test(rule_8_an_old_copy_or_a_wiped_brick_is_not_back),
         cmocka_unit_test(rule_9_who_is_out_stays_out),

@@ -28,7 +28,7 @@
 #include "xlators/storage/block/engine.h"
 #include "xlators/storage/block/node.h"
 
-#define LEVEL_VALUE 255u /* a large value: bytes in blocks of its own */
+#define LEVEL_VALUE ENG_LARGE /* a large value: bytes in blocks of its own */
 #define VALUE_PARTS (ENG_VALUE_MAX / CFS_BLOCK)
 
 enum node_state { NODE_READY, NODE_READING, NODE_FAILED };

@@ -50,6 +50,13 @@ static void broken(struct checker *k, int rc)
     k->rc = rc;
 }
 
+static void lost(struct checker *k, unsigned level, struct cfs_blob lo,
+                 struct cfs_blob hi)
+{
+    if (k->c->lost)
+        k->c->lost(k->c->ctx, level, lo, hi);
+}
+
 /* A clean node in memory counts with its place; a dirty one has none yet. */
 static void count_node(struct checker *k, const struct fmt_ptr *at,
                        unsigned parts, const struct node *n, const char *what)
@@ -57,7 +64,7 @@ static void count_node(struct checker *k, const struct fmt_ptr *at,
     if (n && n->epoch != 0)
         return;
     for (unsigned i = 0; i < parts; i++) {
-        if (!eng_in_use(k->eng, at[i].lba)) {
+        if (!k->c->no_map && !eng_in_use(k->eng, at[i].lba)) {
             k->c->bad(k->c->ctx, "block %" PRIu64 " holds a %s, but the space "
                       "map says that it is free", at[i].lba, what);
             broken(k, -CFS_E_CORRUPT);
@@ -76,70 +83,85 @@ static void check_value(struct checker *k, const struct visit *v,
     uint8_t *buf;
     int rc;
 
-    if (kid && kid->state == NODE_READY) {
-        count_node(k, kid->at, parts, kid, "value");
+    if (kid && kid->state == NODE_READY && kid->epoch != 0)
         return;
-    }
     for (unsigned i = 0; i < parts; i++)
         at[i] = page_ptr(v->page, slot, i);
     buf = eng_alloc_aligned(parts * (size_t)CFS_BLOCK);
     rc = cache_read_parts(k->eng, at, parts, LEVEL_VALUE, buf);
     free(buf);
+    for (unsigned i = 0; i < parts && rc == 0; i++)
+        rc = first_visit(k, at[i].lba) ? 0 : -CFS_E_CORRUPT;
     if (rc < 0) {
         k->c->bad(k->c->ctx, "a value of %u bytes at block %" PRIu64 ": %s",
                   len, at[0].lba, cfs_err_str(rc));
         broken(k, rc);
+        lost(k, LEVEL_VALUE, page_key(v->page, slot), (struct cfs_blob){0});
         return;
     }
     count_node(k, at, parts, NULL, "value");
 }
 
-static void check_bounds(struct checker *k, const struct visit *v,
+/* False: the node is not to be believed. */
+static bool check_bounds(struct checker *k, const struct visit *v,
                          struct cfs_blob lo, struct cfs_blob hi)
 {
     unsigned n = page_n(v->page), first = page_level(v->page) > 0;
 
     if (n <= first)
-        return;
+        return true;
     if (blob_cmp(page_key(v->page, first), lo) < 0 ||
         (hi.len > 0 && blob_cmp(page_key(v->page, n - 1), hi) >= 0)) {
         k->c->bad(k->c->ctx, "the node at block %" PRIu64 " has keys that "
                   "belong elsewhere", v->at.lba);
         broken(k, -CFS_E_CORRUPT);
+        return false;
     }
+    return true;
 }
 
 static void check_node(struct checker *k, const struct visit *v,
                        struct cfs_blob lo, struct cfs_blob hi);
 
-/* The child in @slot, in memory or read into a page of its own. */
+/* The child's page, in memory or read into @buf, in @ret: whether it is one,
+ * and the walk has not been there before. */
+static int find_kid(struct checker *k, const struct visit *v, unsigned slot,
+                    uint8_t *buf, struct visit *ret)
+{
+    struct node *kid = v->node && v->node->kid ? v->node->kid[slot] : NULL;
+    int rc = 0;
+
+    if (kid && kid->state == NODE_READY) {
+        *ret = (struct visit){kid, kid->page, kid->at[0]};
+    } else {
+        *ret = (struct visit){NULL, buf, page_ptr(v->page, slot, 0)};
+        rc = cache_read_parts(k->eng, &ret->at, 1, page_level(v->page) - 1u,
+                              buf);
+    }
+    if (rc < 0) {
+        k->c->bad(k->c->ctx, "the node of level %u at block %" PRIu64 ": %s",
+                  page_level(v->page) - 1u, ret->at.lba, cfs_err_str(rc));
+    } else if ((!ret->node || ret->node->epoch == 0) &&
+               !first_visit(k, ret->at.lba)) {
+        k->c->bad(k->c->ctx, "block %" PRIu64 " is in the tree twice",
+                  ret->at.lba);
+        rc = -CFS_E_CORRUPT;
+    }
+    return rc;
+}
+
 static void check_kid(struct checker *k, const struct visit *v, unsigned slot,
                       struct cfs_blob lo, struct cfs_blob hi)
 {
-    struct node *kid = v->node && v->node->kid ? v->node->kid[slot] : NULL;
-    unsigned level = page_level(v->page) - 1u;
-    uint8_t *buf;
+    uint8_t *buf = eng_alloc_aligned(NODE_SIZE);
     struct visit down;
-    int rc;
+    int rc = find_kid(k, v, slot, buf, &down);
 
-    if (kid && kid->state == NODE_READY) {
-        down = (struct visit){kid, kid->page, kid->at[0]};
-        check_node(k, &down, lo, hi);
-        return;
-    }
-    buf = eng_alloc_aligned(NODE_SIZE);
-    down = (struct visit){NULL, buf, page_ptr(v->page, slot, 0)};
-    rc = cache_read_parts(k->eng, &down.at, 1, level, buf);
-    if (rc == 0 && !first_visit(k, down.at.lba)) {
-        k->c->bad(k->c->ctx, "block %" PRIu64 " is in the tree twice",
-                  down.at.lba);
-        broken(k, -CFS_E_CORRUPT);
-    } else if (rc == 0) {
-        check_node(k, &down, lo, hi);
-    } else {
-        k->c->bad(k->c->ctx, "the node of level %u at block %" PRIu64 ": %s",
-                  level, down.at.lba, cfs_err_str(rc));
+    if (rc < 0) {
         broken(k, rc);
+        lost(k, page_level(v->page) - 1u, lo, hi);
+    } else {
+        check_node(k, &down, lo, hi);
     }
     free(buf);
 }
@@ -150,7 +172,10 @@ static void check_node(struct checker *k, const struct visit *v,
     unsigned n = page_n(v->page);
 
     count_node(k, &v->at, 1, v->node, "node");
-    check_bounds(k, v, lo, hi);
+    if (!check_bounds(k, v, lo, hi) && k->c->lost) {
+        lost(k, page_level(v->page), lo, hi);
+        return;
+    }
     for (unsigned i = 0; i < n; i++) {
         if (page_level(v->page) == 0) {
             if (page_large(v->page, i))

@@ -24,7 +24,7 @@ void ckpt_init(struct eng *e)
     cfs_list_init(&c->now);
     c->slot = eng_alloc_aligned(SLOT_BYTES);
     memset(c->slot, 0, SLOT_BYTES);
-    if (!e->conf.read_only)
+    if (!e->conf.read_only || e->conf.repair)
         c->bounce = eng_alloc_aligned(CKPT_RUN);
     if (e->loop)
         cfs_timer_init(e->loop, &c->timer, on_timer);

@@ -60,6 +60,9 @@ struct eng_config {
     bool     read_only;      /* nothing is written; replay stays in memory */
     bool     sparse_image;   /* preallocate ahead; only that counts as space */
     bool     no_grow;        /* stay small on a device that became larger */
+    bool     repair;         /* see eng_repair(); with .blocking, .read_only */
+    bool     no_journal;     /* repair: as the checkpoint has it, */
+    bool     older;          /* or even the one before */
 };
 extern const struct eng_config eng_config_default;
 
@@ -273,16 +276,51 @@ void eng_trim(struct eng *e);
 /* Walk everything below the newest checkpoint (and the journal): each node
  * verified against its parent, each block counted. @node(lba, n) for every
  * tree node's and overflow value's blocks. Blocking. */
+#define ENG_LARGE 255u
+
 struct eng_check {
     void *ctx;
     void (*bad)(void *ctx, const char *fmt, ...) CFS_PRINTF(2, 3);
     void (*used)(void *ctx, struct eng_ext ext, const char *what);
+    /* NULL, or: with a node of @level all keys from @lo up to @hi (hi.len 0:
+     * the end) are lost; with a large value (ENG_LARGE) the record @lo. */
+    void (*lost)(void *ctx, unsigned level, struct cfs_blob lo,
+                 struct cfs_blob hi);
+    bool no_map; /* whatever the space map says */
 };
 int eng_check(struct eng *e, const struct eng_check *c);
 /* Whether the space map says that @lba is in use. */
 bool eng_in_use(const struct eng *e, uint64_t lba);
 uint64_t eng_first_lba(const struct eng *e);
 uint64_t eng_end_lba(const struct eng *e);
+
+/* A repair. An engine opened with .repair bears a space map that is wrong or
+ * in part unreadable, changes to records are made as always but stay in memory,
+ * and nothing is written until eng_repair(). */
+
+/* Take out of the tree what eng_check.lost() said. */
+void eng_cut(struct eng *e, unsigned level, struct cfs_blob lo);
+/* What ops keep in memory goes into the tree; they are not asked again. */
+void eng_settle(struct eng *e);
+/* Whether parts of the space map could not be read. */
+bool eng_map_lost(const struct eng *e);
+
+#define ENG_SUPER_FIRST 1u /* the superblock at the start is not whole, */
+#define ENG_SUPER_LAST  2u /* or the one at the end */
+unsigned eng_copies(struct eng *e);
+
+/* The blocks in use are those set in @owned (a bit for each block from
+ * eng_first_lba() on); the space map says so from now on, blocks can be
+ * allocated and written, and eng_incarnation() is the new life's. -ENOSPC: @more of them and the tree's new nodes do
+ * not fit beside what the device holds now. */
+int eng_repair_begin(struct eng *e, const uint64_t *owned, uint64_t more,
+                     struct cfs_err *err);
+/* Blocks that eng_alloc() gave: a record refers to them from now on. */
+void eng_repair_take(struct eng *e, struct eng_ext ext);
+/* Write it: superblocks that are not whole, then one checkpoint, clean as the
+ * engine understands it, in a new life. A power cut leaves the old state or
+ * the new. The engine is then only to be closed. */
+int eng_repair(struct eng *e, struct cfs_err *err);
 
 /* The heartbeat region: slot @i (one block, aligned to 4096) of
  * eng_hb_slots(); small devices have fewer. Blocking, any thread. */

@@ -35,6 +35,8 @@ static int load_state(struct eng *e, const uint8_t *slot, struct cfs_err *err)
     memcpy(&e->last, slot, sizeof e->last);
     e->was_clean = e->last.flags & CKPT_CLEAN;
     e->incarnation = e->last.incarnation + !e->conf.read_only;
+    if (e->conf.no_journal)
+        e->was_clean = true;
     if (e->last.jrn_start > UINT64_MAX / 2 ||
         e->last.jrn_start % REC_ALIGN != 0)
         return cfs_err_set(err, -CFS_E_CORRUPT,
@@ -100,13 +102,27 @@ static void want_growth(struct eng *e, struct fmt_super *ret_small)
         super_larger(ret_small, e->dev->size / CFS_BLOCK, &e->sb);
 }
 
+/* A superblock that cannot be read, or was torn while it grew. */
+static int mend_super(struct eng *e, struct cfs_err *err)
+{
+    int rc = e->conf.read_only ? 0 : super_mend(e->dev, &e->sb);
+
+    if (rc < 0)
+        return cfs_err_set(err, rc, "write of the superblock: %s",
+                           cfs_err_str(rc));
+    if (rc > 0)
+        cfs_log_warning(e->log, "store", "%s: a copy of its superblock was "
+                        "damaged, and is written anew", e->dev->path);
+    return 0;
+}
+
 static int grow(struct eng *e, const struct fmt_super *small,
                 const uint8_t *slot, struct cfs_err *err)
 {
     int rc;
 
     if (small->size == e->sb.size)
-        return 0;
+        return mend_super(e, err);
     rc = super_grow(e->dev, small, &e->sb, slot);
     if (rc < 0)
         return cfs_err_set(err, rc, "growth to the device's size: %s",
@@ -126,9 +142,10 @@ static int open_store(struct eng *e, eng_replay *replay, void *ctx,
     int rc = forget_cache(e, err);
 
     if (rc == 0)
-        rc = super_read(e->dev, e->conf.read_only, &e->sb, err);
+        rc = super_read(e->dev, e->conf.read_only && !e->conf.repair, &e->sb,
+                        err);
     if (rc == 0)
-        rc = super_read_ckpt(e->dev, &e->sb, slot, err);
+        rc = super_read_ckpt(e->dev, &e->sb, e->conf.older, slot, err);
     if (rc == 0) {
         want_growth(e, small);
         eng_setup(e);

@@ -79,6 +79,8 @@ static int find_addresses(struct fetch *f, struct cfs_gfid g,
             else if (rc < 0)
                 return rc;
         }
+        if (!(c.mapped >> at & 1) && (ino->flags & REC_LOST))
+            return -CFS_E_CHECKSUM;
         if ((c.mapped & ~c.unwritten) >> at & 1) {
             lba[i] = c.lba[at];
             f->sums[i] = c.sum[at];

@@ -95,7 +95,7 @@ int eng_grow(struct cfs_dev *dev, bool dry, uint64_t *ret_before,
     int rc = super_read(dev, dry, sb, err);
 
     if (rc == 0)
-        rc = super_read_ckpt(dev, sb, slot, err);
+        rc = super_read_ckpt(dev, sb, false, slot, err);
     if (rc == 0 && !super_larger(sb, dev->size / CFS_BLOCK, to))
         *to = *sb;
     if (rc == 0 && to->size != sb->size && !dry) {

@@ -544,6 +544,18 @@ int plan_own_genesis(struct op *op, struct plan *p)
     return 0;
 }
 
+/* Whether @v counts this brick in sync in a life after its last repair. */
+static bool heals(const struct ops *o, const struct cfs_view *v)
+{
+    struct eng_info info;
+
+    eng_info(o->e, &info);
+    for (uint32_t i = 0; i < v->n_sync; i++)
+        if (cfs_uuid_eq(v->m[i].brick, info.format.brick))
+            return v->m[i].incarnation > o->brick.repaired;
+    return false;
+}
+
 void own_applied(struct ops *o, enum jrec_type type,
                  const struct jrec_own *own, uint64_t pos)
 {
@@ -552,6 +564,8 @@ void own_applied(struct ops *o, enum jrec_type type,
         session_applied(o, &own->session, pos);
         break;
     case JREC_VIEW:
+        if (heals(o, &own->view))
+            o->brick.repaired = 0;
         o->brick.clean = false;
         o->brick_changed = true;
         break;

@@ -271,6 +271,8 @@ int resize(struct op *op, struct plan *p, struct plan_ino *ino, uint64_t size)
         if (rc != 0)
             return rc;
     }
+    if (size == 0)
+        ino->rec.flags &= (uint8_t)~REC_LOST;
     ino->rec.size = size;
     ino->changed = true;
     return 0;

@@ -14,7 +14,7 @@
 static bool fits_in_line(const struct ops *o, const struct rec_inode *i,
                          uint64_t end)
 {
-    if (!(i->flags & REC_INLINE) && i->blocks > 0)
+    if (!(i->flags & REC_INLINE) && (i->blocks > 0 || (i->flags & REC_LOST)))
         return false;
     return end <= o->config.small_file;
 }

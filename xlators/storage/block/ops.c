@@ -247,6 +247,7 @@ void ops_info(const struct ops *o, struct cfs_brick *ret)
         .brick = o->brick_id,
         .incarnation = o->incarnation,
         .clean = o->was_clean,
+        .repaired = o->brick.repaired > 0,
         .poisoned = info.poisoned != 0,
         .view = o->view,
         .total = info.blocks * CFS_BLOCK,

@@ -125,10 +125,10 @@ int rec_inode_unpack(struct cfs_blob v, struct rec_inode *ret)
     unpack_by_type(&i, &r);
     if (!rd_done(&r) || !type_valid(i.mode & S_IFMT) ||
         (i.mode & ~(uint32_t)(S_IFMT | 07777)) != 0 ||
-        (i.flags & ~REC_INLINE) != 0 || i.size > CFS_FILE_MAX ||
+        (i.flags & ~(REC_INLINE | REC_LOST)) != 0 || i.size > CFS_FILE_MAX ||
         i.n_xattr > XATTR_COUNT)
         return -CFS_E_CORRUPT;
-    if ((i.flags & REC_INLINE) && !S_ISREG(i.mode))
+    if (i.flags != 0 && !S_ISREG(i.mode))
         return -CFS_E_CORRUPT;
     *ret = i;
     return 0;

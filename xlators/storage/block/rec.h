@@ -89,6 +89,9 @@ int rec_key_parse(struct cfs_blob key, struct rec_id *ret);
 /* -- inodes --------------------------------------------------------------- */
 
 #define REC_INLINE 0x1u /* bytes are in REC_SMALL */
+/* A repair could not save all of it: what looks like a hole may be lost data,
+ * and cannot be read. Until the file is emptied or healed. */
+#define REC_LOST   0x2u
 
 struct rec_inode {
     struct cfs_version version;
@@ -98,7 +101,7 @@ struct rec_inode {
     uint32_t           gid;
     uint32_t           dirty;   /* session in its dirty entry; 0: clean */
     uint16_t           n_xattr;
-    uint8_t            flags;   /* REC_INLINE */
+    uint8_t            flags;   /* REC_INLINE, REC_LOST */
     uint64_t           size;
     struct cfs_time    atime;
     struct cfs_time    mtime;
@@ -225,12 +228,14 @@ struct rec_brick {
     uint32_t session_floor; /* all below are closed, and forgotten */
     bool     clean;       /* nothing changed since it stopped, in sync and
                              without a session, in its newest view */
+    uint64_t repaired;    /* the life in which fsck changed records, which no
+                             view in which it was in sync has followed; 0 */
     uint64_t inodes;
     uint64_t dirty;       /* entries */
     uint64_t oplog;
 };
 
-#define REC_BRICK_MAX 34u
+#define REC_BRICK_MAX 42u
 uint32_t rec_brick_pack(const struct rec_brick *b,
                         uint8_t ret[static REC_BRICK_MAX]);
 int      rec_brick_unpack(struct cfs_blob v, struct rec_brick *ret);

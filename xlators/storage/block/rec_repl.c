@@ -256,10 +256,12 @@ uint32_t rec_brick_pack(const struct rec_brick *b,
     wr_u8(&w, REC_FMT);
     wr_u32(&w, b->session_max);
     wr_u32(&w, b->session_floor);
-    wr_u8(&w, b->clean);
+    wr_u8(&w, (uint8_t)(b->clean | (b->repaired > 0) << 1));
     wr_u64(&w, b->inodes);
     wr_u64(&w, b->dirty);
     wr_u64(&w, b->oplog);
+    if (b->repaired > 0)
+        wr_u64(&w, b->repaired);
     return wrote(&w, ret);
 }
 
@@ -275,9 +277,10 @@ int rec_brick_unpack(struct cfs_blob v, struct rec_brick *ret)
     b.inodes = rd_u64(&r);
     b.dirty = rd_u64(&r);
     b.oplog = rd_u64(&r);
-    if (!rd_done(&r) || clean > 1)
+    b.repaired = clean >> 1 ? rd_u64(&r) : 0;
+    if (!rd_done(&r) || clean > 3 || (clean >> 1 && b.repaired == 0))
         return -CFS_E_CORRUPT;
-    b.clean = clean;
+    b.clean = clean & 1;
     *ret = b;
     return 0;
 }

@@ -312,10 +312,13 @@ static int load_group(struct eng *e, uint32_t group, struct fmt_index *ix,
 
         if (t.place == PLACE_NONE)
             continue;
-        if (t.place > 1 || eng_sum(e, at, CFS_BLOCK) != t.sum)
+        if (t.place > 1)
             return -CFS_E_CORRUPT;
         s->disk[first + i] = t;
-        rc = take_page(e, first + i, (const uint64_t *)(const void *)at);
+        if (eng_sum(e, at, CFS_BLOCK) != t.sum)
+            rc = -CFS_E_CORRUPT;
+        else
+            rc = take_page(e, first + i, (const uint64_t *)(const void *)at);
         if (rc < 0)
             return rc;
     }
@@ -359,6 +362,10 @@ int space_load(struct eng *e, const uint8_t *slot, struct cfs_err *err)
         if (top[g].place == PLACE_NONE)
             continue;
         rc = top[g].place > 1 ? -CFS_E_CORRUPT : load_group(e, g, ix, buf);
+        if (rc < 0 && e->conf.repair) {
+            s->lost = true;
+            rc = 0;
+        }
         if (rc < 0)
             cfs_err_set(err, rc, "the space map of group %u: %s", g,
                         cfs_err_str(rc));
@@ -550,12 +557,32 @@ void space_reserve_nodes(struct eng *e, uint64_t n, struct extv *ret)
     }
 }
 
+/* Before a repair the map may say anything of a block; here it only comes to
+ * say what is so, and space_rebuild() counts. What was in use stays taken. */
+static void loosely(struct eng *e, struct eng_ext ext, bool live)
+{
+    struct space *s = &e->space;
+    struct piece pc;
+    uint64_t at = 0;
+
+    if (!space_valid(e, ext))
+        return;
+    while (next_piece(s, ext, &at, &pc)) {
+        bits_set(s->page[pc.page].taken, pc.from, pc.n, true);
+        bits_set(s->page[pc.page].live, pc.from, pc.n, live);
+    }
+}
+
 void space_commit(struct eng *e, struct eng_ext ext)
 {
     struct space *s = &e->space;
     struct piece pc;
     uint64_t at = 0;
 
+    if (e->conf.repair && !s->rebuilt) {
+        loosely(e, ext, true);
+        return;
+    }
     while (next_piece(s, ext, &at, &pc)) {
         live_touch(e, pc.page);
         assert(bits_are(s->page[pc.page].taken, pc.from, pc.n, true));
@@ -572,6 +599,10 @@ int space_mark(struct eng *e, struct eng_ext ext)
 
     if (!space_valid(e, ext))
         return -CFS_E_CORRUPT;
+    if (e->conf.repair) {
+        loosely(e, ext, false);
+        return 0;
+    }
     while (next_piece(s, ext, &at, &pc)) {
         if (!bits_are(s->page[pc.page].taken, pc.from, pc.n, false))
             return -CFS_E_CORRUPT;
@@ -588,6 +619,10 @@ int space_free(struct eng *e, struct eng_ext ext)
     struct piece pc;
     uint64_t at = 0;
 
+    if (e->conf.repair && !s->rebuilt) {
+        loosely(e, ext, false);
+        return 0;
+    }
     if (!space_valid(e, ext))
         return -CFS_E_CORRUPT;
     while (next_piece(s, ext, &at, &pc)) {
@@ -603,6 +638,31 @@ int space_free(struct eng *e, struct eng_ext ext)
     s->freed->blocks += ext.n;
     s->pending += ext.n;
     return 0;
+}
+
+void space_rebuild(struct eng *e, const uint64_t *owned)
+{
+    struct space *s = &e->space;
+    uint64_t words = (s->end - s->lba + 63) / 64;
+
+    s->rebuilt = true;
+    s->free = 0;
+    for (uint32_t i = 0; i < s->n_pages; i++) {
+        struct mpage *p = &s->page[i];
+        uint64_t first = (uint64_t)i * MAP_WORDS;
+        bool any = s->disk[i].place != PLACE_NONE;
+
+        fixed_bits(s, i, p->live);
+        for (uint32_t w = 0; w < MAP_WORDS && first + w < words; w++) {
+            any |= owned[first + w] != 0;
+            p->live[w] |= owned[first + w];
+            p->taken[w] |= p->live[w];
+        }
+        p->free = p->longest = bits_count_clear(p->taken);
+        s->free += p->free;
+        if (any) /* else it was never written, and is free as before */
+            live_touch(e, i);
+    }
 }
 
 void space_freeze(struct eng *e)

@@ -70,6 +70,8 @@ struct space {
     uint64_t reserve;  /* blocks that only ENG_RESERVE may use */
     uint64_t floor;    /* blocks that only a freeze may use */
     uint64_t pending;  /* freed, not yet free */
+    bool     lost;     /* repair: parts of the map could not be read */
+    bool     rebuilt;  /* repair: what it says is true now */
 
     struct freed   *freed;     /* in the running epoch */
     struct cfs_list releasing; /* of earlier ones, in order */
@@ -115,6 +117,11 @@ int space_mark(struct eng *e, struct eng_ext ext);
 
 /* -CFS_E_CORRUPT: not live. */
 int space_free(struct eng *e, struct eng_ext ext);
+
+/* For a repair: the blocks in use are those set in @owned (a bit for each, from
+ * the first group on), and nothing else. What the old map or the journal had
+ * in use stays taken until the next start. */
+void space_rebuild(struct eng *e, const uint64_t *owned);
 
 /* A freeze of the running epoch: what was freed in it is set aside. */
 void space_freeze(struct eng *e);

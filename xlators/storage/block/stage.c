@@ -129,6 +129,9 @@ static int find_blocks(struct op *op, const struct plan_ino *ino,
                 else if (rc < 0)
                     return rc;
             }
+            if (!(chunk.mapped >> at & 1) && (ino->rec.flags & REC_LOST) &&
+                !covered(st, b->block, ino->rec.size))
+                return -CFS_E_CHECKSUM; /* the rest of it is not known */
             if (!(chunk.mapped >> at & 1))
                 continue;
             if (chunk.unwritten >> at & 1) {

@@ -231,35 +231,68 @@ static bool ckpt_ok(const struct fmt_super *sb, uint8_t *slot, uint64_t seq)
            c->incarnation < (uint64_t)UINT32_MAX;
 }
 
-int super_read_ckpt(struct cfs_dev *dev, const struct fmt_super *sb,
-                    uint8_t *slot, struct cfs_err *err)
+/* The newest whole record below @below into @slot; its seq, 0: none. */
+static uint64_t newest_below(struct cfs_dev *dev, const struct fmt_super *sb,
+                             uint64_t below, uint8_t *slot)
 {
     uint8_t *buf = eng_alloc_aligned(SLOT_BYTES);
     const struct fmt_ckpt *c = (const struct fmt_ckpt *)(const void *)buf;
     uint64_t best = 0;
-    int rc = -CFS_E_CORRUPT;
 
     for (unsigned i = 0; i < 4; i++) {
         uint64_t lba = super_slot_lba(sb, i & 1, i & 2);
 
-        if (read_at(dev, lba, buf, SLOT_BLOCKS) < 0 || !ckpt_ok(sb, buf, i))
+        if (read_at(dev, lba, buf, SLOT_BLOCKS) < 0 ||
+            !ckpt_ok(sb, buf, i) || c->seq >= below)
             continue;
         if (PLANTED(older_checkpoint_taken) ? best && c->seq >= best
                                             : c->seq <= best)
             continue;
         best = c->seq;
         memcpy(slot, buf, c->len);
-        rc = 0;
     }
     free(buf);
-    c = (const struct fmt_ckpt *)(const void *)slot;
-    if (rc < 0)
-        cfs_err_set(err, rc, "there is no whole checkpoint record");
-    else if (super_ckpt_blocks(sb, c) > sb->grp_blocks)
-        rc = cfs_err_set(err, -CFS_E_CORRUPT,
-                         "the store has grown since its superblock was "
-                         "written; has the device shrunk?");
-    return rc;
+    return best;
+}
+
+int super_read_ckpt(struct cfs_dev *dev, const struct fmt_super *sb,
+                    bool older, uint8_t *slot, struct cfs_err *err)
+{
+    struct fmt_ckpt *c = (struct fmt_ckpt *)(void *)slot;
+    uint64_t best = newest_below(dev, sb, UINT64_MAX, slot);
+
+    if (best > 0 && older) {
+        uint64_t life = c->incarnation;
+
+        best = newest_below(dev, sb, best, slot) > 0 ? best : 0;
+        if (best > 0) {
+            /* The next one is to be written over the newest, not over it. */
+            c->seq = best + 1;
+            c->incarnation = life;
+        }
+    }
+    if (best == 0)
+        return cfs_err_set(err, -CFS_E_CORRUPT,
+                           "there is no whole checkpoint record");
+    if (super_ckpt_blocks(sb, c) > sb->grp_blocks)
+        return cfs_err_set(err, -CFS_E_CORRUPT,
+                           "the store has grown since its superblock was "
+                           "written; has the device shrunk?");
+    return 0;
+}
+
+unsigned super_copies(struct cfs_dev *dev, const struct fmt_super *sb)
+{
+    struct fmt_super *got = eng_alloc_aligned(sizeof *got);
+    unsigned bad = 0;
+
+    if (read_super_at(dev, 0, got) < 0 || memcmp(got, sb, sizeof *sb) != 0)
+        bad |= ENG_SUPER_FIRST;
+    if (read_super_at(dev, sb->size - AREA_BLOCKS, got) < 0 ||
+        memcmp(got, sb, sizeof *sb) != 0)
+        bad |= ENG_SUPER_LAST;
+    free(got);
+    return bad;
 }
 
 /* -- mkfs ------------------------------------------------------------------ */
@@ -273,6 +306,34 @@ static int write_at(struct cfs_dev *dev, uint64_t lba, const void *buf,
                            iov.iov_len);
 }
 
+/* The first one last: only then is it a store. */
+int super_write(struct cfs_dev *dev, const struct fmt_super *sb)
+{
+    int rc = write_at(dev, sb->size - AREA_BLOCKS, sb, 1);
+
+    if (rc == 0)
+        rc = dev->ops->flush(dev);
+    if (rc == 0)
+        rc = write_at(dev, 0, sb, 1);
+    if (rc == 0)
+        rc = dev->ops->flush(dev);
+    return rc;
+}
+
+int super_mend(struct cfs_dev *dev, const struct fmt_super *sb)
+{
+    struct fmt_super *block;
+    int rc;
+
+    if (super_copies(dev, sb) == 0)
+        return 0;
+    block = eng_alloc_aligned(sizeof *block);
+    memcpy(block, sb, sizeof *block);
+    rc = super_write(dev, block);
+    free(block);
+    return rc < 0 ? rc : 1;
+}
+
 /* A number that no earlier store on this device had: it follows from what is
  * there, so that a simulated run repeats. */
 static uint64_t make_nonce(const struct fmt_super *old,
@@ -283,7 +344,7 @@ static uint64_t make_nonce(const struct fmt_super *old,
     return XXH3_64bits_withSeed(sb, sizeof *sb, seed) | 1;
 }
 
-static int write_zeros(struct cfs_dev *dev, uint64_t lba, uint64_t blocks)
+int super_write_zeros(struct cfs_dev *dev, uint64_t lba, uint64_t blocks)
 {
     uint64_t run = MIB_BLOCKS;
     uint8_t *zero = eng_alloc_aligned(run * CFS_BLOCK);
@@ -303,28 +364,14 @@ static int write_zeros(struct cfs_dev *dev, uint64_t lba, uint64_t blocks)
  * flush wait for the image's file system. */
 static int wipe(struct cfs_dev *dev, const struct fmt_super *sb)
 {
-    int rc = write_zeros(dev, 0, AREA_BLOCKS);
+    int rc = super_write_zeros(dev, 0, AREA_BLOCKS);
 
     if (rc == 0)
-        rc = write_zeros(dev, sb->size - AREA_BLOCKS, AREA_BLOCKS);
+        rc = super_write_zeros(dev, sb->size - AREA_BLOCKS, AREA_BLOCKS);
     if (rc == 0)
-        rc = write_zeros(dev, sb->hb_lba, sb->hb_blocks);
+        rc = super_write_zeros(dev, sb->hb_lba, sb->hb_blocks);
     if (rc == 0 && dev->is_file && !dev->sparse)
-        rc = write_zeros(dev, sb->jrn_lba, sb->jrn_blocks);
-    return rc;
-}
-
-/* Both superblocks, the first one last: only then is it a store. */
-static int write_supers(struct cfs_dev *dev, const struct fmt_super *sb)
-{
-    int rc = write_at(dev, sb->size - AREA_BLOCKS, sb, 1);
-
-    if (rc == 0)
-        rc = dev->ops->flush(dev);
-    if (rc == 0)
-        rc = write_at(dev, 0, sb, 1);
-    if (rc == 0)
-        rc = dev->ops->flush(dev);
+        rc = super_write_zeros(dev, sb->jrn_lba, sb->jrn_blocks);
     return rc;
 }
 
@@ -393,7 +440,7 @@ int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
     if (rc == 0)
         rc = write_first(dev, sb);
     if (rc == 0)
-        rc = write_supers(dev, sb);
+        rc = super_write(dev, sb);
     if (rc < 0)
         cfs_err_set(err, rc, "%s: %s", dev->path, cfs_err_str(rc));
 out:

@@ -28,9 +28,22 @@ int super_read(struct cfs_dev *dev, bool read_only, struct fmt_super *ret,
                struct cfs_err *err);
 
 /* The newest whole checkpoint record of the four into @slot (SLOT_BYTES,
- * aligned). -CFS_E_CORRUPT: there is none. */
+ * aligned). -CFS_E_CORRUPT: there is none. @older: the one before it, with
+ * sequence and incarnation as if it had come next. */
 int super_read_ckpt(struct cfs_dev *dev, const struct fmt_super *sb,
-                    uint8_t *slot, struct cfs_err *err);
+                    bool older, uint8_t *slot, struct cfs_err *err);
+
+/* Which copies of the superblock @sb are not whole, or say something else:
+ * ENG_SUPER_*. */
+unsigned super_copies(struct cfs_dev *dev, const struct fmt_super *sb);
+
+/* Write both anew, durably, if one of them is not whole: 1. 0: they are. */
+int super_mend(struct cfs_dev *dev, const struct fmt_super *sb);
+
+/* Write both superblocks, durably; zeros over @blocks blocks from @lba on. @sb
+ * is aligned to 4096. */
+int super_write(struct cfs_dev *dev, const struct fmt_super *sb);
+int super_write_zeros(struct cfs_dev *dev, uint64_t lba, uint64_t blocks);
 
 /* Blocks of the groups that the record @c knows. */
 uint64_t super_ckpt_blocks(const struct fmt_super *sb,

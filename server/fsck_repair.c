@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fsck_repair.c - rounds of checking and mending, then one checkpoint; see
+ * fsck_repair.h. */
+#include "server/fsck_repair.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+#include <xxhash.h>
+
+#include "server/fsck_fix.h"
+
+/* Each round leaves less to be mended; a brick that needs more than this is
+ * beyond us. */
+#define ROUNDS_MAX 64u
+/* Blocks that one more changed record may cost. */
+#define PER_RECORD 24u
+
+static const struct cfs_gfid nobody;
+
+/* -- opening -------------------------------------------------------------- */
+
+static void tell(const struct fsck_repair_config *c, const char *kind,
+                 const char *text)
+{
+    const struct fsck_finding f = {.kind = kind, .gfid = nobody, .text = text};
+
+    c->found(c->ctx, &f);
+}
+
+int fsck_repair_open(struct cfs_loop *loop, struct cfs_dev *dev,
+                     const char *path, const struct fsck_repair_config *config,
+                     struct tool_brick *ret, unsigned *ret_early,
+                     struct cfs_err *err)
+{
+    static const unsigned flags[] = {
+        TOOL_REPAIR,
+        TOOL_REPAIR | TOOL_NO_JOURNAL,
+        TOOL_REPAIR | TOOL_NO_JOURNAL | TOOL_OLDER,
+    };
+    static const char *const given_up[] = {
+        "the journal is given up: changes since the newest checkpoint",
+        "the journal is given up: changes since the newest checkpoint",
+        "the newest checkpoint is given up for the one before it",
+    };
+    struct cfs_err why = {0};
+    int rc = tool_open_on(loop, dev, path, TOOL_REPAIR, ret, err);
+
+    *ret_early = 0;
+    if (rc != -CFS_E_CORRUPT && rc != -CFS_E_CHECKSUM)
+        return rc;
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(flags); i++) {
+        if (tool_bare_on(loop, dev, flags[i], NULL, NULL, ret, &why) < 0)
+            continue;
+        *ret_early = 1;
+        tell(config, "journal", err->text);
+        tell(config, "journal", given_up[i]);
+        return 0;
+    }
+    return rc;
+}
+
+/* -- a round -------------------------------------------------------------- */
+
+struct mend {
+    struct tool_brick               *b;
+    const struct fsck_repair_config *config;
+    struct fsck_repair_result       *r;
+    struct fsck_fixes               *fixes;
+    bool settled; /* nothing is kept in memory outside the tree */
+    bool last;    /* this round is for the notes */
+};
+
+static void on_found(void *ctx, const struct fsck_finding *f)
+{
+    const struct mend *m = ctx;
+
+    if (m->last ? f->known : m->r->rounds == 1)
+        m->config->found(m->config->ctx, f);
+}
+
+static void on_progress(void *ctx, const char *what, uint64_t done,
+                        uint64_t of)
+{
+    const struct mend *m = ctx;
+
+    if (m->config->progress)
+        m->config->progress(m->config->ctx, what, done, of);
+}
+
+static void check(struct mend *m, const struct rec_brick *counts, bool data,
+                  bool no_map, struct fsck_result *ret)
+{
+    const struct fsck_config config = {
+        .data = data,
+        .journal = !m->b->ops,
+        .no_map = no_map,
+        .counts = counts,
+        .fixes = m->fixes,
+        .found = on_found,
+        .progress = on_progress,
+        .ctx = m,
+    };
+
+    fsck_run(m->b->loop, m->b->e, &config, ret);
+}
+
+/* What ops keep in memory goes into the tree, when all of that can be
+ * reached. */
+static void settle(struct mend *m)
+{
+    if (!m->settled)
+        eng_settle(m->b->e);
+    m->settled = true;
+}
+
+static void apply(struct mend *m)
+{
+    const bool cuts = fsck_fixes_cut(m->fixes);
+
+    if (!cuts)
+        settle(m);
+    m->r->fixes += fsck_fixes_apply(m->fixes, m->b->loop, m->b->e);
+    if (cuts)
+        m->r->lost = true;
+    settle(m);
+}
+
+static void tell_copies(struct mend *m, unsigned bad, struct fsck_result *r)
+{
+    static const struct {
+        unsigned    bit;
+        const char *text;
+    } words[] = {
+        {ENG_SUPER_FIRST, "the superblock at the start is damaged"},
+        {ENG_SUPER_LAST, "the superblock at the end is damaged"},
+    };
+
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(words); i++) {
+        if (!(bad & words[i].bit))
+            continue;
+        tell(m->config, "superblock", words[i].text);
+        r->findings++;
+    }
+    if (eng_map_lost(m->b->e)) {
+        tell(m->config, "map", "parts of the space map cannot be read");
+        r->findings++;
+    }
+}
+
+/* The first round: as fsck without a repair. */
+static void first_round(struct mend *m, unsigned early)
+{
+    struct fsck_result *r = &m->r->first;
+    struct rec_brick counts;
+    struct cfs_brick *info;
+
+    m->r->rounds = 1;
+    if (m->b->ops) {
+        info = tool_realloc(NULL, sizeof *info);
+        ops_info(m->b->ops, info);
+        counts = (struct rec_brick){
+            .session_max = info->session_max,
+            .inodes = info->inodes,
+            .dirty = info->dirty,
+            .oplog = info->oplog,
+        };
+        free(info);
+    }
+    check(m, m->b->ops ? &counts : NULL, m->config->data,
+          eng_map_lost(m->b->e), r);
+    r->findings += early;
+    tell_copies(m, eng_copies(m->b->e), r);
+}
+
+/* Until the checker finds nothing; ->last then has who owns each block. */
+static int rounds(struct mend *m, struct cfs_err *err)
+{
+    struct fsck_result *last = &m->r->last;
+
+    apply(m);
+    while (m->r->rounds < ROUNDS_MAX) {
+        m->r->rounds++;
+        check(m, NULL, false, true, last);
+        if (last->findings == 0 && !last->incomplete)
+            return 0;
+        if (fsck_fixes_count(m->fixes) == 0)
+            break;
+        free(last->owned);
+        last->owned = NULL;
+        apply(m);
+    }
+    return cfs_err_set(err, -CFS_E_CORRUPT,
+                       "after %u rounds %" PRIu64 " errors are left that "
+                       "cannot be mended", m->r->rounds, last->findings);
+}
+
+/* -- the end -------------------------------------------------------------- */
+
+/* The last block of a file once more, with zeros behind its end. */
+static int mend_tail(struct mend *m, const struct fsck_tail *t, uint8_t *data)
+{
+    uint32_t at = (uint32_t)(t->block % CHUNK_BLOCKS);
+    uint8_t buf[REC_INODE_MAX > REC_CHUNK_MAX ? REC_INODE_MAX
+                                              : REC_CHUNK_MAX];
+    struct eng *e = m->b->e;
+    struct rec_inode i;
+    struct eng_ext ext;
+    struct rec_chunk c;
+    struct cfs_blob v;
+    struct rec_key k, ik;
+    unsigned n;
+    int rc;
+
+    rec_key_gfid(&ik, REC_INODE, t->gfid);
+    if (eng_get(e, rec_key_blob(&ik), &v) < 0 ||
+        rec_inode_unpack(v, &i) < 0 || i.size / CFS_BLOCK != t->block)
+        return 0; /* mended otherwise meanwhile */
+    rec_key_gfid_u64(&k, REC_CHUNK, t->gfid, t->block / CHUNK_BLOCKS);
+    if (eng_get(e, rec_key_blob(&k), &v) < 0 || rec_chunk_unpack(v, &c) < 0 ||
+        !((c.mapped & ~c.unwritten) >> at & 1))
+        return 0;
+    rc = tool_read(m->b->loop, e, c.lba[at], 1, data);
+    if (rc == 0)
+        rc = eng_alloc(e, 1, 0, ENG_RESERVE, &ext, 1, &n);
+    if (rc < 0)
+        return rc;
+    memset(data + i.size % CFS_BLOCK, 0, CFS_BLOCK - i.size % CFS_BLOCK);
+    rc = tool_write(m->b->loop, e, ext.lba, 1, data);
+    if (rc < 0)
+        return rc;
+    eng_repair_take(e, ext);
+    eng_free(e, (struct eng_ext){c.lba[at], 1});
+    c.lba[at] = ext.lba;
+    c.sum[at] = XXH3_64bits(data, CFS_BLOCK);
+    eng_put(e, rec_key_blob(&k),
+            (struct cfs_blob){buf, rec_chunk_pack(&c, buf)});
+    i.version.epoch = 0;
+    eng_put(e, rec_key_blob(&ik),
+            (struct cfs_blob){buf, rec_inode_pack(&i, buf)});
+    return 0;
+}
+
+static int mend_tails(struct mend *m, struct cfs_err *err)
+{
+    uint8_t *data = aligned_alloc(CFS_BLOCK, CFS_BLOCK);
+    const struct fsck_tail *t;
+    int rc = 0;
+    size_t n;
+
+    if (!data)
+        abort();
+    t = fsck_fixes_tails(m->fixes, &n);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = mend_tail(m, &t[i], data);
+    free(data);
+    return rc < 0 ? cfs_err_set(err, rc, "zeros behind the end of a file: %s",
+                                cfs_err_str(rc))
+                  : 0;
+}
+
+/* The brick says of itself that it is no copy of the others. */
+static void mark_repaired(struct mend *m)
+{
+    uint8_t buf[REC_BRICK_MAX];
+    struct rec_brick b;
+    struct cfs_blob v;
+    struct rec_key k;
+
+    rec_key_table(&k, REC_BRICK);
+    if (eng_get(m->b->e, rec_key_blob(&k), &v) < 0 ||
+        rec_brick_unpack(v, &b) < 0)
+        return; /* a sound brick has one */
+    b.clean = false;
+    b.repaired = eng_incarnation(m->b->e);
+    eng_put(m->b->e, rec_key_blob(&k),
+            (struct cfs_blob){buf, rec_brick_pack(&b, buf)});
+}
+
+static int write_all(struct mend *m, struct cfs_err *err)
+{
+    size_t tails;
+    int rc;
+
+    fsck_fixes_tails(m->fixes, &tails);
+    rc = eng_repair_begin(m->b->e, m->r->last.owned,
+                          (tails + 1) * PER_RECORD, err);
+    if (rc < 0 || m->config->dry)
+        return rc;
+    if (m->config->confirm && !m->config->confirm(m->config->ctx, m->r))
+        return cfs_err_set(err, -ECANCELED, "nothing was written");
+    rc = mend_tails(m, err);
+    if (rc < 0)
+        return rc;
+    if (m->r->changed)
+        mark_repaired(m);
+    m->r->written = true;
+    return eng_repair(m->b->e, err);
+}
+
+int fsck_repair(struct tool_brick *b, unsigned early,
+                const struct fsck_repair_config *config,
+                struct fsck_repair_result *ret, struct cfs_err *err)
+{
+    struct mend m = {.b = b, .config = config, .r = ret,
+                     .settled = !b->ops};
+    struct timespec now;
+    size_t tails;
+    int rc = 0;
+
+    *ret = (struct fsck_repair_result){0};
+    clock_gettime(CLOCK_REALTIME, &now);
+    m.fixes = fsck_fixes_new((struct cfs_time){now.tv_sec,
+                                               (uint32_t)now.tv_nsec});
+    first_round(&m, early);
+    free(ret->first.owned);
+    ret->first.owned = NULL;
+    ret->last = ret->first;
+    if (ret->first.findings > 0 || ret->first.incomplete) {
+        rc = rounds(&m, err);
+        fsck_fixes_tails(m.fixes, &tails);
+        ret->changed = ret->fixes > 0 || tails > 0 || early > 0;
+        ret->lost |= early > 0 || ret->last.lost_files >
+                                      ret->first.lost_files;
+        if (rc == 0)
+            rc = write_all(&m, err);
+    }
+    free(ret->last.owned);
+    ret->last.owned = NULL;
+    fsck_fixes_free(m.fixes);
+    return rc;
+}

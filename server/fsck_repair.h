@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fsck_repair.h - a damaged brick made sound again.
+ *
+ * The checker says what is wrong and what would mend it (fsck_fix.h); that is
+ * done to the tree in memory; and so on, until the checker finds nothing.
+ * Then the space map is made anew from what it saw, and all is written in one
+ * checkpoint. Until then nothing is written: what cannot be made sound stays
+ * as it was, and a power cut leaves the old state or the new.
+ *
+ * (1) A brick whose records were changed says so (rec_brick.repaired), has a
+ *     new life and is not clean: it is no copy of anything until it is healed.
+ * (2) Inodes that were changed are at a version that no replica has.
+ */
+#ifndef CFS_SERVER_FSCK_REPAIR_H
+#define CFS_SERVER_FSCK_REPAIR_H
+
+#include "server/fsck.h"
+
+struct fsck_repair_result {
+    struct fsck_result first; /* as it was found */
+    struct fsck_result last;  /* as it will be */
+    uint64_t fixes;
+    unsigned rounds;  /* of checking; 1: nothing was to be mended */
+    bool     changed; /* records, not only copies and the space map */
+    bool     lost;    /* data, names or changes that were there once */
+    bool     written;
+};
+
+struct fsck_repair_config {
+    bool data; /* verify the checksums of file data, too */
+    bool dry;  /* find out whether it can be done; write nothing */
+    /* In the first round; and in the last, of what could not be saved. */
+    void (*found)(void *ctx, const struct fsck_finding *f);
+    void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t of);
+    /* It can be done: shall it be? NULL: yes. */
+    bool (*confirm)(void *ctx, const struct fsck_repair_result *r);
+    void *ctx;
+};
+
+/* Open @dev (@path) for it, which is taken over on success. A finding (then
+ * ret_early is 1): the journal, or even the newest checkpoint, had to be given
+ * up. -CFS_E_CORRUPT: there is nothing that a repair could begin with. */
+int fsck_repair_open(struct cfs_loop *loop, struct cfs_dev *dev,
+                     const char *path, const struct fsck_repair_config *config,
+                     struct tool_brick *ret, unsigned *ret_early,
+                     struct cfs_err *err);
+
+/* Mend what is open. 0: it is (or, dry, can be) sound; -ECANCELED: not
+ * confirmed; -CFS_E_CORRUPT: it cannot be made sound; -ENOSPC; what a write
+ * says. Nothing was written unless ret->written. */
+int fsck_repair(struct tool_brick *b, unsigned early,
+                const struct fsck_repair_config *config,
+                struct fsck_repair_result *ret, struct cfs_err *err);
+
+#endif
