@@ -539,6 +539,8 @@ struct removal {
     struct engine   *e;
     char            *name;
     struct cfs_timer timer;
+    bool             committing; /* on_leaving() will come */
+    bool             seen;       /* the record came earlier than that */
     store_done      *done;
     void            *arg;
 };
@@ -561,6 +563,10 @@ static void on_removal_late(struct cfs_timer *t)
     struct cfs_err err = {0};
     const char *why = r->e->problem[0] ? r->e->problem : r->e->waiting;
 
+    if (r->committing) {
+        cfs_timer_start(t, CFS_SEC);
+        return;
+    }
     if (!voter_of(r->e->rec, r->name)) {
         removal_end(r, &err);
         return;
@@ -576,8 +582,11 @@ void members_record_changed(struct engine *e)
         struct removal *r = cfs_list_entry(l, struct removal, link);
 
         /* From the timer, not from inside a transaction. */
-        if (!voter_of(e->rec, r->name) &&
-            name_in(json_object_get(e->rec, "leaving"), r->name))
+        if (voter_of(e->rec, r->name) ||
+            !name_in(json_object_get(e->rec, "leaving"), r->name))
+            continue;
+        r->seen = true;
+        if (!r->committing)
             cfs_timer_start(&r->timer, 0);
     }
 }
@@ -586,10 +595,14 @@ static void on_leaving(void *arg, int status, const struct cfs_err *err)
 {
     struct removal *r = arg;
 
-    if (status < 0)
+    r->committing = false;
+    if (status < 0) {
         removal_end(r, err);
-    else
-        members_look(r->e, 0);
+        return;
+    }
+    if (r->seen)
+        cfs_timer_start(&r->timer, 0);
+    members_look(r->e, 0);
 }
 
 static void on_removal_begin(struct cfs_timer *t)
@@ -615,6 +628,7 @@ static void on_removal_begin(struct cfs_timer *t)
     json_array_append_new(json_object_get(rec, "leaving"),
                           mem_ok(json_pack("{s:s,s:o}", "name", r->name, "id",
                                            rec_json_uuid(p->id))));
+    r->committing = true;
     step_commit(e, rec, on_leaving, r);
 }
 

@@ -4,8 +4,8 @@
  *   token/HASH   {"kind": "join" | "invite", "end", "by", "replace"?}
  *
  * HASH is of the secret, so that who reads the store has no token. A token is
- * used up by the transaction that it allows. Those that are over are removed
- * when a new one is made.
+ * used up by the transaction that it allows. Those that are over for a week (so
+ * that who comes with one is told so) are removed when a new one is made.
  */
 #include "mgmtd/join.h"
 
@@ -13,6 +13,8 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <stdio.h>
+
+#define KEPT (7 * 24 * 3600) /* s */
 
 static const char *const kinds[] = {"join", "invite"};
 
@@ -101,7 +103,7 @@ static int sweep_one(void *arg, const char *key, json_t *value,
 {
     struct sweep *s = arg;
 
-    if (json_integer_value(json_object_get(value, "end")) < s->now &&
+    if (json_integer_value(json_object_get(value, "end")) < s->now - KEPT &&
         s->n++ < STORE_OPS_MAX / 2)
         store_txn_delete(s->t, key);
     return 0;

@@ -69,6 +69,7 @@ struct mgmtd {
     struct cfs_list      peers; /* mgmtd/peer.h, this node among them */
     struct cfs_list      peers_gone;
     struct rpc_program   peer_program;  /* offered on our lines to them */
+    bool                 leaving; /* it was detached: about to start anew */
     uint64_t             lineage_ahead; /* a peer is of that life; 0: none */
     struct store_watch   on_node;
     struct cfs_timer     anew_timer; /* mgmtd_start_anew() */

@@ -411,6 +411,18 @@ static void say_goodbye(struct peer *p)
     peer_call_on(p->conn, RPC_PEER_LEAVE, args, LEAVE_MS, on_left, p);
 }
 
+/* Our own copy of the configuration says that we are out. */
+static void on_leave(struct cfs_task *t)
+{
+    struct peer *p = container_of(t, struct peer, leave);
+    struct cfs_err err = {0};
+
+    cfs_log_warning(p->m->host.log, WHO, "this node was detached from the "
+                    "cluster: it is nobody's now");
+    if (node_leave(p->m, &err) < 0)
+        cfs_log_error(p->m->host.log, WHO, "%s", err.text);
+}
+
 /* Those who have it in their hands look at .gone; the memory stays until the
  * end, there are not many. */
 static void peer_gone(struct peer *p)
@@ -426,6 +438,10 @@ static void peer_gone(struct peer *p)
         say_goodbye(p);
     else
         peer_drop_line(p, "it was detached");
+    if (p->self) {
+        cfs_task_init(&p->leave, on_leave);
+        cfs_task_post(p->m->host.loop, &p->leave);
+    }
     peers_changed(p);
 }
 

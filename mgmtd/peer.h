@@ -32,6 +32,7 @@ struct peer {
     bool             self;
     bool             gone; /* its record was deleted: in m->peers_gone */
     json_t          *rec;
+    struct cfs_task  leave; /* it was this node */
 
     struct rpc_conn *conn; /* NULL: no line */
     bool             ours; /* we connect: @conn is ours to close */

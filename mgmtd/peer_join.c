@@ -460,9 +460,12 @@ void peer_on_invite(struct peer_req *req)
 
 int node_leave(struct mgmtd *m, struct cfs_err *err)
 {
-    int rc = trust_forget(m->trust, err);
+    int rc = m->leaving ? 0 : trust_forget(m->trust, err);
 
-    return rc == 0 ? engine_forget(m, err) : rc;
+    if (m->leaving || rc < 0)
+        return rc;
+    m->leaving = true;
+    return engine_forget(m, err);
 }
 
 /* A node that was not told, or not reached, is refused by everybody; then an

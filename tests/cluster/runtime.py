@@ -122,6 +122,11 @@ class Namespaces:
 
     def link(self, node):
         port = "v%d" % node.number
+        # That of its last life goes with its namespace, but when the kernel
+        # likes.
+        subprocess.run(["nsenter", "--net=/proc/%d/ns/net" % self.switch.pid,
+                        "ip", "link", "del", port], env=process_env(),
+                       stderr=subprocess.DEVNULL)
         self.in_switch("ip", "link", "add", port, "type", "veth", "peer",
                        "name", "eth0", "address",
                        "02:00:00:00:00:%02x" % node.number,

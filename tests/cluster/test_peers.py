@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # needs: root fuse
 """Nodes that come and go: who is taken in, and who is not."""
+import json
+import time
+
 from runtime import wait_for
 
 
@@ -36,3 +39,152 @@ def test_three_nodes_form(cluster):
     numbers = {p["name"]: p["number"]
                for p in c[3].json("peer", "list")["peers"]}
     assert sorted(numbers.values()) == [1, 2, 3]
+
+
+def two(cluster):
+    c = cluster(3)
+    c[1].clusterfs("cluster", "create")
+    join(c[2], c[1])
+    return c
+
+
+def is_nobody(n):
+    """Its mgmtd begins anew when it was detached."""
+    done = n.clusterfs("peer", "list", "--json", check=False)
+    return done.returncode == 0 and not json.loads(done.stdout)["founded"]
+
+
+def revision(n):
+    return n.json("cluster", "status")["revision"]
+
+
+def test_an_empty_node_is_invited(cluster):
+    c = cluster(2)
+    c[1].clusterfs("cluster", "create")
+    t = token(c[2])
+    assert "is of no cluster itself" in c[2].refused(
+        "peer", "probe", "--token", token(c[1]))
+    c[1].clusterfs("peer", "probe", "n2", "--token", t, timeout=120)
+    all_up(c)
+
+
+def test_tokens_that_are_not_good_change_nothing(cluster):
+    c = two(cluster)
+    used, old = token(c[1]), c[1].json("peer", "token", "--for", "1s")
+    n = c[3]
+    n.clusterfs("peer", "join", "--token", used)
+    n1 = n.json("peer", "list")["peers"]
+    assert len(n1) == 3
+    c[1].clusterfs("peer", "detach", "n3", "--yes", timeout=60)
+    wait_for("n3 is nobody's", lambda: is_nobody(n))
+    wait_for("a token is over", lambda: time.time() > old["end"] + 1)
+    before = revision(c[1])
+    good = token(c[1])
+    assert revision(c[1]) == before + 1
+    for t, why in ((used, "used already"), (old["token"], "is over"),
+                   (good[:-1], "not a whole token"),
+                   (good[:40] + ("A" if good[40] != "A" else "B") + good[41:],
+                    "mistyped"), ("hello", "not a token")):
+        assert why in n.refused("peer", "join", "--token", t), t
+        assert not n.json("peer", "list")["founded"]
+    assert revision(c[1]) == before + 1
+    assert "is refused" in c[1].sh("cat /var/log/clusterfs/*mgmtd.log")
+    n.clusterfs("peer", "join", "--token", good, timeout=60)
+
+
+def test_only_who_is_empty_is_taken_in(cluster):
+    c = cluster(3)
+    for i in (1, 2):
+        c[i].clusterfs("cluster", "create")
+    t = token(c[1])
+    assert "of a cluster already" in c[2].refused("peer", "join", "--token", t)
+    # A member cannot be invited, whatever the token.
+    assert "of a cluster already" in c[2].refused("peer", "probe", "--token",
+                                                  t)
+    # A token of one cluster at another's node.
+    assert "not who made the token" in c[3].refused(
+        "peer", "join", "n2", "--token", t)
+    assert peers(c[1]) == {"n1": True}
+    assert peers(c[2]) == {"n2": True}
+
+
+def test_a_detached_node_is_refused_until_it_joins_anew(cluster):
+    c = two(cluster)
+    join(c[3], c[1])
+    all_up(c)
+    # It cannot be told: it must be refused all the same.
+    c[3].service("stop")
+    c[1].clusterfs("peer", "detach", "n3", "--yes", timeout=60)
+    c[3].service("start")
+    for n in (c[1], c[2]):
+        assert sorted(peers(n)) == ["n1", "n2"]
+    wait_for("it is refused",
+             lambda: not any(up for name, up in peers(c[3]).items()
+                             if name != "n3"))
+    assert "of a cluster already" in c[3].refused(
+        "peer", "join", "--token", token(c[1]))
+    c[3].clusterfs("peer", "detach", "n3", "--force", "--yes")
+    wait_for("n3 is nobody's", lambda: is_nobody(c[3]))
+    join(c[3], c[2])
+    all_up(c)
+    numbers = [p["number"] for p in c[1].json("peer", "list")["peers"]]
+    assert sorted(numbers) == [1, 2, 4]
+
+
+def test_a_wiped_node_takes_its_own_place(cluster):
+    c = two(cluster)
+    join(c[3], c[1])
+    all_up(c)
+    c[3].crash()
+    c[3].wipe()
+    c[3].boot()
+    c[3].service("start") # nothing is enabled there any more
+    assert "is a member already" in c[3].refused(
+        "peer", "join", "--token", token(c[1]))
+    assert "is up" in c[1].refused("peer", "token", "--replace", "n2")
+    c[3].clusterfs("peer", "join", "--token",
+                   token(c[1], "--replace", "n3"), timeout=120)
+    all_up(c)
+
+
+def test_a_node_with_bricks_is_detached_by_force_only(cluster):
+    c = two(cluster)
+    c[2].clusterfs("volume", "create", "v", "n2:/srv/b.img", "--brick-size",
+                   "500M", "--sparse")
+    assert "has a brick" in c[1].refused("peer", "detach", "n2", "--yes")
+    c[1].clusterfs("peer", "detach", "n2", "--yes", "--force", timeout=60)
+    assert list(peers(c[1])) == ["n1"]
+
+
+def test_machines_join_by_a_file(cluster):
+    c = cluster(2)
+    c[1].clusterfs("cluster", "create")
+    t = token(c[1])
+    c[2].service("stop")
+    c[2].sh("umask 077; echo %s >/etc/clusterfs/join-token" % t)
+    c[2].service("start")
+    all_up(c)
+    wait_for("the file is used up", lambda: c[2].run(
+        "test", "-e", "/etc/clusterfs/join-token", check=False).returncode)
+
+
+def test_a_join_that_is_cut_off_goes_on(cluster):
+    """The joiner, or who takes it in, dies at many points of it."""
+    c = cluster(3)
+    c[1].clusterfs("cluster", "create")
+    for victim, n in ((1, c[2]), (3, c[3])):
+        t = token(c[1])
+        p = n.popen("clusterfs", "peer", "join", "--token", t)
+        wait_for("it began", lambda: "joining" in n.sh(
+            "cat /var/log/clusterfs/*mgmtd.log"))
+        c[victim].signal("clusterfs-mgmtd")
+        c[victim].service("start")
+        p.wait()
+
+        def member():
+            return n.json("peer", "list")["founded"]
+        if not member():
+            n.clusterfs("peer", "join", "--token", token(c[1]),
+                        check=False, timeout=60)
+        wait_for("%s is a member" % n.name, member, 40)
+    all_up(c)
