@@ -153,7 +153,7 @@ void fill_journal_and_die(struct bench *b)
     struct files *f;
 
     b->stall_checkpoints = false;
-    b->count = true;
+    b->may_stall = true;
     rig_open(b, true);
     f = files_open(b, b->files);
     b->stall_checkpoints = true;
@@ -188,11 +188,8 @@ void part_start(struct bench *b)
     if (access(b->path, F_OK) < 0 || b->files == 0)
         rig_make(b, true);
     crash_with_full_journal(b);
-    b->count = true;
-    b->traffic = (struct traffic){0};
     report_aim(r, "open, a full journal to be replayed", rig_open(b, true),
                "s", AIM_MAX, 5);
-    b->count = false;
     rig_close(b, true);
     report_add(r, "open, cleanly closed", rig_open(b, true), "s");
     rig_close(b, true);

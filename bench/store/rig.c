@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 #include "bench/store/store.h"
-#include "xlators/storage/block/format.h"
+
+#define BLOCK 4096u
 
 void die(const char *what, int rc, const struct cfs_err *err)
 {
@@ -48,41 +49,42 @@ uint64_t rig_resident(void)
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* -- a device that is looked at -------------------------------------------- */
+uint64_t rig_written(void)
+{
+    unsigned long long n = 0;
+    FILE *f = fopen("/proc/self/io", "r");
+    char line[128];
 
-static struct cfs_dev_ops seen_ops;
+    if (!f)
+        die("/proc/self/io", -errno, NULL);
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "write_bytes: %llu", &n) == 1)
+            break;
+    fclose(f);
+    return n;
+}
+
+/* -- a device whose checkpoints may hang ----------------------------------- */
+
+static struct cfs_dev_ops hung_ops;
 static const struct cfs_dev_ops *real_ops;
-static struct bench *seen_by;
-static uint64_t journal_from, journal_end;
+static const bool *hung;
 
-static int seen_write(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
+static int hung_write(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
                       const struct iovec *iov, int n_iov, size_t len)
 {
-    struct traffic *t = &seen_by->traffic;
-    uint64_t *to = via == CFS_DEV_DIRECT ? &t->nodes
-                   : off >= journal_from && off < journal_end ? &t->journal
-                                                              : &t->data;
-
-    if (via == CFS_DEV_DIRECT && seen_by->stall_checkpoints)
+    if (via == CFS_DEV_DIRECT && *hung)
         pause(); /* until the process dies */
-    __atomic_fetch_add(to, len, __ATOMIC_RELAXED);
     return real_ops->write(d, via, off, iov, n_iov, len);
 }
 
-static void look_at(struct bench *b, struct cfs_dev *dev)
+static void may_hang(struct bench *b, struct cfs_dev *dev)
 {
-    struct fmt_super *sb = need(aligned_alloc(CFS_BLOCK, CFS_BLOCK));
-
-    if (dev->ops->read(dev, CFS_DEV_DIRECT, 0, sb, CFS_BLOCK) < 0)
-        die("superblock", -EIO, NULL);
-    journal_from = sb->jrn_lba * CFS_BLOCK;
-    journal_end = journal_from + sb->jrn_blocks * CFS_BLOCK;
-    free(sb);
     real_ops = dev->ops;
-    seen_ops = *dev->ops;
-    seen_ops.write = seen_write;
-    seen_by = b;
-    dev->ops = &seen_ops;
+    hung_ops = *dev->ops;
+    hung_ops.write = hung_write;
+    hung = &b->stall_checkpoints;
+    dev->ops = &hung_ops;
 }
 
 /* -- opening and closing --------------------------------------------------- */
@@ -114,8 +116,8 @@ double rig_open(struct bench *b, bool files)
 
     if (rc < 0)
         die("open", rc, &err);
-    if (b->count || b->stall_checkpoints)
-        look_at(b, dev);
+    if (b->may_stall)
+        may_hang(b, dev);
     conf.eng.cache_size = b->cache;
     if (files)
         rc = ops_open(b->loop, b->log, "bench", dev, &conf, &b->ops, &err);
@@ -178,7 +180,7 @@ uint64_t rig_checkpoint(struct bench *b)
 static void fill_file(const char *path, uint64_t size)
 {
     size_t run = 4u << 20;
-    uint8_t *bytes = need(aligned_alloc(CFS_BLOCK, run));
+    uint8_t *bytes = need(aligned_alloc(BLOCK, run));
     int fd = open(path, O_CREAT | O_RDWR | O_TRUNC | O_CLOEXEC, 0600);
     int direct;
 

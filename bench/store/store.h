@@ -67,13 +67,6 @@ uint64_t times_at(const struct times *t, double q); /* ns; @q of 1 */
 
 /* -- the store ------------------------------------------------------------- */
 
-/* What went to the device, by where it belongs. */
-struct traffic {
-    uint64_t journal;
-    uint64_t nodes; /* tree, space map, checkpoint records */
-    uint64_t data;
-};
-
 struct bench {
     struct cfs_loop *loop;
     struct cfs_log  *log;
@@ -86,9 +79,8 @@ struct bench {
     struct eng      *eng;  /* open, bare; or */
     struct ops      *ops;  /* with files */
     bool             closed;
-    bool             count; /* traffic, of what is opened from now on */
+    bool             may_stall; /* what is opened from now on */
     bool             stall_checkpoints;
-    struct traffic   traffic;
 };
 
 _Noreturn void die(const char *what, int rc, const struct cfs_err *err);
@@ -111,7 +103,8 @@ uint64_t next_random(uint64_t *s);
 uint64_t rig_checkpoint(struct bench *b);
 /* Bytes of this process that are in memory. */
 uint64_t rig_resident(void);
-/* Run until @done; beside, for @ns, nothing else. */
+/* Bytes that it has written to devices. */
+uint64_t rig_written(void);
 struct eng *rig_engine(struct bench *b);
 /* A file of @len bytes beside the store, written in whole; its descriptor. */
 int    rig_plain(struct bench *b, const char *suffix, uint64_t len,

@@ -14,7 +14,7 @@ static struct eng_ext take(struct eng *e, uint32_t n, uint64_t goal)
     struct eng_ext ext;
     unsigned got;
 
-    assert_int_equal(space_alloc(e, n, goal, &ext, 1, &got), 0);
+    assert_int_equal(space_alloc(e, n, goal, false, &ext, 1, &got), 0);
     assert_int_equal(got, 1);
     assert_int_equal(ext.n, n);
     return ext;
@@ -63,7 +63,7 @@ static void every_block_is_given_once(void **state)
 
         if (want > before)
             want = (uint32_t)before;
-        assert_int_equal(space_alloc(e, want, 0, ext, 300, &got), 0);
+        assert_int_equal(space_alloc(e, want, 0, false, ext, 300, &got), 0);
         assert_int_equal(e->space.free, before - want);
         for (unsigned i = 0; i < got; i++) {
             assert_true(space_valid(e, ext[i]));
@@ -93,21 +93,70 @@ static void fragments_are_gathered_or_refused(void **state)
 
     open_rig(&r, 32 * MIB);
     e = r.eng;
-    assert_int_equal(space_alloc(e, (uint32_t)e->space.free, 0, all, 64,
+    assert_int_equal(space_alloc(e, (uint32_t)e->space.free, 0, false, all, 64,
                                  &n), 0);
     for (uint64_t i = 0; i < 64; i++) /* every other block */
         space_unalloc(e, (struct eng_ext){all[0].lba + 2 * i, 1});
-    assert_int_equal(space_alloc(e, 8, 0, ext, 4, &got), -ENOSPC);
+    assert_int_equal(space_alloc(e, 8, 0, false, ext, 4, &got), -ENOSPC);
     assert_int_equal(e->space.free, 64);
-    assert_int_equal(space_alloc(e, 8, 0, ext, 8, &got), 0);
+    assert_int_equal(space_alloc(e, 8, 0, false, ext, 8, &got), 0);
     assert_int_equal(got, 8);
-    assert_int_equal(space_alloc(e, 60, 0, ext, 64, &got), -ENOSPC);
+    assert_int_equal(space_alloc(e, 60, 0, false, ext, 64, &got), -ENOSPC);
     for (unsigned i = 0; i < 8; i++)
         space_unalloc(e, ext[i]);
     for (uint64_t i = 0; i < 64; i++)
         take(e, 1, all[0].lba + 2 * i);
     for (unsigned i = 0; i < n; i++)
         space_unalloc(e, all[i]);
+    rig_fini(&r);
+}
+
+/* Files that grow side by side, a little at a time, and single blocks between
+ * them: each file lies in a few long runs. */
+static void streams_side_by_side_lie_in_long_runs(void **state)
+{
+    enum { FILES = 4, TURNS = 256, BLOCKS = 16 };
+    struct eng_ext last[FILES] = {{0}};
+    unsigned runs[FILES] = {0}, got;
+    struct rig r;
+
+    open_rig(&r, 512 * MIB);
+    for (unsigned t = 0; t < TURNS; t++) {
+        for (unsigned f = 0; f < FILES; f++) {
+            uint64_t goal = last[f].n ? last[f].lba + last[f].n : 0;
+
+            assert_int_equal(space_alloc(r.eng, BLOCKS, goal, true, &last[f],
+                                         1, &got), 0);
+            runs[f] += last[f].lba != goal;
+            take(r.eng, 1, 0);
+        }
+    }
+    for (unsigned f = 0; f < FILES; f++)
+        assert_in_range(runs[f], 1, 8);
+    rig_fini(&r);
+}
+
+/* What is kept ahead of streams is nobody's: the last block can be had. */
+static void room_ahead_of_streams_is_free_for_all(void **state)
+{
+    struct eng_ext ext[8];
+    struct rig r;
+    struct eng *e;
+    unsigned got;
+
+    open_rig(&r, 256 * MIB);
+    e = r.eng;
+    for (unsigned i = 0; i < 2 * WINDOWS; i++) { /* more than are kept */
+        assert_int_equal(space_alloc(e, 16, 0, true, ext, 1, &got), 0);
+        assert_true(e->space.n_windows <= WINDOWS);
+    }
+    assert_int_equal(e->space.n_windows, WINDOWS);
+    while (e->space.free >= 64)
+        take(e, 64, 0);
+    while (e->space.free > 0)
+        take(e, 1, 0);
+    assert_int_equal(e->space.n_windows, 0);
+    assert_int_equal(space_alloc(e, 1, 0, true, ext, 1, &got), -ENOSPC);
     rig_fini(&r);
 }
 
@@ -210,6 +259,8 @@ int main(void)
         cmocka_unit_test(blocks_lie_where_they_are_wanted),
         cmocka_unit_test(every_block_is_given_once),
         cmocka_unit_test(fragments_are_gathered_or_refused),
+        cmocka_unit_test(streams_side_by_side_lie_in_long_runs),
+        cmocka_unit_test(room_ahead_of_streams_is_free_for_all),
         cmocka_unit_test(a_block_lives_as_it_should),
         cmocka_unit_test(what_a_journal_names_is_checked),
         cmocka_unit_test(a_large_map_is_read_as_it_was_written),

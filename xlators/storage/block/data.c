@@ -345,7 +345,7 @@ int eng_alloc(struct eng *e, uint32_t n, uint64_t goal, unsigned flags,
     data_back_ahead(e);
     if (eng_avail(e, flags) < (int64_t)n)
         return eng_short_of_space(e, n - eng_avail(e, flags));
-    return space_alloc(e, n, goal, ret, max, ret_n);
+    return space_alloc(e, n, goal, flags & ENG_STREAM, ret, max, ret_n);
 }
 
 bool eng_ext_valid(const struct eng *e, struct eng_ext ext)

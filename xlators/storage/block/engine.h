@@ -181,6 +181,8 @@ int eng_touch(struct eng *e, struct cfs_blob key);
 
 #define ENG_RESERVE 1u /* may use the reserve: deletes, views, sessions */
 
+#define ENG_STREAM  2u /* eng_alloc(): more will follow behind these blocks */
+
 /* At most @puts puts and deletes, whose keys and values have @bytes in all,
  * and a record of @rec bytes (extents, sums, body). Each put may cost a dozen
  * blocks in the worst case, so keep a change below a hundred. -ENOSPC;

@@ -423,9 +423,28 @@ static bool find_in_page(struct mpage *p, uint32_t from, uint32_t want,
     return false;
 }
 
+/* The same, outside the windows of all streams but the one at @goal. */
+static bool find_outside(struct space *s, uint32_t page, uint32_t from,
+                         uint32_t want, uint64_t goal, uint32_t *ret)
+{
+    uint64_t lba = space_page_lba(s, page);
+
+    while (find_in_page(&s->page[page], from, want, ret)) {
+        uint64_t behind = window_behind(
+            s, (struct eng_ext){lba + *ret, want}, goal);
+
+        if (behind == 0)
+            return true;
+        if (behind - lba >= MAP_BLOCKS)
+            return false;
+        from = (uint32_t)(behind - lba);
+    }
+    return false;
+}
+
 /* A free run of @want (<= MAP_BLOCKS) blocks, searched from @start around. */
 static bool find_run(struct eng *e, uint64_t start, uint32_t want,
-                     struct eng_ext *ret)
+                     uint64_t goal, struct eng_ext *ret)
 {
     struct space *s = &e->space;
     uint64_t off = start - s->lba;
@@ -438,7 +457,7 @@ static bool find_run(struct eng *e, uint64_t start, uint32_t want,
         uint32_t at;
 
         if (!p->backed || p->longest < want ||
-            !find_in_page(p, from, want, &at))
+            !find_outside(s, page, from, want, goal, &at))
             continue;
         *ret = (struct eng_ext){space_page_lba(s, page) + at, want};
         return true;
@@ -479,7 +498,36 @@ static void unalloc_all(struct eng *e, const struct eng_ext *ext, unsigned n)
         space_unalloc(e, ext[i]);
 }
 
-int space_alloc(struct eng *e, uint32_t n, uint64_t goal,
+/* All @n blocks behind each other: at @goal, or, for a stream, where it has
+ * room to go on. */
+static bool alloc_whole(struct eng *e, uint32_t n, uint64_t goal, bool stream,
+                        struct eng_ext *ret)
+{
+    struct space *s = &e->space;
+    struct eng_ext x = {goal, n};
+    uint32_t more = stream ? window_want(s, goal, n) : 0;
+    uint32_t here = run_at(e, goal, n + more);
+    uint64_t near = goal >= s->lba && goal < s->end ? goal : s->data_next;
+
+    if (here >= n && window_behind(s, x, goal) == 0) {
+        x.n = here;
+        if (window_behind(s, x, goal) != 0)
+            here = n;
+        more = stream && more > 0 ? here - n : 0;
+    } else if (more > 0 && find_run(e, near, n + more, goal, &x)) {
+        if (goal == 0)
+            s->data_next = x.lba + x.n < s->end ? x.lba + x.n : s->lba;
+    } else {
+        return false;
+    }
+    x.n = n;
+    take_ext(e, x);
+    window_took(s, goal, x, more);
+    *ret = x;
+    return true;
+}
+
+int space_alloc(struct eng *e, uint32_t n, uint64_t goal, bool stream,
                 struct eng_ext *ret, unsigned max, unsigned *ret_n)
 {
     struct space *s = &e->space;
@@ -489,9 +537,7 @@ int space_alloc(struct eng *e, uint32_t n, uint64_t goal,
 
     if (n > s->free)
         return -ENOSPC;
-    if (near == goal && run_at(e, goal, n) == n) {
-        ret[0] = (struct eng_ext){goal, n};
-        take_ext(e, ret[0]);
+    if (alloc_whole(e, n, goal, stream, ret)) {
         *ret_n = 1;
         return 0;
     }
@@ -500,7 +546,9 @@ int space_alloc(struct eng *e, uint32_t n, uint64_t goal,
 
         if (want > left)
             want = left;
-        if (!find_run(e, near, want, &x)) {
+        if (!find_run(e, near, want, goal, &x)) {
+            if (windows_forget(s))
+                continue;
             assert(want > 1);
             want /= 2;
             continue;
@@ -544,7 +592,9 @@ void space_reserve_nodes(struct eng *e, uint64_t n, struct extv *ret)
 
         if (want > n)
             want = (uint32_t)n;
-        if (!find_run(e, s->node_next, want, &x)) {
+        if (!find_run(e, s->node_next, want, 0, &x)) {
+            if (windows_forget(s))
+                continue;
             assert(want > 1);
             want /= 2;
             continue;

@@ -57,6 +57,16 @@ struct freed {
     struct extv     ext;
 };
 
+/* Free blocks ahead of a file that is being written (window.c). */
+struct window {
+    uint64_t next; /* where its file goes on */
+    uint64_t end;  /* behind its last block; 0: there is none */
+    uint32_t len;  /* blocks that it had where it began */
+    uint64_t used; /* when, on the space's clock */
+};
+
+#define WINDOWS 32u
+
 struct space {
     uint64_t      lba;     /* of the first group */
     uint64_t      end;     /* behind the last block of the last group */
@@ -82,6 +92,10 @@ struct space {
     uint64_t      node_next; /* where to look first: nodes, */
     uint64_t      data_next; /* data */
 
+    struct window window[WINDOWS];
+    unsigned      n_windows;
+    uint64_t      window_clock;
+
     /* What is on the device; between freeze and finish the checkpoint's. */
     struct fmt_top *disk; /* for each map page */
     struct fmt_top *top;  /* for each group */
@@ -104,8 +118,9 @@ int space_load(struct eng *e, const uint8_t *slot, struct cfs_err *err);
 bool space_valid(const struct eng *e, struct eng_ext ext);
 bool space_live(const struct eng *e, uint64_t lba);
 
-/* Nodes and data. -ENOSPC: fewer are free, or more than @max extents. */
-int  space_alloc(struct eng *e, uint32_t n, uint64_t goal,
+/* Nodes and data. @stream: more will follow behind it. -ENOSPC: fewer are
+ * free, or more than @max extents. */
+int  space_alloc(struct eng *e, uint32_t n, uint64_t goal, bool stream,
                  struct eng_ext *ret, unsigned max, unsigned *ret_n);
 void space_unalloc(struct eng *e, struct eng_ext ext);
 /* @n blocks for nodes, made live; there are as many. */
@@ -130,6 +145,17 @@ void space_release(struct eng *e, uint64_t epoch);
 
 /* The page's blocks were allocated in the image. */
 void space_back(struct eng *e, uint32_t page, bool backed);
+
+/* The end of a window that is not that of @goal and overlaps @ext; 0: none. */
+uint64_t window_behind(const struct space *s, struct eng_ext ext,
+                       uint64_t goal);
+/* How many blocks the stream that goes on at @goal should find behind the @n
+ * that it asks for; 0: space is short. */
+uint32_t window_want(struct space *s, uint64_t goal, uint32_t n);
+/* It took @ext, and @more blocks behind it are free. */
+void     window_took(struct space *s, uint64_t goal, struct eng_ext ext,
+                     uint32_t more);
+bool     windows_forget(struct space *s); /* false: there were none */
 
 static inline uint64_t space_page_lba(const struct space *s, uint32_t page)
 {

@@ -168,6 +168,17 @@ static int find_goal(struct op *op, const struct plan_ino *ino,
     return 0;
 }
 
+/* Whether more is likely to follow: a long write, or one at the end of a file
+ * that has become large. */
+#define STREAM_BLOCKS 16u
+static bool is_stream(const struct stage_block *b, uint32_t n,
+                      const struct rec_inode *ino)
+{
+    return n >= STREAM_BLOCKS ||
+           (b[0].block >= STREAM_BLOCKS &&
+            b[0].block >= ino->size / CFS_BLOCK);
+}
+
 static void add_ext(struct stage *st, uint64_t lba, uint32_t n)
 {
     struct eng_ext *last = st->n_ext ? &st->ext[st->n_ext - 1] : NULL;
@@ -412,7 +423,9 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
         rc = find_goal(op, ino, b[0].block, &goal);
     if (rc == 0) {
         st->flags = owned == n_blocks ? ENG_RESERVE : flags;
-        rc = take_blocks(op, n_blocks, goal, st->flags);
+        rc = take_blocks(op, n_blocks, goal,
+                         st->flags | (is_stream(b, n_blocks, &ino->rec)
+                                          ? ENG_STREAM : 0));
     }
     if (rc < 0) {
         st->n_seg = 0;
