@@ -231,18 +231,19 @@ static bool is_voting(const json_t *voter)
 static void make_target(struct engine *e)
 {
     const json_t *urls = json_object_get(e->mark, "voters"), *u;
+    const char *node = mark_str(e, "node"); /* m->node comes later */
     char *own = own_url(e);
     size_t i;
 
     target_files(e, &e->target);
-    if (is_voting(voter_of(e->rec, e->m->node)) && mark_member(e))
-        add_url(&e->target, own, e->m->node);
+    if (is_voting(voter_of(e->rec, node)) && mark_member(e))
+        add_url(&e->target, own, node);
     free(own);
     json_array_foreach(urls, i, u) {
         const char *url = json_string_value(u), *name = node_at(e, url);
 
         /* Ours is there already, by another name. */
-        if (e->target.n == 0 || strcmp(name, e->m->node) != 0)
+        if (e->target.n == 0 || strcmp(name, node) != 0)
             add_url(&e->target, url, name);
     }
 }

@@ -2,9 +2,13 @@
 """Fixtures of the scenarios. Where nodes cannot be made, all are skipped with
 the reason. When one fails, the logs of all its nodes are shown.
 """
+import pathlib
+import tempfile
+
 import pytest
 
 import node
+import pool
 import runtime
 
 
@@ -40,3 +44,41 @@ def cluster(request, nodes_can_be_made):
         if failed is None or failed.failed:
             print(c.logs())
         c.close()
+
+
+@pytest.fixture(scope="session")
+def saved(nodes_can_be_made):
+    """saved(nodes, with_volume) -> disks of a cluster that was formed once."""
+    with tempfile.TemporaryDirectory(prefix=node.PREFIX,
+                                     dir=node.work_dir()) as top:
+        node.own(pathlib.Path(top))
+        kept = {}
+
+        def get(count, with_volume):
+            key = "%d%s" % (count, "v" if with_volume else "")
+            if key not in kept:
+                with node.Cluster(count) as c:
+                    try:
+                        pool.form(c)
+                        if with_volume:
+                            pool.volume(c[1], list(c))
+                    except BaseException:
+                        print(c.logs())
+                        raise
+                    c.save(pathlib.Path(top, key))
+                kept[key] = pathlib.Path(top, key)
+            return kept[key]
+        yield get
+
+
+@pytest.fixture
+def formed(cluster, saved):
+    """formed(3) -> three nodes that are a cluster; formed(3, True) -> with the
+    volume v on a disk of each, started. They have just been turned on."""
+    def make(count=3, with_volume=False):
+        c = cluster(count, saved=saved(count, with_volume))
+        pool.wait_formed(list(c))
+        if with_volume:
+            pool.wait_states(c[1], **{n.name: "in-sync" for n in c})
+        return c
+    return make

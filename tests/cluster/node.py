@@ -30,6 +30,16 @@ PARENT = "/var/tmp"  # on a disk; sockets' paths are short there
 PREFIX = "cfsc."
 
 
+def work_dir():
+    return os.environ.get("CLUSTERFS_TEST_WORK", PARENT)
+
+
+def own(folder):
+    """It is taken away by sweep() when this process is no more."""
+    (folder / "owner").write_text("%d %s\n" % (
+        os.getpid(), runtime.start_time(os.getpid())))
+
+
 class CommandError(Exception):
     """A command that should have succeeded did not."""
 
@@ -44,11 +54,11 @@ class Cluster:
     """Nodes, and the network between them."""
 
     def __init__(self, nodes=1, disks=1, disk_size="1500M", state_size="2G",
-                 boot=True, enable=True):
-        parent = os.environ.get("CLUSTERFS_TEST_WORK", PARENT)
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        (self.dir / "owner").write_text("%d %s\n" % (
-            os.getpid(), runtime.start_time(os.getpid())))
+                 boot=True, enable=True, saved=None):
+        """@saved: a folder that save() filled, of as many nodes and disks."""
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX,
+                                                 dir=work_dir()))
+        own(self.dir)
         self.sizes = disks, disk_size, state_size
         self.nodes = []
         self.runtime = None
@@ -57,7 +67,7 @@ class Cluster:
             for i in range(nodes):
                 self.nodes.append(Node(self, i + 1))
             for node in self.nodes:
-                node.make()
+                node.make(saved and saved / node.name)
             if boot:
                 self.boot(enable)
         except BaseException:
@@ -91,6 +101,14 @@ class Cluster:
             if enable:
                 node.order("enable", unit="clusterfs-mgmtd")
             node.order("boot")
+
+    def save(self, folder):
+        """Turn all off, and keep their disks: others begin from there."""
+        for node in self.nodes:
+            node.shutdown()
+            (folder / node.name).mkdir(parents=True)
+            for image in node.dir.glob("*.img"):
+                copy_image(image, folder / node.name / image.name)
 
     def logs(self):
         return "\n".join(n.logs() for n in self.nodes)
@@ -137,13 +155,16 @@ class Node:
 
     # -- making ------------------------------------------------------------
 
-    def make(self):
-        disks, disk_size, state_size = self.cluster.sizes
+    def make(self, saved=None):
+        disks, disk_size, _ = self.cluster.sizes
         self.dir.mkdir()
         (self.dir / "log").mkdir()
-        for i in range(disks):
-            truncate(self.dir / ("disk%d.img" % (i + 1)), disk_size)
-        self.wipe()
+        for image in saved.glob("*.img") if saved else ():
+            copy_image(image, self.dir / image.name)
+        if not saved:
+            for i in range(disks):
+                truncate(self.dir / ("disk%d.img" % (i + 1)), disk_size)
+            self.wipe()
         engine = self.rt.name != "namespaces"
         (self.dir / "node.json").write_text(json.dumps({
             "name": self.name, "address": self.address, "disks": disks,
@@ -202,8 +223,7 @@ class Node:
         for image in images:
             # The loop device's own cache, where unflushed writes are, is
             # not what is copied here.
-            subprocess.run(["cp", "--sparse=always", str(image),
-                            str(image) + ".cut"], check=True)
+            copy_image(image, str(image) + ".cut")
         self.rt.kill(self)
         for image in images:
             os.rename(str(image) + ".cut", image)
@@ -423,6 +443,10 @@ def is_dead(pid):
 
 def full_name(argv):
     return " ".join(map(str, argv))
+
+
+def copy_image(path, to):
+    subprocess.run(["cp", "--sparse=always", str(path), str(to)], check=True)
 
 
 def truncate(path, size):

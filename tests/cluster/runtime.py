@@ -122,11 +122,8 @@ class Namespaces:
 
     def link(self, node):
         port = "v%d" % node.number
-        # That of its last life goes with its namespace, but when the kernel
-        # likes.
-        subprocess.run(["nsenter", "--net=/proc/%d/ns/net" % self.switch.pid,
-                        "ip", "link", "del", port], env=process_env(),
-                       stderr=subprocess.DEVNULL)
+        # The network of a node that was killed takes its time to go.
+        self.in_switch("ip", "link", "del", port, check=False)
         self.in_switch("ip", "link", "add", port, "type", "veth", "peer",
                        "name", "eth0", "address",
                        "02:00:00:00:00:%02x" % node.number,
@@ -136,9 +133,10 @@ class Namespaces:
                  "link set eth0 up\n" % node.address)
         self.net(node, "ip", "-batch", "-", text=batch)
 
-    def in_switch(self, *argv):
+    def in_switch(self, *argv, check=True):
         subprocess.run(["nsenter", "--net=/proc/%d/ns/net" % self.switch.pid,
-                        *argv], check=True, env=process_env())
+                        *argv], check=check, env=process_env(),
+                       stderr=None if check else subprocess.DEVNULL)
 
     def net(self, node, *argv, text=None):
         """A command of the host, on the node's network."""
