@@ -47,6 +47,19 @@ struct crash_mix {
 #define CRASH_MIXES 7u
 extern const struct crash_mix crash_mixes[CRASH_MIXES];
 
+/* What a run did, and how often. */
+#define CRASH_DID(X)                                                         \
+    X(create) X(mkdir) X(rmdir) X(link) X(unlink) X(rename) X(replace)       \
+    X(purge) X(overwrite) X(append) X(several_at_once) X(truncate) X(punch)  \
+    X(zero) X(fallocate) X(mode) X(setxattr) X(removexattr) X(fsync)         \
+    X(clear) X(checkpoint) X(journal_wrap)
+enum crash_did {
+#define X(name) DID_##name,
+    CRASH_DID(X)
+#undef X
+    DID_N
+};
+
 /* For runs whose device fails at a chosen operation. */
 extern const struct crash_mix crash_short_mix;
 
@@ -75,8 +88,11 @@ struct crash {
     uint64_t         seed;
     uint64_t         rnd;
     uint64_t         incarnation;
+    struct cfs_gfid  ballast; /* a file at whose bytes nobody looks */
+    uint64_t         ballast_size;
     struct crash_sync sync[CRASH_SYNCS];
     struct simloop_watch watch;
+    unsigned         did[DID_N];
     uint8_t         *buf; /* M_SIZE bytes */
     bool             lossy; /* writes are lost: any error is to be expected */
     /* There is no memory: a change may be refused, and that is told. */
@@ -90,7 +106,12 @@ void crash_run_failing(struct crash *c, const struct crash_mix *mix,
                        uint64_t seed, const struct crash_fault *fault);
 /* Its parts: @c has its mix, seed, and what may be expected. */
 void crash_begin(struct crash *c, const struct crash_fault *fault);
-void crash_go_on(struct crash *c);
+void crash_steps(struct crash *c);
+void crash_finish(struct crash *c);
+/* No more than mix->left blocks are free from now on: the ballast grows. */
+void crash_take_space(struct crash *c);
+/* Every name and file of it goes, and is purged. */
+void crash_empty(struct crash *c);
 void crash_end(struct crash *c);
 
 struct crash_figures {
@@ -98,6 +119,7 @@ struct crash_figures {
     unsigned again;  /* of these, of a start that was itself cut */
     unsigned killed; /* of these, of a kill */
     unsigned paused; /* starts that took checkpoints on their way */
+    unsigned torn;   /* images with blocks of which only a part is there */
     unsigned bad;
 };
 

@@ -280,6 +280,7 @@ static bool image_is_good(struct looker *l, struct recdev *image,
                           const struct want *want, unsigned kind)
 {
     l->figures->images++;
+    l->figures->torn += recdev_torn(image) > 0;
     fix_put_on(&l->f, recdev_open(image));
     if (kind % 2 == 0 && !fsck_clean(l))
         return false;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "xlators/storage/block/engine_int.h"
+
 #define BATCH_MAX 6u
 #define ANSWERS   30u /* that are not to be forgotten */
 
@@ -92,9 +94,17 @@ static bool settled(struct crash *c, int rc)
     return true;
 }
 
-static void changed(struct crash *c, const struct m_touch *t, unsigned n,
-                    size_t begun)
+/* The same of one that gives space back: it always can. */
+static bool settled_freeing(struct crash *c, int rc)
 {
+    assert_int_not_equal(rc, -ENOSPC);
+    return settled(c, rc);
+}
+
+static void changed(struct crash *c, enum crash_did what,
+                    const struct m_touch *t, unsigned n, size_t begun)
+{
+    c->did[what]++;
     m_changed(&c->m, t, n, c->f.now, begun, c->over ? SIZE_MAX : events(c));
 }
 
@@ -123,19 +133,34 @@ static void create(struct crash *c, unsigned dir, unsigned name)
     ino(c, i)->now.there = 1;
     ino(c, i)->now.nlink = 1;
     m_set_name(&c->m, dir, name, i);
-    changed(c, (struct m_touch[]){{c->m.dir[dir], true}, {i, true}}, 2,
-            begun);
+    changed(c, DID_create,
+            (struct m_touch[]){{c->m.dir[dir], true}, {i, true}}, 2, begun);
 }
 
-/* Directory @dir (not the root) comes or, when it is empty, goes. */
+static void unlink_name(struct crash *c, unsigned dir, unsigned name);
+
+/* Each name in @dir goes. */
+static void empty_dir(struct crash *c, unsigned dir)
+{
+    for (unsigned name = 0; name < c->mix->files && !c->over; name++)
+        if (c->m.name[dir][name] != 0)
+            unlink_name(c, dir, name);
+}
+
+/* Directory @dir (not the root) comes or goes, with all that is in it. */
 static void toggle_dir(struct crash *c, unsigned dir)
 {
-    struct m_inode *root = ino(c, 0);
-    size_t begun = events(c);
+    struct m_inode *root;
+    size_t begun;
     unsigned name = M_NAMES - dir, old = c->m.dir[dir], i;
     struct cfs_gfid g = cfs_gfid_make(c->f.next_ino);
     char buf[M_NAME_STR];
 
+    /* Not where so many names are that a run would be about nothing else. */
+    if (old != 0 && c->mix->files <= 60 && chance(c, 50))
+        empty_dir(c, dir);
+    root = ino(c, 0);
+    begun = events(c);
     if (old == 0) {
         if (!settled(c, fix_create(&c->f, root->gfid, m_name(name, buf),
                                    S_IFDIR | 0755, NULL)))
@@ -146,16 +171,18 @@ static void toggle_dir(struct crash *c, unsigned dir)
         ino(c, 0)->now.nlink++;
         c->m.dir[dir] = i;
         m_set_name(&c->m, 0, name, i);
-        changed(c, (struct m_touch[]){{0, true}, {i, true}}, 2, begun);
+        changed(c, DID_mkdir, (struct m_touch[]){{0, true}, {i, true}}, 2,
+                begun);
     } else if (ino(c, old)->now.names == 0) {
-        if (!settled(c, fix_unlink(&c->f, root->gfid, m_name(name, buf),
-                                   true)))
+        if (!settled_freeing(c, fix_unlink(&c->f, root->gfid,
+                                           m_name(name, buf), true)))
             return;
         m_set_name(&c->m, 0, name, 0);
         c->m.dir[dir] = 0;
         root->now.nlink--;
         ino(c, old)->now.nlink = 0;
-        changed(c, (struct m_touch[]){{0, true}, {old, false}}, 2, begun);
+        changed(c, DID_rmdir, (struct m_touch[]){{0, true}, {old, false}}, 2,
+                begun);
     }
 }
 
@@ -165,10 +192,10 @@ static void purge(struct crash *c, unsigned i)
     size_t begun = events(c);
 
     if (c->over || ino(c, i)->now.nlink > 0 ||
-        !settled(c, fix_purge(&c->f, ino(c, i)->gfid)))
+        !settled_freeing(c, fix_purge(&c->f, ino(c, i)->gfid)))
         return;
     ino(c, i)->now.there = 0;
-    changed(c, &(struct m_touch){i, false}, 1, begun);
+    changed(c, DID_purge, &(struct m_touch){i, false}, 1, begun);
 }
 
 static void unlink_name(struct crash *c, unsigned dir, unsigned name)
@@ -177,13 +204,13 @@ static void unlink_name(struct crash *c, unsigned dir, unsigned name)
     size_t begun = events(c);
     char buf[M_NAME_STR];
 
-    if (!settled(c, fix_unlink(&c->f, ino(c, c->m.dir[dir])->gfid,
-                               m_name(name, buf), false)))
+    if (!settled_freeing(c, fix_unlink(&c->f, ino(c, c->m.dir[dir])->gfid,
+                                       m_name(name, buf), false)))
         return;
     m_set_name(&c->m, dir, name, 0);
     ino(c, i)->now.nlink--;
-    changed(c, (struct m_touch[]){{c->m.dir[dir], true}, {i, false}}, 2,
-            begun);
+    changed(c, DID_unlink,
+            (struct m_touch[]){{c->m.dir[dir], true}, {i, false}}, 2, begun);
     purge(c, i);
 }
 
@@ -199,8 +226,8 @@ static void link_name(struct crash *c, unsigned i, unsigned dir,
         return;
     m_set_name(&c->m, dir, name, i);
     ino(c, i)->now.nlink++;
-    changed(c, (struct m_touch[]){{c->m.dir[dir], true}, {i, false}}, 2,
-            begun);
+    changed(c, DID_link,
+            (struct m_touch[]){{c->m.dir[dir], true}, {i, false}}, 2, begun);
 }
 
 static void rename_name(struct crash *c, unsigned dir, unsigned name,
@@ -227,7 +254,7 @@ static void rename_name(struct crash *c, unsigned dir, unsigned name,
         t[n++] = (struct m_touch){victim, false};
         ino(c, victim)->now.nlink--;
     }
-    changed(c, t, n, begun);
+    changed(c, victim ? DID_replace : DID_rename, t, n, begun);
     if (victim)
         purge(c, victim);
 }
@@ -245,6 +272,7 @@ static void pick_range(struct crash *c, uint64_t *at, uint32_t *len)
 static void write_file(struct crash *c, unsigned i)
 {
     size_t begun = events(c);
+    enum crash_did what;
     uint64_t at;
     uint32_t len;
 
@@ -254,8 +282,9 @@ static void write_file(struct crash *c, unsigned i)
     fill(c, len);
     if (!settled(c, fix_write(&c->f, ino(c, i)->gfid, at, c->buf, len)))
         return;
+    what = at < ino(c, i)->now.size ? DID_overwrite : DID_append;
     m_write(ino(c, i), at, c->buf, len, at + len);
-    changed(c, &(struct m_touch){i, true}, 1, begun);
+    changed(c, what, &(struct m_touch){i, true}, 1, begun);
 }
 
 static void resize_file(struct crash *c, unsigned i)
@@ -263,12 +292,14 @@ static void resize_file(struct crash *c, unsigned i)
     size_t begun = events(c);
     uint64_t size;
     uint32_t len;
+    int rc;
 
     pick_range(c, &size, &len);
-    if (!settled(c, fix_truncate(&c->f, ino(c, i)->gfid, size)))
+    rc = fix_truncate(&c->f, ino(c, i)->gfid, size);
+    if (!(size < ino(c, i)->now.size ? settled_freeing : settled)(c, rc))
         return;
     m_truncate(ino(c, i), size);
-    changed(c, &(struct m_touch){i, true}, 1, begun);
+    changed(c, DID_truncate, &(struct m_touch){i, true}, 1, begun);
 }
 
 static void space_of_file(struct crash *c, unsigned i)
@@ -284,7 +315,9 @@ static void space_of_file(struct crash *c, unsigned i)
         return;
     m_write(ino(c, i), at, NULL, mode ? len : 0,
             mode & FALLOC_FL_KEEP_SIZE ? 0 : at + len);
-    changed(c, &(struct m_touch){i, true}, 1, begun);
+    changed(c, mode == 0 ? DID_fallocate
+               : mode & FALLOC_FL_KEEP_SIZE ? DID_punch : DID_zero,
+            &(struct m_touch){i, true}, 1, begun);
 }
 
 /* Several files at once, in one turn of the loop. */
@@ -344,7 +377,8 @@ static void settle_batch(struct crash *c, struct batch *b, size_t begun)
         m_write(ino(c, b->ino[next]), b->w[next].offset,
                 b->w[next].data.data, b->w[next].data.len,
                 b->w[next].offset + b->w[next].data.len);
-        changed(c, &(struct m_touch){b->ino[next], true}, 1, begun);
+        changed(c, DID_several_at_once,
+                &(struct m_touch){b->ino[next], true}, 1, begun);
     }
     for (unsigned k = 0; k < b->n; k++)
         if (b->wait[k].status < 0)
@@ -390,7 +424,7 @@ static void change_mode(struct crash *c, unsigned i)
         return;
     ino(c, i)->now.mode = S_IFREG | op.mode;
     ino(c, i)->now.uid = op.uid;
-    changed(c, &(struct m_touch){i, false}, 1, begun);
+    changed(c, DID_mode, &(struct m_touch){i, false}, 1, begun);
 }
 
 static void change_xattr(struct crash *c, unsigned i)
@@ -418,7 +452,8 @@ static void change_xattr(struct crash *c, unsigned i)
         return;
     it->now.xattrs += hash - it->xattr[x];
     it->xattr[x] = hash;
-    changed(c, &(struct m_touch){i, false}, 1, begun);
+    changed(c, hash ? DID_setxattr : DID_removexattr,
+            &(struct m_touch){i, false}, 1, begun);
 }
 
 /* -- fsync ---------------------------------------------------------------- */
@@ -430,6 +465,7 @@ static void reap_syncs(struct crash *c)
 
         if (!s->busy || !s->w.done)
             continue;
+        c->did[DID_fsync] += s->w.status == 0;
         if (s->w.status == 0)
             m_note_sync(&c->m, events(c), s->changes);
         else if (s->w.status != -ENOENT) /* gone since */
@@ -488,6 +524,7 @@ static void clear(struct crash *c, unsigned i)
         fix_begin(&c->f);
         rc = fix_do(&c->f, &op.req);
     }
+    c->did[DID_clear] += rc == 0;
     settled(c, rc);
 }
 
@@ -583,20 +620,30 @@ static void job_worked(void *ctx)
     recdev_flush_from(((struct crash *)ctx)->dev, SIZE_MAX);
 }
 
-/* A file of which nobody looks at the bytes, so that little is free. */
-static void take_space(struct crash *c)
+static uint64_t free_blocks(struct crash *c)
 {
     struct eng_info info;
-    struct cfs_gfid g;
-    uint64_t len;
 
-    assert_int_equal(fix_create(&c->f, cfs_gfid_root, "ballast",
-                                S_IFREG | 0600, &g), 0);
     eng_info(ops_engine(c->f.ops), &info);
-    len = (info.free - c->mix->left) * CFS_BLOCK;
-    for (uint64_t at = 0, n; at < len; at += n) {
-        n = len - at < CFS_FALLOC_STEP ? len - at : CFS_FALLOC_STEP;
-        assert_int_equal(fix_fallocate(&c->f, g, 0, at, n), 0);
+    return info.free;
+}
+
+void crash_take_space(struct crash *c)
+{
+    uint64_t n = 1;
+
+    while (n > 0 && free_blocks(c) > c->mix->left) {
+        int rc;
+
+        n = (free_blocks(c) - c->mix->left) * CFS_BLOCK;
+        if (n > CFS_FALLOC_STEP)
+            n = CFS_FALLOC_STEP;
+        /* The records of the last ones need space, too. */
+        while ((rc = fix_fallocate(&c->f, c->ballast, 0,
+                                   c->ballast_size, n)) == -ENOSPC && n > 0)
+            n = n / 2 / CFS_BLOCK * CFS_BLOCK;
+        assert_true(rc == 0 || n == 0);
+        c->ballast_size += n;
     }
 }
 
@@ -628,9 +675,12 @@ static void set_up(struct crash *c, const struct crash_fault *fault)
     c->f.acked_below = 1;
     c->buf = malloc(M_SIZE);
     c->incarnation = eng_incarnation(ops_engine(c->f.ops));
-    if (c->mix->left > 0)
-        take_space(c);
-    if (c->mix->left > 0)
+    if (c->mix->left > 0) {
+        assert_int_equal(fix_create(&c->f, cfs_gfid_root, "ballast",
+                                    S_IFREG | 0600, &c->ballast), 0);
+        crash_take_space(c);
+    }
+    if (c->mix->left > 1000)
         turn_round(ops_engine(c->f.ops));
     fix_settle(&c->f);
     crash_see(&c->f, cfs_gfid_root, c->buf, &root);
@@ -685,11 +735,12 @@ void crash_begin(struct crash *c, const struct crash_fault *fault)
     set_up(c, fault);
 }
 
-void crash_go_on(struct crash *c)
+void crash_steps(struct crash *c)
 {
-    struct eng_info info;
+    /* Of a device that is full not much can be changed. */
+    unsigned left = 6 * c->mix->changes;
 
-    while (c->m.n_changes < c->mix->changes && !c->over) {
+    while (c->m.n_changes < c->mix->changes && !c->over && left-- > 0) {
         step(c);
         if (c->f.change_no > ANSWERS)
             c->f.acked_below = c->f.change_no - ANSWERS;
@@ -697,8 +748,29 @@ void crash_go_on(struct crash *c)
         reap_syncs(c);
     }
     wait_syncs(c);
+}
+
+void crash_empty(struct crash *c)
+{
+    for (unsigned dir = M_DIRS; dir-- > 0;) {
+        if (dir > 0 && c->m.dir[dir] == 0)
+            continue;
+        empty_dir(c, dir);
+        while (dir > 0 && c->m.dir[dir] != 0)
+            toggle_dir(c, dir);
+    }
+}
+
+void crash_finish(struct crash *c)
+{
+    struct eng_info info;
+
     eng_info(ops_engine(c->f.ops), &info);
     c->over = c->over || info.poisoned; /* between two operations */
+    c->did[DID_checkpoint] = (unsigned)info.checkpoints;
+    c->did[DID_journal_wrap] =
+        (unsigned)(eng_pos(ops_engine(c->f.ops)) /
+                   ops_engine(c->f.ops)->jrn.size);
     if (c->over && !c->lossy)
         check_poisoned(c);
     else if (!c->lossy)
@@ -712,7 +784,8 @@ void crash_run_failing(struct crash *c, const struct crash_mix *mix,
 {
     *c = (struct crash){.mix = mix, .seed = seed};
     crash_begin(c, fault);
-    crash_go_on(c);
+    crash_steps(c);
+    crash_finish(c);
 }
 
 void crash_run(struct crash *c, uint64_t seed)

@@ -44,6 +44,7 @@ struct recdev {
     size_t          flush_from; /* what flushes cover, at most */
     struct fault    fault[RECDEV_FAULTS];
     unsigned        failed;
+    unsigned        torn; /* blocks */
     bool            held[RECDEV_FAULTS];
     bool            stalled;
     bool            file_too;
@@ -515,6 +516,17 @@ static struct mood mood_of(uint64_t *rnd)
     return (struct mood){grains[v % 3], chances[(v >> 8) % 6]};
 }
 
+/* Pieces of the write at hand that are there, block by block. */
+static void count_torn(struct recdev *r, size_t at, size_t n, bool there,
+                       unsigned *pieces)
+{
+    *pieces += there;
+    if ((at + n) % CFS_BLOCK != 0)
+        return;
+    r->torn += *pieces > 0 && *pieces < CFS_BLOCK / PIECE;
+    *pieces = 0;
+}
+
 static struct recdev *image(struct reccut *c, size_t event, struct mood m,
                             uint64_t rnd)
 {
@@ -524,12 +536,17 @@ static struct recdev *image(struct reccut *c, size_t event, struct mood m,
     r->bytes = map(r->size, MAP_PRIVATE | MAP_NORESERVE, c->fd);
     for (size_t i = c->done; i < event; i++) {
         const struct event *ev = &c->r->ev[i];
+        unsigned pieces = 0;
         size_t n;
 
         for (size_t at = 0; at < ev->len; at += n) {
+            bool there = next_random(&rnd) % 256 < m.chance;
+
             n = ev->len - at < m.grain ? ev->len - at : m.grain;
-            if (next_random(&rnd) % 256 < m.chance)
+            if (there)
                 memcpy(r->bytes + ev->off + at, ev->data + at, n);
+            if (m.grain == PIECE)
+                count_torn(r, at, n, there, &pieces);
         }
     }
     return r;
@@ -541,6 +558,11 @@ struct recdev *reccut_image(struct reccut *c, size_t event, uint64_t seed)
     struct mood m = mood_of(&rnd);
 
     return image(c, event, m, rnd);
+}
+
+unsigned recdev_torn(const struct recdev *r)
+{
+    return r->torn;
 }
 
 struct recdev *reccut_killed(struct reccut *c, size_t event)

@@ -56,6 +56,10 @@ void           reccut_free(struct reccut *c);
 /* The image that a cut at @event leaves, chosen by @seed. */
 struct recdev *reccut_image(struct reccut *c, size_t event, uint64_t seed);
 
+/* Blocks of it of which some pieces are as some write left them, and some are
+ * not. */
+unsigned recdev_torn(const struct recdev *r);
+
 /* What is there when the process was killed at @event, not the power cut. */
 struct recdev *reccut_killed(struct reccut *c, size_t event);
 

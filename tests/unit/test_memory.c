@@ -89,7 +89,8 @@ static uint64_t run(uint64_t seed, uint64_t fail_at, uint64_t stop_at)
     mem.tries = 0;
     mem.fail_at = fail_at;
     mem.stop_at = stop_at;
-    crash_go_on(&c);
+    crash_steps(&c);
+    crash_finish(&c);
     tries = mem.tries;
     assert_false(c.over);
     mem.fail_at = mem.stop_at = mem.limit = 0;
