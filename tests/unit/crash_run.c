@@ -693,8 +693,10 @@ static void set_up(struct crash *c, const struct crash_fault *fault)
     if (fault)
         recdev_fail(c->dev, fault->kind, fault->after, fault->times);
     else if (c->mix->faults)
-        recdev_fail(c->dev, rnd(c, 3) ? RECDEV_FLUSH : RECDEV_WRITE,
-                    rnd(c, 60), 1);
+        /* More than one: who goes on after the first meets the next. */
+        recdev_fail(c->dev, c->seed / CRASH_MIXES % 3 == 2 ? RECDEV_WRITE
+                                                           : RECDEV_FLUSH,
+                    5 + rnd(c, 30), 5);
 }
 
 /* The brick as it is now agrees with the model. */
