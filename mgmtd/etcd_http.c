@@ -186,7 +186,10 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *arg)
                  "bytes", call->max_in);
         return 0;
     }
-    call->in = mem_ok(realloc(call->in, call->n_in + len + 1));
+    if (call->n_in + len >= call->room) {
+        call->room = 2 * (call->n_in + len) + 1;
+        call->in = mem_ok(realloc(call->in, call->room));
+    }
     memcpy(call->in + call->n_in, bytes, len);
     call->n_in += len;
     call->in[call->n_in] = '\0';
@@ -259,7 +262,7 @@ void http_post(struct http *h, struct http_call *call, const char *url,
     call->easy = easy;
     call->body = body;
     call->why[0] = '\0';
-    call->n_in = 0;
+    call->n_in = call->room = 0;
     call->over = false;
     call->status = 0;
     call->code = 0;
@@ -294,7 +297,7 @@ void http_end(struct http_call *call)
     free(call->body);
     free(call->in);
     call->body = call->in = NULL;
-    call->n_in = 0;
+    call->n_in = call->room = 0;
     call->http = NULL;
 }
 

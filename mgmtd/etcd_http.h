@@ -31,6 +31,7 @@ struct http_call {
     void           *easy; /* CURL */
     void           *headers;
     char           *body;
+    size_t          room;     /* bytes of in */
     char            why[256]; /* libcurl's words */
 
     /* What the owner may look at in ready(). */

@@ -55,13 +55,15 @@ int store_open_sqlite(struct cfs_loop *loop, struct cfs_log *log,
                       const char *dir, struct store **ret,
                       struct cfs_err *err);
 
-/* Waits for the transaction that is on its way, if any; of those behind it
- * some may be dropped without done(). NULL is fine. */
+/* The embedded engine's transaction that is on its way is waited for; all
+ * others, and askers, are dropped without done(). NULL is fine. */
 void store_close(struct store *s);
 
+/* Of what is read: after the switch, or a join, the old one until the new
+ * life's records are here. */
 uint64_t    store_lineage(const struct store *s);
 uint64_t    store_revision(const struct store *s);
-const char *store_engine_name(const struct store *s); /* "sqlite" */
+const char *store_engine_name(const struct store *s); /* "sqlite", "etcd" */
 
 /* -ENOENT, -CFS_E_CHECKSUM. @ret_token may be NULL. */
 int store_get(struct store *s, const char *key, json_t **ret,
@@ -86,9 +88,16 @@ void store_txn_put(struct store_txn *t, const char *key, json_t *value);
 void store_txn_delete(struct store_txn *t, const char *key);
 void store_txn_delete_prefix(struct store_txn *t, const char *prefix);
 
-/* Takes @t over. @done runs once, from the loop, never from inside:
- * @status 0, -CFS_E_CONFLICT, -EINVAL or -E2BIG (against the shapes above),
- * or the engine's error; @err has the words. */
+/* Takes @t over. @done runs once, from the loop, never from inside; @err has
+ * the words for a @status that is not 0:
+ *   -CFS_E_CONFLICT   a comparison failed; the copy shows why. Read, try again
+ *   -EINVAL, -E2BIG   against the shapes above
+ *   -EHOSTUNREACH     etcd has no majority, or cannot be reached; the message
+ *                     names the members. Nothing was changed, nor will be
+ *   -ETIMEDOUT        the same, but the change may have been made. After
+ *                     store_current() that is known, and stays so
+ *   -ESTALE           etcd is of another lineage; nothing was changed
+ *   -ENOSPC, -EIO...  the engine's; nothing was changed */
 typedef void store_done(void *arg, int status, const struct cfs_err *err);
 void store_commit(struct store *s, struct store_txn *t, store_done *done,
                   void *arg);
@@ -101,13 +110,16 @@ void store_current(struct store *s, store_done *done, void *arg);
  * The same file in @dir is then this node's copy of (lineage, revision):
  * reads come from it, whether or not etcd can be reached. It follows etcd's
  * watch; each second its revision is compared with a linearizable read, so
- * that a watch that is silent because it was cut off, or starts in another
- * life's future, is noticed. When the lineage changed or the revision fell
- * everything is read again, and watchers hear of every difference.
+ * that a watch that is silent because it was cut off is noticed. When the
+ * lineage changed, etcd's history is not the one that the copy knows (rolled
+ * back), or the copy is damaged, everything is read again, and watchers hear
+ * of every difference. An etcd of another lineage, or an empty one, is neither
+ * read nor written: it cannot empty a copy.
  */
 struct etcd_target;
 
-/* Errors as store_open_sqlite(), but etcd need not be there. */
+/* Errors as store_open_sqlite(), but etcd need not be there, and a damaged
+ * copy is read again; -ESTALE: the copy is of a higher lineage. */
 int store_open_etcd(struct cfs_loop *loop, struct cfs_log *log,
                     const char *dir, uint64_t lineage,
                     const struct etcd_target *to, struct store **ret,
@@ -123,7 +135,8 @@ void store_to_etcd(struct store *s, const struct etcd_target *to,
 void store_retarget(struct store *s, const struct etcd_target *to);
 /* A node that joined, in place: @s is embedded and holds nothing that counts;
  * from now on it is the copy of the etcd at @to, in @lineage. Watchers stay,
- * and hear of every record as it is read. -EBUSY: transactions are queued. */
+ * and hear of every record as it is read. -EBUSY: transactions are queued;
+ * -ESTALE: the lineage here is not a lower one. */
 int store_follow_etcd(struct store *s, const struct etcd_target *to,
                       uint64_t lineage, struct cfs_err *err);
 

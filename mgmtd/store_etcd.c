@@ -232,11 +232,24 @@ static void work_failed(struct store_etcd *et)
     want_read(et, et->err.text);
 }
 
+/* The copy has all that etcd had when it was asked last. */
+static void note_current(struct store_etcd *et)
+{
+    struct store *s = et->s;
+
+    if (et->authority == 0 || s->lineage != et->lineage || et->need_read ||
+        et->read || s->revision < et->authority)
+        return;
+    et->current_at = et->polled_at;
+    et->problem[0] = '\0';
+}
+
 static void work_took(struct store_etcd *et, struct store_changes *changes)
 {
     if (et->image)
         et->heard = copy_head(et->s->copy)->revision;
     store_tell(et->s, changes);
+    note_current(et);
     if (et->image && et->s->sw)
         store_switch_end(et->s, 0, &(struct cfs_err){0});
     store_answer_askers(et->s, 0, NULL);
@@ -511,16 +524,14 @@ static void compare(struct store_etcd *et, uint64_t revision, uint64_t floor)
     struct store *s = et->s;
 
     et->authority = revision;
+    et->polled_at = et->poll_sent_at;
     if (s->lineage == et->lineage && revision < floor) {
         cfs_log_warning(s->log, WHO, "etcd's revision fell from %" PRIu64
                         " to %" PRIu64 ": changes that were made are gone",
                         floor, revision);
         want_read(et, "etcd's revision fell");
-    } else if (s->lineage == et->lineage && s->revision >= revision &&
-               !et->need_read && !et->read) {
-        et->current_at = cfs_now(s->loop);
-        et->problem[0] = '\0';
     }
+    note_current(et);
     look_at_watch(et, revision);
     et_follow(et);
 }
@@ -574,6 +585,7 @@ void et_poll(struct store_etcd *et)
     et->polling = true;
     et->poll_wanted = false;
     et->poll_floor = et->s->revision;
+    et->poll_sent_at = cfs_now(et->s->loop);
     mark_askers(et, 0, ASKED);
     etcd_post(et->c, "/v3/kv/range",
               mem_ok(json_pack("{s:o}", "key", etcd_json_b64(ET_HEAD))),

@@ -140,8 +140,11 @@ struct store_etcd {
     int                  status;
     struct cfs_err       err;
 
-    uint64_t authority;
-    uint64_t current_at; /* boot time; 0: never */
+    uint64_t authority;    /* etcd's revision, by the last poll */
+    uint64_t poll_sent_at; /* boot time, of the one under way */
+    uint64_t polled_at;    /* ... of the last that was answered */
+    uint64_t current_at;   /* ... of the last that the copy has reached; 0:
+                              none */
     char     problem[CFS_ERR_TEXT];
 
     /* Changing: store_etcd_txn.c. */
