@@ -105,7 +105,7 @@ struct fix *node_new(struct fix *f, const struct etcd_target *to)
                      0);
     if (store_follow_etcd(n->s, to ? to : &rig_of(f)->to, LINEAGE, &err) < 0)
         fail_msg("%s", err.text);
-    assert_int_equal(current(n), 0);
+    until_current(n, 60000);
     return n;
 }
 
