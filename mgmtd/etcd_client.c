@@ -32,7 +32,7 @@ struct request {
     unsigned            member;
     unsigned            tried; /* in this round */
     bool                doubt;
-    int                 last;  /* status of the last try */
+    bool                refused; /* a certificate was, by them or by us */
     etcd_done          *done;
     void               *arg;
 };
@@ -135,7 +135,7 @@ static void give_up(struct request *r)
     char why[CFS_ERR_TEXT - 80];
     int code = r->doubt ? -ETIMEDOUT : -EHOSTUNREACH;
 
-    if (r->last == -EACCES && !r->doubt)
+    if (r->refused && !r->doubt)
         code = -EACCES;
     if (r->one)
         snprintf(why, sizeof why, "%s: %s", etcd_member_name(r->c, r->member),
@@ -173,7 +173,7 @@ static void try_next(struct request *r, int status, const char *why)
 
     http_end(&r->call);
     cfs_timer_stop(&r->timer);
-    r->last = status;
+    r->refused |= status == -EACCES;
     if (r->member < c->to.n) {
         if (!*c->why[r->member])
             cfs_log_info(c->log, WHO, "%s: %s",

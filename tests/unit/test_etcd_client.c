@@ -366,7 +366,7 @@ static void only_its_own_authority_is_believed(void **state)
     client(f, &other);
     f->answered = false;
     etcd_post(f->c, "/v3/kv/range", json_pack("{s:o}", "key",
-              etcd_json_b64("a")), 300, 1000, on_done, f);
+              etcd_json_b64("a")), 3000, 3000, on_done, f);
     assert_int_equal(wait_answer(f), -EACCES);
 
     /* We have none, so the server does not believe us. */
