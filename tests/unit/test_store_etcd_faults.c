@@ -32,50 +32,65 @@ static unsigned seed(void)
 
 /* A child between us and etcd, a process for each connection. Of the requests
  * on it, one in one_in each: the answer is lost; the request itself is held
- * back until long after it was given up, or for hold_ms. */
+ * back until long after it was given up, or for hold_ms. Or, mute: what a
+ * watch tells is swallowed, but for its first words. */
 struct proxy {
-    unsigned           one_in;
+    unsigned           one_in; /* 0: none */
     unsigned           hold_ms; /* 0: by chance */
+    bool               mute;
     pid_t              pid;
     struct etcd_target to;
 };
 
-static void copy_bytes(int from, int to, bool *ret_over)
+static bool by_chance(const struct proxy *p)
 {
-    static char buf[1 << 16];
-    ssize_t n = read(from, buf, sizeof buf);
-
-    *ret_over = n <= 0 || write(to, buf, (size_t)n) != n;
+    return p->one_in > 0 && (unsigned)rand() % p->one_in == 0;
 }
 
 static void hold(const struct proxy *p)
 {
-    if ((unsigned)rand() % p->one_in != 0)
-        return;
-    usleep(p->hold_ms ? p->hold_ms * 1000
-           : 400000 + (unsigned)rand() % 500000);
+    if (by_chance(p))
+        usleep(p->hold_ms ? p->hold_ms * 1000
+               : 400000 + (unsigned)rand() % 500000);
+}
+
+static bool pass(int to, const char *bytes, ssize_t n)
+{
+    return n > 0 && write(to, bytes, (size_t)n) == n;
 }
 
 static void serve(const struct proxy *px, int client, int etcd, unsigned dice)
 {
-    bool over = false, lose = false;
+    static char buf[1 << 16];
+    bool lose = false, watch = false;
+    unsigned told = 0;
 
     srand(dice);
-    while (!over) {
+    for (;;) {
         struct pollfd p[2] = {{client, POLLIN, 0}, {etcd, POLLIN, 0}};
 
         poll(p, 2, -1);
         if (p[0].revents) {
-            lose = !px->hold_ms && (unsigned)rand() % px->one_in == 0;
+            ssize_t n = read(client, buf, sizeof buf - 1);
+
+            buf[n > 0 ? n : 0] = '\0';
+            watch |= strncmp(buf, "POST /v3/watch", 14) == 0;
+            lose = !px->hold_ms && by_chance(px);
             hold(px);
-            copy_bytes(client, etcd, &over);
+            if (!pass(etcd, buf, n))
+                return;
         }
         if (p[1].revents && lose) {
             usleep(10000); /* it was carried out */
             return;
         }
-        if (p[1].revents)
-            copy_bytes(etcd, client, &over);
+        if (p[1].revents) {
+            ssize_t n = read(etcd, buf, sizeof buf);
+            bool swallow = px->mute && watch && told++ > 0;
+
+            if (n <= 0 || (!swallow && !pass(client, buf, n)))
+                return;
+        }
     }
 }
 
@@ -126,6 +141,9 @@ static void proxy_start(struct proxy *p, struct fix *f)
     p->pid = fork();
     if (p->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (int other = 3; other < 256; other++)
+            if (other != fd)
+                close(other); /* locks, among them */
         proxy_run(p, fd, rig_of(f)->ip, dice);
     }
     close(fd);
@@ -255,6 +273,41 @@ static void an_unknown_fate_is_known_after_a_current_read(void **state)
     assert_int_equal(put(f, "x", 3), 0);
     assert_int_equal(get(f, "x", NULL), 3);
     proxy_end(&p);
+}
+
+/* The watch stands, and tells nothing: as one does at a member that is cut off
+ * from the others. */
+static void a_watch_that_has_fallen_silent_is_left(void **state)
+{
+    struct fix *f = *state, *n;
+    struct proxy p = {.mute = true};
+    struct etcd_target to = {.n = 2};
+    uint64_t began;
+
+    NEEDS_ETCD(state);
+    n = node_new(f, NULL);
+    proxy_start(&p, f);
+    memcpy(to.url[0], p.to.url[0], sizeof to.url[0]);
+    memcpy(to.url[1], rig_of(f)->to.url[0], sizeof to.url[1]);
+    store_close(f->s);
+    f->s = NULL;
+    assert_int_equal(store_open_etcd(f->loop, NULL, f->dir, f->lineage, &to,
+                                     &f->s, NULL), 0);
+    run_for(f, 300);
+    /* Another one's change, found by the comparison of each second. */
+    assert_int_equal(put(n, "a", 1), 0);
+    until_is(f, "a", 1, 4000);
+    /* One's own: its answer waits for the copy. */
+    store_close(f->s);
+    assert_int_equal(store_open_etcd(f->loop, NULL, f->dir, f->lineage, &to,
+                                     &f->s, NULL), 0);
+    run_for(f, 300);
+    began = cfs_now(f->loop);
+    assert_int_equal(put(f, "a", 2), 0);
+    assert_true(cfs_now(f->loop) - began < 4 * CFS_SEC);
+    assert_int_equal(get(f, "a", NULL), 2);
+    proxy_end(&p);
+    node_free(n);
 }
 
 /* -- kills ---------------------------------------------------------------- */
@@ -476,6 +529,7 @@ int main(int argc, char **argv)
         T(whatever_is_lost_a_transaction_happens_once),
         T(a_late_try_finds_no_new_chance),
         T(an_unknown_fate_is_known_after_a_current_read),
+        T(a_watch_that_has_fallen_silent_is_left),
         T3(what_was_answered_is_there_and_nothing_by_halves),
         T3(members_die_and_hang_and_the_store_goes_on),
         T3(without_a_majority_it_reads_and_says_who_is_missing),
