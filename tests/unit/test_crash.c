@@ -78,6 +78,8 @@ static void every_image_is_good(void **state)
         crash_end(&c);
         if (f.bad)
             fail_msg("seed %" PRIu64, seed);
+        if ((seed - wanted.seed + 1) % 50 == 0)
+            fprintf(stderr, "%u images are good\n", f.images);
     }
     began = seconds() - began;
     print_message("seeds %" PRIu64 " to %" PRIu64 ": %u images (%u of a start "

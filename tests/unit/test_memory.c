@@ -16,7 +16,7 @@
 #include "core/mem.h"
 
 #ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/allocator_interface.h>
+size_t __sanitizer_get_current_allocated_bytes(void);
 #endif
 
 #define RESERVE ((size_t)8 << 20)
