@@ -10,7 +10,8 @@
 
 #include "core/opt.h"
 
-#define ALWAYS (CLI_OPT_HELP | CLI_OPT_VERSION | CLI_OPT_RUN_DIR)
+#define ALWAYS (CLI_OPT_HELP | CLI_OPT_VERSION | CLI_OPT_RUN_DIR |           \
+                CLI_OPT_SERVER | CLI_OPT_CREDENTIALS)
 
 static const struct option {
     const char  *name;
@@ -36,6 +37,11 @@ static const struct option {
      "for a node that takes the name and place of this\n"
      "                           one, which is lost",
      offsetof(struct cli_line, replace)},
+    {"volume", "NAME", CLI_OPT_VOLUME, 0,
+     "that it may mount; as often as there are; without\n"
+     "                           it all", 0},
+    {"output", "FILE", CLI_OPT_OUTPUT, 'o', "where the credentials go",
+     offsetof(struct cli_line, output)},
     {"brick-size", "SIZE", CLI_OPT_BRICK_SIZE, 0,
      "of image files that are made: 500M, 10G, 2TiB", 0},
     {"sparse", NULL, CLI_OPT_SPARSE, 0,
@@ -49,6 +55,13 @@ static const struct option {
      "where mgmtd's socket is (CLUSTERFS_RUN_DIR,\n"
      "                           /run/clusterfs)",
      offsetof(struct cli_line, run_dir)},
+    {"server", "HOST", CLI_OPT_SERVER, 0,
+     "ask the mgmtd of another machine, what only reads",
+     offsetof(struct cli_line, server)},
+    {"credentials", "FILE", CLI_OPT_CREDENTIALS, 0,
+     "with --server: what 'clusterfs client add' made\n"
+     "                           (/etc/clusterfs/client.pem)",
+     offsetof(struct cli_line, credentials)},
     {"help", NULL, CLI_OPT_HELP, 'h', "print this and exit", 0},
     {"version", NULL, CLI_OPT_VERSION, 'V', "print the version and exit", 0},
 };
@@ -112,6 +125,10 @@ static int take_value(struct cli_line *l, const struct option *o,
     }
     if (o->bit == CLI_OPT_OPTION) {
         l->option[l->n_options++] = value;
+        return 0;
+    }
+    if (o->bit == CLI_OPT_VOLUME) {
+        l->volume[l->n_volumes++] = value;
         return 0;
     }
     assert(o->bit == CLI_OPT_BRICK_SIZE);
@@ -234,7 +251,8 @@ int cli_parse(const struct cli_command *commands, int argc,
     *ret = (struct cli_line){0};
     ret->word = calloc((size_t)argc + 1, sizeof *ret->word);
     ret->option = calloc((size_t)argc + 1, sizeof *ret->option);
-    if (!ret->word || !ret->option)
+    ret->volume = calloc((size_t)argc + 1, sizeof *ret->volume);
+    if (!ret->word || !ret->option || !ret->volume)
         return cfs_err_set(err, -ENOMEM, "out of memory");
     for (int i = 1; i < argc && rc >= 0;) {
         const char *word = argv[i];
@@ -257,6 +275,7 @@ void cli_line_free(struct cli_line *l)
 {
     free(l->word);
     free(l->option);
+    free(l->volume);
     *l = (struct cli_line){0};
 }
 

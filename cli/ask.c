@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "core/host.h"
 #include "core/log.h"
+#include "rpc/creds.h"
 #include "rpc/mgmt_codec.h"
 #include "rpc/programs.h"
 
@@ -28,6 +30,7 @@ struct ask {
     struct cfs_loop  *loop;
     struct cfs_log   *log;
     struct rpc_addr   addr;
+    struct rpc_creds  creds;
     struct rpc_conn  *conn;
     struct rpc_call   call;
     struct cfs_uuid   id;
@@ -156,6 +159,8 @@ static void on_up(struct rpc_conn *c, void *ctx)
 
 static int nobody_there(struct ask *a, const struct cfs_err *why)
 {
+    if (a->creds.tls)
+        return cfs_err_set(a->err, why->code, "%s", why->text);
     if (why->code == -EACCES || why->code == -EPERM)
         return cfs_err_set(a->err, why->code, "%s; only root may command "
                            "clusterfs", why->text);
@@ -171,7 +176,7 @@ static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
 
     if (a->over)
         return;
-    if (!a->was_up) {
+    if (!a->was_up || why->code == -EKEYREJECTED) {
         finish(a, nobody_there(a, why));
     } else if (!cfs_timer_active(&a->lost)) {
         wipe(a);
@@ -203,11 +208,13 @@ static bool is_over(void *arg)
 static void run(struct ask *a)
 {
     static const struct rpc_events events = {on_up, on_down};
+    struct rpc_opts opts = rpc_opts_default;
 
     cfs_random(a->loop, a->id.b, sizeof a->id.b);
     cfs_timer_init(a->loop, &a->lost, on_lost);
     cfs_timer_init(a->loop, &a->second, on_second);
-    a->rc = rpc_connect(a->loop, a->log, "cli", &a->addr, NULL, NULL, 0,
+    opts.tls = a->creds.tls;
+    a->rc = rpc_connect(a->loop, a->log, "cli", &a->addr, &opts, NULL, 0,
                         &events, a, &a->conn, a->err);
     if (a->rc < 0)
         return;
@@ -220,15 +227,34 @@ static void run(struct ask *a)
     cfs_timer_fini(&a->second);
 }
 
-int cli_ask(const char *run_dir, const char *verb, const json_t *args,
+/* Where to ask, and what to show there. */
+static int find_mgmtd(struct ask *a, const struct cli_where *w)
+{
+    char text[512];
+    bool v6;
+
+    if (!w->server) {
+        snprintf(text, sizeof text, "unix:%s/mgmtd.sock", w->run_dir);
+        return rpc_addr_parse(text, &a->addr, a->err);
+    }
+    if (rpc_addr_parse(w->server, &a->addr, NULL) < 0) {
+        v6 = strchr(w->server, ':') && *w->server != '[';
+        snprintf(text, sizeof text, "%s%s%s:%u", v6 ? "[" : "", w->server,
+                 v6 ? "]" : "", CFS_PORT_MGMTD);
+        if (rpc_addr_parse(text, &a->addr, NULL) < 0)
+            return cfs_err_set(a->err, -EINVAL, "--server %s: expected HOST "
+                               "or HOST:PORT", w->server);
+    }
+    return rpc_creds_find(w->credentials, w->config_dir, w->state_dir,
+                          &a->creds, a->err);
+}
+
+int cli_ask(const struct cli_where *w, const char *verb, const json_t *args,
             const char *doing, struct cli_answer *ret, struct cfs_err *err)
 {
     struct ask a = {.verb = verb, .doing = doing, .err = err};
-    char text[512];
-    int rc;
+    int rc = find_mgmtd(&a, w);
 
-    snprintf(text, sizeof text, "unix:%s/mgmtd.sock", run_dir);
-    rc = rpc_addr_parse(text, &a.addr, err);
     if (rc < 0)
         return rc;
     a.args = json_dumps(args, JSON_COMPACT);
@@ -246,6 +272,7 @@ int cli_ask(const char *run_dir, const char *verb, const json_t *args,
     }
     cfs_loop_free(a.loop);
     cfs_log_close(a.log);
+    rpc_creds_fini(&a.creds);
     free(a.args);
     if (rc < 0)
         cli_answer_free(&a.answer);

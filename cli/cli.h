@@ -62,6 +62,7 @@ struct cli_command {
     bool        changes; /* something: it goes on when we do not */
     /* Fill @args from @l. -EINVAL: wrong usage. */
     int (*args)(const struct cli_line *l, json_t *args, struct cfs_err *err);
+    void (*failed)(void); /* it was not done; or NULL */
     /* What --yes answers in advance, into @ret ("": nothing); or NULL. */
     void (*question)(const struct cli_line *l, char *ret, size_t len);
     void (*show)(FILE *out, const json_t *answer);
@@ -112,11 +113,20 @@ struct cli_answer {
     json_t  *json;   /* NULL unless status is 0 */
 };
 
-/* Ask the mgmtd of @run_dir to do @verb with @args, and wait. @doing is shown
+/* Which mgmtd: this node's, on the socket in @run_dir, or, with @server, that
+ * of HOST or HOST:PORT, with the credentials in the file (or what there is:
+ * rpc/creds.h). */
+struct cli_where {
+    const char *run_dir, *config_dir, *state_dir;
+    const char *server;
+    const char *credentials;
+};
+
+/* Ask the mgmtd at @w to do @verb with @args, and wait. @doing is shown
  * when that takes long; may be NULL.
  * Errors: mgmtd cannot be asked (err says what was tried, and what to do), or
  * its answer is none (-EBADMSG). */
-int  cli_ask(const char *run_dir, const char *verb, const json_t *args,
+int  cli_ask(const struct cli_where *w, const char *verb, const json_t *args,
              const char *doing, struct cli_answer *ret, struct cfs_err *err);
 void cli_answer_free(struct cli_answer *a);
 
@@ -171,6 +181,20 @@ void cli_cluster_create_show(FILE *out, const json_t *answer);
 void cli_cluster_status_show(FILE *out, const json_t *answer);
 void cli_backup_show(FILE *out, const json_t *answer);
 void cli_reborn_show(FILE *out, const json_t *answer);
+
+/* -- client.c ------------------------------------------------------------- */
+
+int cli_client_args(const struct cli_line *l, json_t *args,
+                    struct cfs_err *err);
+/* Opens the file of -o, too. */
+int cli_client_add_args(const struct cli_line *l, json_t *args,
+                        struct cfs_err *err);
+void cli_client_add_failed(void); /* takes that file away */
+void cli_client_remove_question(const struct cli_line *l, char *ret,
+                                size_t len);
+void cli_client_add_show(FILE *out, const json_t *answer);
+void cli_client_remove_show(FILE *out, const json_t *answer);
+void cli_client_list_show(FILE *out, const json_t *answer);
 
 /* -- peer.c --------------------------------------------------------------- */
 

@@ -88,6 +88,45 @@ static const struct cli_command commands[] = {
         .show = cli_reborn_show,
     },
     {
+        .group = "client",
+        .verb = "add",
+        .synopsis = "NAME -o FILE",
+        .about = "Let a machine that is no node mount volumes.",
+        .more = "FILE is all that the machine needs: copy it there as "
+                "/etc/clusterfs/client.pem,\nor mount with -o "
+                "credentials=FILE. It holds a key: whoever has it is that "
+                "client.",
+        .options = CLI_OPT_VOLUME | CLI_OPT_OUTPUT,
+        .words_min = 1,
+        .words_max = 1,
+        .changes = true,
+        .args = cli_client_add_args,
+        .failed = cli_client_add_failed,
+        .show = cli_client_add_show,
+    },
+    {
+        .group = "client",
+        .verb = "remove",
+        .synopsis = "NAME",
+        .about = "Do not let a client in any more.",
+        .options = CLI_OPT_JSON | CLI_OPT_YES,
+        .words_min = 1,
+        .words_max = 1,
+        .changes = true,
+        .args = cli_client_args,
+        .question = cli_client_remove_question,
+        .show = cli_client_remove_show,
+    },
+    {
+        .group = "client",
+        .verb = "list",
+        .synopsis = "",
+        .about = "List the clients that were added.",
+        .options = CLI_OPT_JSON,
+        .args = cli_name_args,
+        .show = cli_client_list_show,
+    },
+    {
         .group = "peer",
         .verb = "token",
         .synopsis = "",
@@ -416,6 +455,7 @@ static int ask(const struct cli_line *l, const json_t *args)
     const struct cli_command *c = l->cmd;
     struct cli_answer answer;
     struct cfs_err err = {0};
+    struct cli_where where;
     struct cfs_dirs dirs;
     char verb[64];
     int rc, status;
@@ -427,9 +467,17 @@ static int ask(const struct cli_line *l, const json_t *args)
     snprintf(verb, sizeof verb, "%s-%s", c->group, c->verb);
     if (c->changes)
         signal(SIGINT, on_interrupt);
-    rc = cli_ask(l->run_dir ? l->run_dir : dirs.run, verb, args, c->doing,
-                 &answer, &err);
+    where = (struct cli_where){
+        .run_dir = l->run_dir ? l->run_dir : dirs.run,
+        .config_dir = dirs.config,
+        .state_dir = dirs.state,
+        .server = l->server,
+        .credentials = l->credentials,
+    };
+    rc = cli_ask(&where, verb, args, c->doing, &answer, &err);
     cfs_dirs_free(&dirs);
+    if (c->failed && (rc < 0 || answer.status != 0))
+        c->failed();
     if (rc < 0) {
         complain(err.text);
         return rc == -EBADMSG ? CLI_FAILED : CLI_NO_MGMTD;

@@ -19,7 +19,7 @@ umask 022
 me=mount.clusterfs
 
 # Every option that takes or may take a value ends with '='.
-own_options='ro rw log-level= log-file= backup-volfile-servers= volfile=
+own_options='ro rw log-level= log-file= backup-volfile-servers= credentials= volfile=
 mount-timeout= run-dir= port= volfile-server-port= allow_other
 default_permissions'
 fuse_options='suid nosuid dev nodev exec noexec atime noatime diratime
@@ -50,6 +50,8 @@ Options:
   log-level=error|warning|info|debug|trace
   log-file=FILE                 default: under /var/log/clusterfs
   backup-volfile-servers=A:B    hosts to ask when the first does not answer
+  credentials=FILE              what 'clusterfs client add' made
+                                (/etc/clusterfs/client.pem)
   volfile=FILE                  use this volfile and ask nobody
   mount-timeout=SECONDS         how long to wait for the volume to serve
   allow_other, default_permissions
@@ -220,7 +222,7 @@ esac
 
 run_dir=${CLUSTERFS_RUN_DIR:-}
 port=${CLUSTERFS_PORT:-}
-volfile='' log_level='' log_file='' timeout=''
+volfile='' credentials='' log_level='' log_file='' timeout=''
 ro='' remount='' backups='' fuse=''
 old_ifs=$IFS
 # One option a line; commas inside double quotes belong to the value.
@@ -252,6 +254,9 @@ for o in $list; do
     volfile=?*)
         [ -r "$v" ] || die 1 "volfile=$v: cannot read it"
         volfile=$(readlink -f "$v") ;;
+    credentials=?*)
+        [ -r "$v" ] || die 1 "credentials=$v: cannot read it"
+        credentials=$(readlink -f "$v") ;;
     mount-timeout=?*)
         is_number "$v" || die 1 "mount-timeout=$v: expected seconds"
         timeout=$v ;;
@@ -323,6 +328,7 @@ set -- --volume "$volume"
 for s in $servers $backups; do
     set -- "$@" --volfile-server "$s${port:+:$port}"
 done
+[ -z "$credentials" ] || set -- "$@" --credentials "$credentials"
 [ -z "$volfile" ] || set -- "$@" --volfile "$volfile"
 [ -z "$run_dir" ] || set -- "$@" --run-dir "$run_dir"
 [ -z "$port" ] || set -- "$@" --port "$port"

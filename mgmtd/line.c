@@ -170,22 +170,14 @@ static int client_may(struct line *line, const struct volume *vol,
                       struct cfs_err *err)
 {
     char *key = mem_printf("client/%s", line->name);
-    json_t *rec, *volumes, *v;
-    bool ok = false;
-    size_t i;
+    json_t *rec;
+    bool ok;
     int rc = store_get(line->m->store, key, &rec, NULL, &(struct cfs_err){0});
 
     free(key);
     if (rc < 0)
         return refuse(line, vol, "no such client is known here", err);
-    if (!json_is_true(json_object_get(rec, "removed"))) {
-        volumes = json_object_get(rec, "volumes");
-        ok = json_array_size(volumes) == 0;
-        json_array_foreach (volumes, i, v)
-            if (strcmp(vol->name, json_string_value(v)
-                                      ? json_string_value(v) : "") == 0)
-                ok = true;
-    }
+    ok = spec_client_may(rec, vol->name);
     json_decref(rec);
     return ok ? 0 : refuse(line, vol, "its certificate is not for this volume",
                            err);

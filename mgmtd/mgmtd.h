@@ -269,6 +269,8 @@ void volume_spec_changed(struct volume *vol);
  * -EACCES: not for that one. */
 int  spec_make(struct volume *vol, const struct brick *b,
                const struct line *line, char **ret, struct cfs_err *err);
+/* Whether the client with record @rec may use the volume. */
+bool spec_client_may(const json_t *rec, const char *volume);
 /* Root on this machine. */
 bool line_is_here(const struct line *line);
 void specs_watch(struct mgmtd *m); /* clients that come and go */
@@ -379,6 +381,9 @@ void volume_change_options(struct command *c, struct volume *vol,
  * marker says has changed too much. Soon, so that answers go out. main.c */
 void mgmtd_start_anew(struct mgmtd *m);
 
+void client_add(struct command *c); /* client_cmd.c */
+void client_remove(struct command *c);
+void client_list(struct command *c);
 void peer_token(struct command *c); /* peer_cmd.c */
 void peer_join(struct command *c);
 void peer_probe(struct command *c);

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 
 #include "mgmtd/node.h"
+#include "rpc/mgmt.h"
 #include "rpc/proof.h"
 
 #define WHO         "spec"
@@ -110,7 +111,7 @@ static void add_removed(struct removed *r, const char *name,
     r->len += (size_t)n;
 }
 
-static bool may_use(const json_t *rec, const char *volume)
+bool spec_client_may(const json_t *rec, const char *volume)
 {
     const json_t *list = json_object_get(rec, "volumes");
 
@@ -136,7 +137,7 @@ static int look_at_client(void *arg, const char *key, json_t *rec,
 
     if (g < 0)
         g = 0;
-    if (!may_use(rec, r->vol->name))
+    if (!spec_client_may(rec, r->vol->name))
         add_removed(r, name, (uint64_t)g);
     else if (g > 0)
         add_removed(r, name, (uint64_t)g - 1);
@@ -274,8 +275,22 @@ static void describe(struct volume *vol, struct told *t, bool for_brick)
     }
 }
 
-static int print(struct told *t, const struct brick *b, char **ret,
-                 struct cfs_err *err)
+/* Whom else a client can ask: for rpc/mgmt.c, which reads these comments. */
+static void add_servers(struct mgmtd *m, char **text)
+{
+    cfs_list_for_each(l, &m->peers) {
+        const struct peer *p = cfs_list_entry(l, struct peer, link);
+        char *address = peer_address(p->host, p->port);
+        char *more = mem_printf("%s%s%s\n", *text, MGMT_SERVER_LINE, address);
+
+        free(*text);
+        free(address);
+        *text = more;
+    }
+}
+
+static int print(struct mgmtd *m, struct told *t, const struct brick *b,
+                 char **ret, struct cfs_err *err)
 {
     struct cfs_volfile *v;
     int rc = b ? cfs_vg_brick(&t->vol, b->index, &v, err)
@@ -285,6 +300,8 @@ static int print(struct told *t, const struct brick *b, char **ret,
         return rc;
     rc = cfs_volfile_print(v, ret, NULL);
     cfs_volfile_free(v);
+    if (rc == 0 && !b)
+        add_servers(m, ret);
     if (rc == 0 && strlen(*ret) > MGMT_TEXT_MAX) {
         free(*ret);
         rc = cfs_err_set(err, -E2BIG, "the volfile is too long");
@@ -310,7 +327,7 @@ int spec_make(struct volume *vol, const struct brick *b,
         rc = list_removed(vol, &t->removed, err);
     if (rc == 0) {
         describe(vol, t, b != NULL);
-        rc = print(t, b, ret, err);
+        rc = print(vol->m, t, b, ret, err);
     }
     explicit_bzero(t->secret, sizeof t->secret);
     free(t);

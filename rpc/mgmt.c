@@ -13,15 +13,19 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "core/xlator.h"
+#include "rpc/conn_impl.h"
 #include "rpc/mgmt_codec.h"
 #include "rpc/programs.h"
 
-#define SERVERS_MAX   8u
+#define SERVERS_MAX   16u
 #define ANSWER_MS     10000u /* of one call */
 #define FIRST_MS      10000u /* until somebody must have answered at all */
 #define AGAIN_MS      500u   /* after -EAGAIN: mgmtd is not ready yet */
+#define PATIENCE_MS   5000u  /* with our own mgmtd, before others are asked */
+#define HOME_MS       2000u  /* between looks whether our own mgmtd is back */
 
 static const char who[] = "mgmt";
 
@@ -39,6 +43,7 @@ struct mgmt {
     struct cfs_log    *log;
     struct rpc_addr    server[SERVERS_MAX];
     unsigned           n_servers;
+    unsigned           n_given; /* the first of them; others were learnt */
     unsigned           at_server;
     char               key[300];
     struct mgmt_events events;
@@ -47,6 +52,11 @@ struct mgmt {
     struct rpc_conn *conn;
     struct cfs_timer first; /* until the first answer */
     struct cfs_timer retry; /* GETSPEC after -EAGAIN */
+    struct cfs_timer home;  /* back to the first server */
+    uint64_t         lost;  /* boot time ns: our own mgmtd; 0: it is there */
+    unsigned         rejected; /* servers in a row that do not believe us,
+                                  or we them */
+    bool             tls;   /* servers over TCP can be asked */
     bool             heard; /* somebody has answered */
     bool             closed;
     unsigned         out; /* asks under way */
@@ -166,6 +176,41 @@ static bool view_ok(struct mgmt *m, const struct cfs_view *v)
     return true;
 }
 
+static void add_server(struct mgmt *m, const char *word, size_t len)
+{
+    struct rpc_addr addr;
+    char text[sizeof addr.text];
+
+    if (len == 0 || len >= sizeof text || m->n_servers == SERVERS_MAX)
+        return;
+    memcpy(text, word, len);
+    text[len] = '\0';
+    if (rpc_addr_parse(text, &addr, NULL) < 0)
+        return;
+    for (unsigned i = 0; i < m->n_servers; i++)
+        if (strcmp(m->server[i].text, addr.text) == 0)
+            return;
+    m->server[m->n_servers++] = addr;
+}
+
+/* The servers that the volfile names; those that were given stay. */
+static void learn_servers(struct mgmt *m, const char *text)
+{
+    const size_t len = strlen(MGMT_SERVER_LINE);
+    const char *p = text;
+
+    if (!m->tls)
+        return;
+    m->n_servers = m->n_given > m->at_server ? m->n_given : m->at_server + 1;
+    while ((p = strstr(p, MGMT_SERVER_LINE)) != NULL) {
+        const bool starts = p == text || p[-1] == '\n';
+
+        p += len;
+        if (starts)
+            add_server(m, p, strcspn(p, " \r\n"));
+    }
+}
+
 static void got_spec(struct mgmt *m, const struct mgmt_getspec_reply *r)
 {
     const bool fresh = *r->text != '\0' &&
@@ -173,6 +218,8 @@ static void got_spec(struct mgmt *m, const struct mgmt_getspec_reply *r)
     struct cfs_view none = {0};
     const struct cfs_view *view = view_ok(m, &r->view) ? &r->view : NULL;
 
+    if (*r->text != '\0')
+        learn_servers(m, r->text);
     if (fresh) {
         m->checksum = r->checksum;
         m->generation = r->generation;
@@ -408,11 +455,45 @@ static void on_up(struct rpc_conn *c, void *ctx)
     struct mgmt *m = ctx;
 
     cfs_log_info(m->log, who, "connected to mgmtd at %s", rpc_conn_name(c));
+    m->lost = 0;
     if (m->is_brick)
         ask(m, &m->brick);
     if (m->is_client)
         ask(m, &m->client);
     ask(m, &m->getspec);
+}
+
+/* A mgmtd of this machine is most likely to be back in a moment: what others
+ * tell is the same, but not by which way its bricks are reached best. */
+static bool waits_at_home(struct mgmt *m)
+{
+    const uint64_t now = cfs_now(m->loop);
+
+    if (m->at_server != 0 || !rpc_addr_is_unix(&m->server[0]))
+        return false;
+    if (m->lost == 0)
+        m->lost = now;
+    return now - m->lost < PATIENCE_MS * CFS_MS;
+}
+
+/* Nobody believes our certificate, or nobody's is believed: waiting will not
+ * help. Whether the owner closed the line for that. */
+static bool rejected(struct mgmt *m, const struct cfs_err *why)
+{
+    if (why->code != -EKEYREJECTED) {
+        m->rejected = 0;
+        return false;
+    }
+    if (++m->rejected != m->n_servers || m->heard ||
+        m->events.refused == NULL)
+        return false;
+    m->out++; /* it may close us */
+    m->events.refused(m, why, m->ctx);
+    m->out--;
+    if (!m->closed)
+        return false;
+    mgmt_free(m);
+    return true;
 }
 
 static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
@@ -421,8 +502,45 @@ static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
 
     cfs_log_info(m->log, who, "mgmtd at %s: %s", rpc_conn_name(c), why->text);
     cfs_timer_stop(&m->retry);
+    if (rejected(m, why) || waits_at_home(m))
+        return; /* rpc tries the same one again */
     m->at_server = (m->at_server + 1) % m->n_servers;
     rpc_conn_redirect(c, &m->server[m->at_server]);
+    if (m->at_server != 0 && rpc_addr_is_unix(&m->server[0]) &&
+        !cfs_timer_active(&m->home))
+        cfs_timer_start(&m->home, HOME_MS * CFS_MS);
+}
+
+/* Whether somebody accepts connections on the Unix socket @a; connecting to
+ * one never waits. */
+static bool is_alive(const struct rpc_addr *a)
+{
+    struct rpc_sockaddr to;
+    int fd;
+    bool alive;
+
+    if (!rpc_addr_is_unix(a) || rpc_addr_literal(a, &to) <= 0)
+        return false;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    alive = connect(fd, &to.any, to.len) == 0;
+    close(fd);
+    return alive;
+}
+
+static void on_home_timer(struct cfs_timer *t)
+{
+    struct mgmt *m = container_of(t, struct mgmt, home);
+
+    if (m->at_server == 0)
+        return;
+    if (!is_alive(&m->server[0])) {
+        cfs_timer_start(t, HOME_MS * CFS_MS);
+        return;
+    }
+    m->at_server = m->n_servers - 1; /* on_down() goes on to the first */
+    rpc_conn_reset(m->conn, "this machine's mgmtd is back");
 }
 
 static void on_first_timer(struct cfs_timer *t)
@@ -471,6 +589,8 @@ int mgmt_open(struct cfs_loop *loop, struct cfs_log *log,
     m->log = log;
     memcpy(m->server, servers, n * sizeof *servers);
     m->n_servers = n;
+    m->n_given = n;
+    m->tls = tls != NULL;
     strcpy(m->key, key);
     m->events = *events;
     m->ctx = ctx;
@@ -482,6 +602,7 @@ int mgmt_open(struct cfs_loop *loop, struct cfs_log *log,
     set_programs(m);
     cfs_timer_init(loop, &m->first, on_first_timer);
     cfs_timer_init(loop, &m->retry, on_retry_timer);
+    cfs_timer_init(loop, &m->home, on_home_timer);
 
     opts.tls = tls;
     rc = rpc_connect(loop, log, who, &m->server[0], &opts, m->programs,
@@ -503,6 +624,7 @@ void mgmt_close(struct mgmt *m)
     m->closed = true;
     cfs_timer_fini(&m->first);
     cfs_timer_fini(&m->retry);
+    cfs_timer_fini(&m->home);
     rpc_conn_close(m->conn);
     mgmt_free(m);
 }

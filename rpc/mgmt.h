@@ -4,7 +4,9 @@
  *
  * Life     connects to the first of its servers, moves to the next when one
  *          dies, for ever; at each connection it signs in again and fetches
- *          its volfile again (unchanged: only the view is passed on).
+ *          its volfile again (unchanged: only the view is passed on). Those
+ *          that a volfile names are servers, too. When the first is this
+ *          machine's (a Unix socket), it goes back there once that lives.
  * Program  HANDSHAKE, PORTMAP, VIEW towards mgmtd; mgmtd calls BRICK (on a
  *          brick's line) and pushes VOLFILE_CHANGED, VIEW back.
  */
@@ -15,6 +17,10 @@
 #include "rpc/conn.h"
 
 struct mgmt;
+
+/* In a client's volfile, at the start of a line: HOST:PORT of a mgmtd of its
+ * cluster follows. */
+#define MGMT_SERVER_LINE "# mgmtd "
 
 /* What a brick says of itself at sign-in. */
 struct mgmt_brick_hello {

@@ -474,7 +474,8 @@ static int ask(const struct fake *f, struct cli_answer *ret,
                struct cfs_err *err)
 {
     json_t *args = json_pack("{s:s}", "name", "v");
-    int rc = cli_ask(f->dir, "volume-status", args, NULL, ret, err);
+    int rc = cli_ask(&(struct cli_where){.run_dir = f->dir}, "volume-status",
+                     args, NULL, ret, err);
 
     json_decref(args);
     return rc;

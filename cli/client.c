@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client.c - clusterfs client add|remove|list. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/table.h"
+
+static const char *str(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s ? s : "";
+}
+
+/* The file that add writes: opened before anything is asked, so that there is
+ * no client whose key is nowhere. */
+static struct {
+    const char *path;
+    int         fd;
+} output = {.fd = -1};
+
+static int open_output(const char *path, struct cfs_err *err)
+{
+    int rc;
+
+    output.path = path;
+    if (strcmp(path, "-") == 0) {
+        output.fd = STDOUT_FILENO;
+        return 0;
+    }
+    output.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (output.fd >= 0)
+        return 0;
+    rc = -errno;
+    return cfs_err_set(err, rc == -EEXIST ? -EINVAL : rc, "%s: %s", path,
+                       strerror(-rc));
+}
+
+void cli_client_add_failed(void)
+{
+    if (output.fd >= 0 && output.fd != STDOUT_FILENO) {
+        close(output.fd);
+        unlink(output.path);
+    }
+    output.fd = -1;
+}
+
+int cli_client_args(const struct cli_line *l, json_t *args,
+                    struct cfs_err *err)
+{
+    json_object_set_new(args, "name", json_string(l->word[0]));
+    return 0;
+}
+
+int cli_client_add_args(const struct cli_line *l, json_t *args,
+                        struct cfs_err *err)
+{
+    json_t *volumes = json_array();
+
+    for (unsigned i = 0; i < l->n_volumes; i++)
+        json_array_append_new(volumes, json_string(l->volume[i]));
+    json_object_set_new(args, "volumes", volumes);
+    if (!l->output)
+        return cfs_err_set(err, -EINVAL, "-o FILE is missing: where the "
+                           "client's credentials are written; - is standard "
+                           "output");
+    cli_client_args(l, args, err);
+    return open_output(l->output, err);
+}
+
+void cli_client_remove_question(const struct cli_line *l, char *ret,
+                                size_t len)
+{
+    snprintf(ret, len, "Remove client %.100s? What it has mounted breaks.",
+             l->word[0]);
+}
+
+/* -- answers -------------------------------------------------------------- */
+
+static bool write_all(int fd, const char *s)
+{
+    size_t len = strlen(s);
+
+    while (len > 0) {
+        ssize_t n = write(fd, s, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        s += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+void cli_client_add_show(FILE *out, const json_t *a)
+{
+    char *name = safe_text(str(a, "name"));
+    bool ok = write_all(output.fd, str(a, "credentials"));
+
+    if (output.fd != STDOUT_FILENO)
+        ok = fsync(output.fd) == 0 && close(output.fd) == 0 && ok;
+    if (!ok)
+        fprintf(stderr, "clusterfs: %s: %s; remove the client and add it "
+                "again\n", output.path, strerror(errno));
+    else if (output.fd != STDOUT_FILENO)
+        fprintf(out, "The credentials of client %s are in %s.\nCopy the file "
+                "to /etc/clusterfs/client.pem on it (for root alone), or "
+                "mount with\n-o credentials=FILE.\n", name, output.path);
+    output.fd = -1;
+    free(name);
+}
+
+void cli_client_remove_show(FILE *out, const json_t *a)
+{
+    char *name = safe_text(str(a, "name"));
+
+    fprintf(out, "Client %s is removed.\n", name);
+    free(name);
+}
+
+void cli_client_list_show(FILE *out, const json_t *a)
+{
+    static const char *const heads[] = {"CLIENT", "VOLUMES", "SINCE", NULL};
+    const json_t *c, *clients = json_object_get(a, "clients");
+    struct table *t = table_new(heads);
+    size_t i, k;
+
+    json_array_foreach(clients, i, c) {
+        const json_t *v, *volumes = json_object_get(c, "volumes");
+        time_t when = (time_t)json_integer_value(json_object_get(c, "when"));
+        char text[256] = "", day[32];
+        struct tm tm;
+
+        json_array_foreach(volumes, k, v) {
+            const size_t used = strlen(text);
+
+            snprintf(text + used, sizeof text - used, "%s%s",
+                     used ? "," : "", json_string_value(v));
+        }
+        strftime(day, sizeof day, "%Y-%m-%d", localtime_r(&when, &tm));
+        table_put(t, str(c, "name"));
+        table_put(t, *text ? text : "all");
+        table_put(t, day);
+    }
+    table_print(t, out, 0);
+    table_free(t);
+}

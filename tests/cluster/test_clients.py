@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+# needs: root fuse
+"""Machines that are no nodes: which may mount what, and what else they may."""
+import json
+
+from runtime import wait_for
+
+PEM = "/etc/clusterfs/client.pem"
+
+
+def pool(cluster, nodes=2):
+    """Nodes with a volume v, and a machine without mgmtd behind them."""
+    c = cluster(nodes + 1)
+    c[nodes + 1].service("stop")
+    c[1].clusterfs("cluster", "create")
+    for i in range(2, nodes + 1):
+        c[i].clusterfs("peer", "join", "--token",
+                       c[1].json("peer", "token")["token"], timeout=120)
+    c[1].clusterfs("volume", "create", "v", "replica", 2,
+                   "n1:/srv/a.img", "n1:/srv/b.img",
+                   "--brick-size", "500M", "--sparse", "--force")
+    c[1].clusterfs("volume", "start", "v")
+    return c
+
+
+def add(by, to, name="desk", *more, path=PEM):
+    by.run("rm", "-f", "/root/%s.pem" % name)
+    by.clusterfs("client", "add", name, *more, "-o", "/root/%s.pem" % name)
+    text = by.run("cat", "/root/%s.pem" % name).stdout
+    to.run("tee", path, text=text)
+    to.run("chmod", "600", path)
+
+
+def mount_refused(n, *argv):
+    n.run("mkdir", "-p", "/mnt/x")
+    done = n.run("mount", "-t", "clusterfs", *argv, "/mnt/x", check=False)
+    assert done.returncode != 0
+    return done.stderr
+
+
+def test_a_client_mounts_with_its_certificate(cluster):
+    c = pool(cluster)
+    desk = c[3]
+    assert "it has no certificate" in mount_refused(desk, "n1:/v")
+    add(c[1], desk)
+    at = desk.mount("n2:/v")
+    desk.sh("echo hello >%s/f" % at)
+    assert desk.sh("cat %s/f" % at) == "hello\n"
+    clients = c[1].json("client", "list")["clients"]
+    assert [(x["name"], x["volumes"]) for x in clients] == [("desk", [])]
+    desk.umount(at)
+
+
+def test_a_client_mounts_only_what_is_for_it(cluster):
+    c = pool(cluster, 1)
+    desk = c[2]
+    c[1].clusterfs("volume", "create", "w", "n1:/srv/w.img", "--brick-size",
+                   "500M", "--sparse")
+    c[1].clusterfs("volume", "start", "w")
+    add(c[1], desk, "desk", "--volume", "w", path="/root/d.pem")
+    assert "not for this volume" in mount_refused(
+        desk, "-o", "credentials=/root/d.pem", "n1:/v")
+    desk.mount("n1:/w", options="credentials=/root/d.pem")
+    desk.umount()
+    assert "there is no volume" in c[1].refused(
+        "client", "add", "x", "--volume", "none", "-o", "/root/x.pem")
+    assert c[1].run("test", "-e", "/root/x.pem", check=False).returncode
+
+
+def test_auth_allow_lets_addresses_in_and_no_others(cluster):
+    c = pool(cluster, 1)
+    desk = c[2]
+    c[1].clusterfs("volume", "set", "v", "auth.allow", "10.99.0.0/16")
+    assert "auth.allow" in mount_refused(desk, "n1:/v")
+    c[1].clusterfs("volume", "set", "v", "auth.allow",
+                   "192.0.2.1,%s/31" % desk.address)
+    at = desk.mount("n1:/v")
+    desk.sh("echo hello >%s/f" % at)
+    desk.umount(at)
+
+
+def test_a_removed_client_is_out(cluster):
+    c = pool(cluster, 1)
+    desk = c[2]
+    add(c[1], desk)
+    at = desk.mount("n1:/v")
+    desk.sh("echo hello >%s/f" % at)
+    c[1].clusterfs("client", "remove", "desk", "--yes")
+    assert c[1].json("client", "list")["clients"] == []
+    wait_for("its certificate is refused", lambda: "revoked" in desk.refused(
+        "--server", "n1", "volume", "list"))
+    desk.run("umount", "-l", at)
+    desk.signal("clusterfs-client")
+    assert "revoked" in mount_refused(desk, "n1:/v")
+    add(c[1], desk)
+    wait_for("it is let in again", lambda: desk.clusterfs(
+        "--server", "n1", "volume", "list", check=False).returncode == 0)
+
+
+def test_a_client_reads_and_changes_nothing(cluster):
+    c = pool(cluster, 1)
+    desk = c[2]
+
+    def there(*argv):
+        return desk.clusterfs("--server", "n1", *argv, check=False)
+    assert there("volume", "list").returncode != 0
+    add(c[1], desk)
+    for verb in (("volume", "list"), ("volume", "info", "v"),
+                 ("volume", "status", "v"), ("cluster", "status"),
+                 ("peer", "status")):
+        assert there(*verb).returncode == 0, there(*verb).stderr
+    assert [v["name"] for v in json.loads(
+        there("volume", "list", "--json").stdout)] == ["v"]
+    for verb in (("volume", "stop", "v", "--yes"), ("peer", "token"),
+                 ("client", "add", "x", "-o", "/root/x"),
+                 ("volume", "delete", "v", "--yes")):
+        done = there(*verb)
+        assert done.returncode != 0 and "only root may" in done.stderr, verb
+    assert c[1].json("volume", "status", "v")["state"] == "started"
+
+
+def test_a_client_moves_to_another_mgmtd_and_hears_of_changes(cluster):
+    c = pool(cluster, 3)
+    desk = c[4]
+    add(c[1], desk, path="/root/d.pem")
+    # The file names servers; without those the volfile does.
+    desk.run("sed", "-i", "/^# server/d", "/root/d.pem")
+    at = desk.mount("n3:/v", options="credentials=/root/d.pem")
+    c[3].service("stop")
+    c[3].signal("clusterfs-mgmtd")
+    log = "cat /var/log/clusterfs/client-*.log"
+    wait_for("it asks another", lambda: "connected to mgmtd at 10.47.0.11" in
+             desk.sh(log) or "connected to mgmtd at 10.47.0.12" in
+             desk.sh(log), 30)
+    # A brick dies: the new view arrives, and writing goes on.
+    c[1].signal("clusterfs-brickd")
+    desk.sh("echo after >%s/f" % at, timeout=40)
+    assert desk.sh("cat %s/f" % at) == "after\n"
+    desk.umount(at)
