@@ -58,7 +58,7 @@ static void make_certificates(struct etcd_rig *r)
         "  -out ca.crt &&"
         " openssl ecparam -genkey -name prime256v1 -noout -out node.key &&"
         " openssl req -new -key node.key -subj /CN=node -out node.csr &&"
-        " printf 'subjectAltName=IP:%s\\n"
+        " printf 'subjectAltName=IP:%s,IP:127.0.0.1\\n"
         "extendedKeyUsage=serverAuth,clientAuth\\n' >ext &&"
         " openssl x509 -req -in node.csr -CA ca.crt -CAkey ca.key"
         "  -CAcreateserial -days 2 -extfile ext -out node.crt"
