@@ -83,6 +83,7 @@ def test_this_project_builds_and_passes_its_unit_tests_on_a_mount(volume):
 
     run("meson", "setup", str(build), str(mnt / "src"))
     run("ninja", "-C", str(build))
-    run("meson", "test", "-C", str(build), "--no-rebuild", "--suite", "unit")
+    run("meson", "test", "-C", str(build), "--no-rebuild", "--suite", "unit",
+        "--no-suite", "slow", "--no-suite", "long")
     assert os.access(build / "cli" / "clusterfs", os.X_OK)
     assert instance.mounted(mnt)
