@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "mgmtd/creating.h"
 #include "mgmtd/engine.h"
 #include "mgmtd/join.h"
 #include "mgmtd/peer.h"
@@ -182,6 +183,7 @@ static int start(struct mgmtd *m, struct cfs_err *err)
         spec_need_secret(vol);
     }
     join_resume(m);
+    creating_look(m);
     return 0;
 }
 
@@ -211,6 +213,7 @@ int main(int argc, char **argv)
     cfs_list_init(&m.lines);
     cfs_list_init(&m.commands);
     cfs_list_init(&m.preparing);
+    cfs_list_init(&m.creating);
     cfs_list_init(&m.peers);
     cfs_list_init(&m.peers_gone);
     if (cfs_host_init(&m.host, &spec, argc, argv, &err) < 0) {

@@ -60,7 +60,8 @@ struct mgmtd {
     struct cfs_list      lines;
     struct cfs_list      commands; /* of the CLI, running and remembered */
     unsigned             n_commands;
-    struct cfs_list      preparing; /* devices that creates work on */
+    struct cfs_list      preparing; /* work on devices: node_prepare.c */
+    struct cfs_list      creating;  /* volumes: creating.h */
     struct cfs_uuid      node_id;
     struct trust        *trust;
     struct authority    *authority; /* mgmtd/authority.h */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <xxhash.h>
 
+#include "mgmtd/creating.h"
 #include "mgmtd/node.h"
 
 #define WHO    "node"
@@ -248,6 +249,8 @@ void node_peer_changed(struct peer *p)
         if (vol->state == VOL_STARTED)
             volume_spec_changed(vol);
     }
+    if (p->up || p->gone)
+        creating_look(m);
 }
 
 /* -- calls to bricks elsewhere ------------------------------------------- */

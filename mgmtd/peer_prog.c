@@ -20,6 +20,8 @@ static const struct {
     [RPC_PEER_CA_KEYS] = {"ca_keys", peer_on_ca_keys},
     [RPC_PEER_ENGINE_STATUS] = {"engine-status", engine_on_status},
     [RPC_PEER_ENGINE_PREPARE] = {"engine-prepare", engine_on_prepare},
+    [RPC_PEER_PREPARE] = {"prepare", node_on_prepare},
+    [RPC_PEER_UNDO] = {"undo", node_on_undo},
     [RPC_PEER_BRICKS] = {"bricks", node_on_bricks},
     [RPC_PEER_BRICK_CALL] = {"brick_call", node_on_brick_call},
     [RPC_PEER_SILENCE_ASK] = {"silence_ask", silence_on_ask},

@@ -16,6 +16,7 @@
 
 #include <linux/fs.h>
 
+#include "core/host.h"
 #include "mgmtd/mem.h"
 #include "mgmtd/launch.h"
 #include "xlators/storage/block/format.h"
@@ -62,6 +63,27 @@ static int canonical(struct prep_brick *b, struct cfs_err *err)
     return 0;
 }
 
+/* The path of a brick for which none was named. */
+static int choose_path(const struct prep *p, struct prep_brick *b,
+                       struct cfs_err *err)
+{
+    char *dir;
+    int rc;
+
+    if (*b->path || !p->dir)
+        return 0;
+    dir = mem_printf("%s/bricks", p->dir);
+    rc = cfs_mkdirs(dir, 0700);
+    if (rc < 0) {
+        cfs_err_set(err, rc, "%s: %s", dir, cfs_err_str(rc));
+    } else {
+        free(b->path);
+        b->path = mem_printf("%s/%s-%u.img", dir, p->volume, b->index + 1);
+    }
+    free(dir);
+    return rc;
+}
+
 static int look(struct prep_brick *b, struct cfs_err *err)
 {
     size_t len = strlen(b->path);
@@ -86,8 +108,10 @@ static int look(struct prep_brick *b, struct cfs_err *err)
 int prep_look(struct prep *p, struct cfs_err *err)
 {
     for (unsigned i = 0; i < p->n; i++) {
-        int rc = look(&p->brick[i], err);
+        int rc = choose_path(p, &p->brick[i], err);
 
+        if (rc == 0)
+            rc = look(&p->brick[i], err);
         if (rc < 0)
             return rc;
         for (unsigned k = 0; k < i; k++)
@@ -321,7 +345,7 @@ int prep_make(struct prep *p, struct cfs_err *err)
             b->size = size_of(b->path);
     }
     if (rc < 0)
-        prep_undo(p);
+        prep_undo(p, NULL);
     free(program);
     return rc;
 }
@@ -343,24 +367,51 @@ static void wipe(const struct prep_brick *b)
     close(fd);
 }
 
-void prep_undo(struct prep *p)
+/* 1: it holds the brick that was to be made; 0: it is empty, or not there;
+ * -EEXIST: something else. */
+static int made_here(const struct prep_brick *b)
 {
+    struct fmt_super super;
+    static const struct fmt_super zero;
+    int fd = open(b->path, O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    memset(&super, 0, sizeof super);
+    n = pread(fd, &super, sizeof super, 0);
+    close(fd);
+    if (n < 0)
+        return -EIO;
+    if (super.magic == FMT_SUPER_MAGIC && cfs_uuid_eq(super.brick, b->id))
+        return 1;
+    return memcmp(&super, &zero, sizeof super) == 0 ? 0 : -EEXIST;
+}
+
+int prep_undo(struct prep *p, struct cfs_err *err)
+{
+    int rc = 0;
+
     for (unsigned i = 0; i < p->n; i++) {
         struct prep_brick *b = &p->brick[i];
+        int made = *b->path ? made_here(b) : 0;
 
-        if (!b->made)
-            continue;
-        if (b->exists)
+        if (made == 1 && b->size == 0)
+            b->size = size_of(b->path);
+        if (made == 1 && b->exists)
             wipe(b);
-        else
-            unlink(b->path);
+        else if (made >= 0 && !b->exists && *b->path &&
+                 unlink(b->path) < 0 && errno != ENOENT)
+            rc = cfs_err_set(err, -errno, "%s: %s", b->path, strerror(errno));
         b->made = false;
     }
+    return rc;
 }
 
 void prep_fini(struct prep *p)
 {
     for (unsigned i = 0; i < p->n; i++) {
+        free(p->brick[i].node);
         free(p->brick[i].path);
         free(p->brick[i].canonical);
     }

@@ -15,7 +15,9 @@
 #include "core/fop.h"
 
 struct prep_brick {
-    char           *path;      /* as given: absolute */
+    char           *node;      /* whose device it is (node_prepare.c) */
+    unsigned        index;     /* in the volume */
+    char           *path;      /* as given: absolute; "": prep_look() chooses */
     char           *canonical; /* from prep_look(): without links */
     struct cfs_uuid id;
     uint64_t        size;   /* bytes; 0 before: prep_make() decides */
@@ -32,11 +34,14 @@ struct prep {
     struct cfs_uuid   cluster;
     struct cfs_time   now;     /* the same for all replicas */
     const char       *volume;
+    const char       *dir; /* for bricks without a path: DIR/bricks */
 };
 
 int  prep_look(struct prep *p, struct cfs_err *err);
 int  prep_make(struct prep *p, struct cfs_err *err);
-void prep_undo(struct prep *p);
+/* Take back what a prep_make() made, in this process or in another one: what
+ * is not a brick with that identity, or an empty file, is left alone. */
+int  prep_undo(struct prep *p, struct cfs_err *err);
 void prep_fini(struct prep *p);
 
 #endif

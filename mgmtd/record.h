@@ -7,6 +7,7 @@
  *   volume/NAME              what the volume is, and shall be (started...)
  *   brick/NODE/PATH          {"volume", "brick"}: who uses this device; PATH
  *                            is canonical, with odd bytes as %XX
+ *   creating/ID              a volume that is being made (creating.h)
  *   view/SET                 the set's view
  *   node/NAME                a member: id, number, host, port, certificate's
  *                            serial

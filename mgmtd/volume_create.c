@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* volume_create.c - the verb: check, look at the devices, make them bricks,
- * and then, in one transaction, the volume.
+/* volume_create.c - the verb: check, look at the devices on their nodes, make
+ * them bricks, and then, in one transaction, the volume.
  *
- *     args -> prep_look() -> free? reserved -> prep_make() -> commit
+ *     args -> look -> claims are durable (creating.h) -> make -> commit
  *
- * Before the transaction there is no volume, and whatever was made is taken
- * back when a step fails. If mgmtd is killed there, image files remain that
- * belong to no volume; the next create says so, and --force takes them.
+ * Before the last transaction there is no volume, and whatever was made is
+ * taken back when a step fails, or when a mgmtd died, once that is back. The
+ * first volume of all comes with the cluster, so it has no claims: if mgmtd is
+ * killed then, image files remain; the next create says so, and --force takes
+ * them.
  */
 #include <ctype.h>
 #include <stdio.h>
 
+#include "mgmtd/creating.h"
 #include "mgmtd/engine.h"
-#include "mgmtd/mgmtd.h"
-#include "mgmtd/prepare.h"
 #include "volfiles/voption.h"
 
 struct create {
@@ -22,10 +23,9 @@ struct create {
     uint64_t        replica; /* 0: not said */
     json_t         *options; /* borrowed from the command, or own empty one */
     struct prep     prep;
-    struct cfs_list link; /* in mgmtd.preparing, from prep_look() on */
-    struct cfs_job  job;
+    struct creating creating;
+    bool            begun; /* it has a record */
     bool            founding; /* the transaction makes the cluster, too */
-    int             status;
     struct cfs_err  err;
 };
 
@@ -46,35 +46,55 @@ static int check_name(const char *name, struct cfs_err *err)
     return 0;
 }
 
-static bool is_this_node(const struct mgmtd *m, const char *host, size_t len)
+static bool is_this_node(const struct mgmtd *m, const char *host)
 {
     const char *const names[] = {m->node, cfs_node_name(), "localhost",
                                  "127.0.0.1", "[::1]"};
 
     for (size_t i = 0; i < CFS_ARRAY_SIZE(names); i++)
-        if (strlen(names[i]) == len && strncmp(names[i], host, len) == 0)
+        if (strcmp(names[i], host) == 0)
             return true;
     return false;
 }
 
-/* "HOST:/PATH" into @b. */
-static int parse_brick(const struct mgmtd *m, const char *text,
+/* A member, by its name or its address. */
+static const char *node_called(struct mgmtd *m, const char *host)
+{
+    if (peer_find(m, host))
+        return peer_find(m, host)->name;
+    cfs_list_for_each(l, &m->peers) {
+        const struct peer *p = cfs_list_entry(l, struct peer, link);
+
+        if (!p->gone && p->host && strcmp(p->host, host) == 0)
+            return p->name;
+    }
+    return is_this_node(m, host) ? m->node : NULL;
+}
+
+/* "HOST:/PATH", or "HOST" for a path of our choice, into @b. */
+static int parse_brick(struct mgmtd *m, const char *text,
                        struct prep_brick *b, struct cfs_err *err)
 {
-    const char *colon = strstr(text, ":/");
+    const char *colon = strstr(text, ":/"), *node;
+    size_t len = colon ? (size_t)(colon - text) : strlen(text);
+    char host[300];
 
-    if (!colon || colon == text)
+    if (len == 0 || len >= sizeof host || (!colon && strchr(text, '/')))
         return cfs_err_set(err, -EINVAL, "brick '%.200s': expected HOST:/PATH, "
                            "such as %s:/srv/brick.img", text, m->node);
-    if (!is_this_node(m, text, (size_t)(colon - text)))
-        return cfs_err_set(err, -EINVAL, "brick '%.200s': '%.*s' is not this "
-                           "node, and other nodes cannot join yet; say %s, "
-                           "localhost or 127.0.0.1", text,
-                           (int)(colon - text), text, m->node);
-    if (strlen(colon + 1) >= 4096)
+    memcpy(host, text, len);
+    host[len] = '\0';
+    node = node_called(m, host);
+    if (!node)
+        return cfs_err_set(err, -EINVAL, "brick '%.200s': there is no node "
+                           "'%.100s' in this cluster (see: clusterfs peer "
+                           "list); for this one say %s or localhost", text,
+                           host, m->node);
+    if (colon && strlen(colon + 1) >= 4096)
         return cfs_err_set(err, -ENAMETOOLONG, "a brick's path is longer than "
                            "4095 bytes");
-    b->path = mem_str(colon + 1);
+    b->node = mem_str(node);
+    b->path = mem_str(colon ? colon + 1 : "");
     return 0;
 }
 
@@ -124,6 +144,35 @@ static int check_options(struct create *cr, struct cfs_err *err)
     return 0;
 }
 
+/* How many nodes have bricks. */
+static unsigned count_nodes(const struct prep *p)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < p->n; i++) {
+        bool first = true;
+
+        for (unsigned k = 0; k < i; k++)
+            first = first && strcmp(p->brick[k].node, p->brick[i].node) != 0;
+        n += first;
+    }
+    return n;
+}
+
+/* Of two nodes neither can tell the other's end from a cut between them. */
+static int check_witness(const struct create *cr, struct cfs_err *err)
+{
+    if (cr->prep.force || count_nodes(&cr->prep) < 2 ||
+        peers_count(cr->c->m) != 2)
+        return 0;
+    return cfs_err_set(err, -EPERM, "the cluster has two nodes: when either "
+                       "is lost, the other cannot know whether it goes on "
+                       "elsewhere, and so can drop nothing: the volume would "
+                       "stop with any of both. Let a third node join (it may "
+                       "run clusterfs-mgmtd alone: clusterfs peer token), or "
+                       "say --force");
+}
+
 static int read_args(struct create *cr, struct cfs_err *err)
 {
     struct mgmtd *m = cr->c->m;
@@ -146,6 +195,7 @@ static int read_args(struct create *cr, struct cfs_err *err)
         cr->prep.n = (unsigned)i + 1;
         rc = parse_brick(m, text ? text : "", &cr->prep.brick[i], err);
         cr->prep.brick[i].id = uuid_new(m);
+        cr->prep.brick[i].index = (unsigned)i;
     }
     cr->prep.size = (uint64_t)json_integer_value(
         json_object_get(cr->c->args, "brick_size"));
@@ -160,7 +210,7 @@ static int read_args(struct create *cr, struct cfs_err *err)
 
 static void create_free(struct create *cr)
 {
-    cfs_list_del(&cr->link);
+    creating_end(&cr->creating);
     prep_fini(&cr->prep);
     json_decref(cr->options);
     free(cr);
@@ -175,17 +225,43 @@ static void fail(struct create *cr)
     command_fail(c, &err);
 }
 
-static void undo_work(struct cfs_job *job)
+static void on_undone(void *arg, int status, const struct cfs_err *err)
 {
-    prep_undo(&cfs_list_entry(job, struct create, job)->prep);
+    struct create *cr = arg;
+    char why[CFS_ERR_TEXT];
+
+    if (status < 0) {
+        snprintf(why, sizeof why, "%s", cr->err.text);
+        cfs_err_set(&cr->err, cr->err.code, "%.300s; what was made of it is "
+                    "taken back when that is possible (%.150s)", why,
+                    err->text);
+    }
+    fail(cr);
 }
 
-static void undo_done(struct cfs_job *job)
+static void undo(struct create *cr)
 {
-    fail(cfs_list_entry(job, struct create, job));
+    if (cr->begun)
+        creating_undo(&cr->creating, on_undone, cr);
+    else
+        node_prep_undo(cr->c->m, &cr->prep, on_undone, cr);
 }
 
 static void commit(struct create *cr);
+
+static json_t *warnings(const struct create *cr)
+{
+    json_t *list = mem_ok(json_array());
+
+    if (cr->prep.n > 1 && count_nodes(&cr->prep) < cr->prep.n)
+        json_array_append_new(list, mem_ok(json_string(
+            "several copies are on one node: they are lost together")));
+    if (count_nodes(&cr->prep) > 1 && peers_count(cr->c->m) == 2)
+        json_array_append_new(list, mem_ok(json_string(
+            "the cluster has two nodes: the volume stops when either of them "
+            "is lost, until a third one joins")));
+    return list;
+}
 
 static void on_committed(void *arg, int status, const struct cfs_err *err)
 {
@@ -204,32 +280,19 @@ static void on_committed(void *arg, int status, const struct cfs_err *err)
                         "was made by somebody else meanwhile", cr->name);
         else
             cr->err = *err;
-        cfs_job_run(c->m->host.loop, &cr->job, undo_work, undo_done);
+        undo(cr);
         return;
     }
     c->m->founded = true;
     vol = volume_find(c->m, cr->name);
-    result = mem_ok(json_pack("{s:s,s:o}", "name", cr->name, "id",
-                              vol ? rec_json_uuid(vol->id) : json_null()));
+    result = mem_ok(json_pack("{s:s,s:o,s:o}", "name", cr->name, "id",
+                              vol ? rec_json_uuid(vol->id) : json_null(),
+                              "warnings", warnings(cr)));
     create_free(cr);
     command_ok(c, result);
 }
 
 /* -- the record ---------------------------------------------------------- */
-
-static void put_brick(struct store_txn *t, const struct create *cr,
-                      const struct prep_brick *b)
-{
-    char *key = rec_brick_key(cr->c->m->node, b->canonical);
-    json_t *rec = mem_ok(json_pack("{s:i,s:s,s:o}", "v", REC_VERSION,
-                                   "volume", cr->name, "brick",
-                                   rec_json_uuid(b->id)));
-
-    store_txn_if_absent(t, key);
-    store_txn_put(t, key, rec);
-    json_decref(rec);
-    free(key);
-}
 
 static void commit(struct create *cr)
 {
@@ -251,16 +314,19 @@ static void commit(struct create *cr)
     cr->founding = !m->founded;
     if (cr->founding && cluster_found_put(m, t, NULL, NULL, &cr->err) < 0) {
         store_txn_free(t);
-        cfs_job_run(m->host.loop, &cr->job, undo_work, undo_done);
+        undo(cr);
         return;
     }
-    key = rec_volume_key(cr->name);
     for (unsigned i = 0; i < cr->prep.n; i++) {
         const struct prep_brick *b = &cr->prep.brick[i];
 
-        v.brick[i] = (struct rec_brick){b->id, m->node, b->path, b->size};
-        put_brick(t, cr, b);
+        v.brick[i] = (struct rec_brick){b->id, b->node, b->path, b->size};
+        if (!cr->begun)
+            creating_claim(t, b, cr->name, NULL);
     }
+    if (cr->begun)
+        creating_finish(&cr->creating, t);
+    key = rec_volume_key(cr->name);
     rec = rec_volume_new(&v, cr->prep.now.sec);
     rec_volume_need_secret(m->host.loop, rec);
     store_txn_if_absent(t, key);
@@ -272,31 +338,29 @@ static void commit(struct create *cr)
 
 /* -- the devices --------------------------------------------------------- */
 
-static void make_work(struct cfs_job *job)
+static void on_made(void *arg, int status, const struct cfs_err *err)
 {
-    struct create *cr = cfs_list_entry(job, struct create, job);
+    struct create *cr = arg;
 
-    cr->status = prep_make(&cr->prep, &cr->err);
+    if (status < 0) {
+        cr->err = *err;
+        undo(cr);
+        return;
+    }
+    commit(cr);
 }
 
-static void make_done(struct cfs_job *job)
-{
-    struct create *cr = cfs_list_entry(job, struct create, job);
-
-    if (cr->status < 0)
-        fail(cr);
-    else
-        commit(cr);
-}
-
-/* Whether another create works on the same device. */
+/* Whether another create works on the same device, before there is a cluster
+ * in which it could have a claim. */
 static bool is_reserved(const struct create *cr, const char *path)
 {
-    cfs_list_for_each(l, &cr->c->m->preparing) {
-        struct create *other = cfs_list_entry(l, struct create, link);
+    cfs_list_for_each(l, &cr->c->m->creating) {
+        const struct creating *other =
+            cfs_list_entry(l, struct creating, link);
 
-        for (unsigned i = 0; i < other->prep.n && other != cr; i++)
-            if (strcmp(other->prep.brick[i].canonical, path) == 0)
+        for (unsigned i = 0; i < other->prep->n && other != &cr->creating; i++)
+            if (other->prep->brick[i].canonical &&
+                strcmp(other->prep->brick[i].canonical, path) == 0)
                 return true;
     }
     return false;
@@ -305,10 +369,15 @@ static bool is_reserved(const struct create *cr, const char *path)
 static int check_free(struct create *cr, const struct prep_brick *b,
                       struct cfs_err *err)
 {
-    char *key = rec_brick_key(cr->c->m->node, b->canonical);
+    const char *name;
     json_t *rec;
+    char *key;
     int rc;
 
+    if (!b->canonical)
+        return cfs_err_set(err, -EBADMSG, "node %s does not say what %s is",
+                           b->node, b->path);
+    key = rec_brick_key(b->node, b->canonical);
     if (strlen(key) > STORE_KEY_MAX) {
         free(key);
         return cfs_err_set(err, -ENAMETOOLONG, "%s: the path is too long",
@@ -323,37 +392,59 @@ static int check_free(struct create *cr, const struct prep_brick *b,
                                "on it right now", b->path);
         return 0;
     }
-    if (rc == 0) {
-        const char *name = json_string_value(json_object_get(rec, "volume"));
-
+    if (rc < 0)
+        return rc;
+    name = json_string_value(json_object_get(rec, "volume"));
+    if (json_object_get(rec, "creating"))
+        rc = cfs_err_set(err, -EBUSY, "%s:%s: another volume, %s, is being "
+                         "made on it right now, or what is left of that is "
+                         "still to be taken back", b->node, b->path,
+                         name ? name : "?");
+    else
         rc = cfs_err_set(err, -CFS_E_IN_USE, "%s is a brick of volume %s "
                          "already", b->path, name ? name : "?");
-        json_decref(rec);
-    }
+    json_decref(rec);
     return rc;
 }
 
-static void look_work(struct cfs_job *job)
+static void on_begun(void *arg, int status, const struct cfs_err *err)
 {
-    struct create *cr = cfs_list_entry(job, struct create, job);
+    struct create *cr = arg;
 
-    cr->status = prep_look(&cr->prep, &cr->err);
-}
-
-static void look_done(struct cfs_job *job)
-{
-    struct create *cr = cfs_list_entry(job, struct create, job);
-    struct mgmtd *m = cr->c->m;
-
-    for (unsigned i = 0; i < cr->prep.n && cr->status == 0; i++)
-        cr->status = check_free(cr, &cr->prep.brick[i], &cr->err);
-    if (cr->status < 0) {
+    if (status == -CFS_E_CONFLICT)
+        cfs_err_set(&cr->err, status, "volume %s, or one of another name on "
+                    "the same devices, was made by somebody else meanwhile",
+                    cr->name);
+    else if (status < 0)
+        cr->err = *err;
+    if (status < 0) {
         fail(cr);
         return;
     }
-    cfs_list_add_tail(&m->preparing, &cr->link);
+    cr->begun = true;
+    node_prep_make(cr->c->m, &cr->prep, on_made, cr);
+}
+
+static void on_looked(void *arg, int status, const struct cfs_err *err)
+{
+    struct create *cr = arg;
+    struct mgmtd *m = cr->c->m;
+
+    if (status < 0)
+        cr->err = *err;
+    for (unsigned i = 0; i < cr->prep.n && status == 0; i++)
+        status = check_free(cr, &cr->prep.brick[i], &cr->err);
+    if (status < 0) {
+        fail(cr);
+        return;
+    }
     cr->prep.cluster = m->cluster;
-    cfs_job_run(m->host.loop, &cr->job, make_work, make_done);
+    if (m->founded) {
+        creating_begin(&cr->creating, on_begun, cr);
+        return;
+    }
+    cfs_list_add_tail(&m->creating, &cr->creating.link);
+    node_prep_make(m, &cr->prep, on_made, cr);
 }
 
 void volume_create(struct command *c)
@@ -362,10 +453,12 @@ void volume_create(struct command *c)
 
     cr->c = c;
     cr->name = command_str(c, "name");
-    cfs_list_init(&cr->link);
-    if (read_args(cr, &cr->err) < 0) {
+    cr->creating = (struct creating){
+        .m = c->m, .id = uuid_new(c->m), .prep = &cr->prep};
+    cfs_list_init(&cr->creating.link);
+    if (read_args(cr, &cr->err) < 0 || check_witness(cr, &cr->err) < 0) {
         fail(cr);
         return;
     }
-    cfs_job_run(c->m->host.loop, &cr->job, look_work, look_done);
+    node_prep_look(c->m, &cr->prep, on_looked, cr);
 }
