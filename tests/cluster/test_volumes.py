@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+# needs: root fuse
+"""Volumes over three nodes: made, mounted anywhere, and nodes and bricks lost
+under them."""
+import os
+import signal
+import time
+
+from runtime import wait_for
+
+
+def form(c):
+    c[1].clusterfs("cluster", "create")
+    for n in list(c)[1:]:
+        token = c[1].json("peer", "token")["token"]
+        n.clusterfs("peer", "join", "--token", token, timeout=120)
+    for n in c:
+        wait_for("%s sees all" % n.name, lambda n=n: [
+            p["up"] for p in n.json("peer", "list")["peers"]] == [True] * len(c))
+
+
+def make(c, name="v", nodes=(1, 2, 3), at=1):
+    c[at].clusterfs("volume", "create", name, "replica", len(nodes),
+                    *("%s:/srv/%s.img" % (c[i].name, name) for i in nodes),
+                    "--brick-size", "1G", "--sparse", timeout=120)
+    c[at].clusterfs("volume", "start", name, timeout=120)
+
+
+def states(n, name="v"):
+    return [b["state"] for b in n.json("volume", "status", name)["bricks"]]
+
+
+def clients(n, name="v"):
+    return n.json("volume", "status", name)["clients"]
+
+
+def longest_stall(n, at, seconds, action):
+    """Small writes in a loop, in the midst of which action() is done; the
+    longest time that one of them took."""
+    script = (
+        "import time, sys\n"
+        "worst, end, i = 0, time.monotonic() + %g, 0\n"
+        "print('on', flush=True)\n"
+        "while time.monotonic() < end:\n"
+        "    t = time.monotonic()\n"
+        "    open('%s/w%%d' %% (i %% 100), 'w').write('x' * 1000)\n"
+        "    worst = max(worst, time.monotonic() - t)\n"
+        "    i += 1\n"
+        "    time.sleep(0.005)\n"
+        "print(worst)\n" % (seconds, at))
+    p = n.popen("python3", "-c", script, stdout=-1, stderr=-1)
+    assert p.stdout.readline() == "on\n"
+    time.sleep(0.3)
+    action()
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 0, err
+    print("the longest stall: %s s" % out.strip())
+    return float(out)
+
+
+def test_a_volume_is_mounted_on_each_node_in_turn(cluster):
+    c = cluster(3)
+    form(c)
+    make(c, at=2)
+    for n in c:
+        wait_for("%s shows all" % n.name,
+                 lambda n=n: states(n) == ["in-sync"] * 3)
+    for n in c:
+        at = n.mount("v")
+        n.sh("echo %s > %s/%s; cat %s/*" % (n.name, at, n.name, at))
+        n.umount(at)
+        wait_for("its session is closed", lambda n=n: clients(n) == [])
+    at = c[1].mount("v")
+    assert sorted(c[1].sh("cat %s/*" % at).split()) == sorted(
+        n.name for n in c)
+    assert "mounted" in c[3].refused("volume", "stop", "v", "--yes")
+    c[1].umount(at)
+    wait_for("its session is closed", lambda: clients(c[3]) == [])
+    c[3].clusterfs("volume", "stop", "v", "--yes", timeout=120)
+    for n in c:
+        assert n.pids("clusterfs-brickd") == []
+    c[2].clusterfs("volume", "delete", "v", "--yes")
+    assert c[1].json("volume", "list") == []
+
+
+def test_a_killed_and_a_hung_brick_cost_little(cluster):
+    c = cluster(3)
+    form(c)
+    make(c)
+    at = c[1].mount("v")
+    took = longest_stall(c[1], at, 3,
+                         lambda: c[2].signal("clusterfs-brickd"))
+    assert took < 1
+    wait_for("it is out", lambda: states(c[1]) == ["in-sync", "out",
+                                                   "in-sync"])
+    took = longest_stall(c[1], at, 6, lambda: c[3].signal(
+        "clusterfs-brickd", signal.SIGSTOP))
+    assert 1.5 < took < 4
+    wait_for("it is out", lambda: states(c[2])[2] == "out")
+    c[3].signal("clusterfs-brickd", signal.SIGCONT)
+    c[1].sh("cat %s/w1 >/dev/null" % at)
+
+
+def test_a_node_that_is_cut_off_is_dropped(cluster):
+    c = cluster(3)
+    form(c)
+    make(c)
+    at = c[1].mount("v")
+    took = longest_stall(c[1], at, 7, c[3].cut)
+    assert 1.5 < took < 4.5
+    wait_for("it is out", lambda: states(c[1])[2] in ("out", "unknown"))
+    assert c[1].json("volume", "status", "v")["view"]["in_sync"] == 2
+    c[3].mend()
+    wait_for("it is back, and out",
+             lambda: states(c[1]) == ["in-sync", "in-sync", "out"], 30)
+    wait_for("it knows", lambda: states(c[3]) == ["in-sync", "in-sync",
+                                                  "out"], 30)
+
+
+def test_mgmtds_that_are_gone_stop_nothing(cluster):
+    c = cluster(3)
+    form(c)
+    make(c)
+    at = c[1].mount("v")
+    c[1].sh("cp -a /usr/include/linux %s/tree" % at)
+    for n in c:
+        n.service("stop")
+    c[1].sh("cp -a %s/tree %s/again; diff -r %s/tree %s/again"
+            % (at, at, at, at))
+    for n in c:
+        n.service("start")
+    for n in c:
+        wait_for("%s is back" % n.name,
+                 lambda n=n: states(n) == ["in-sync"] * 3, 30)
+
+
+def test_a_client_whose_node_is_lost_is_closed(cluster):
+    c = cluster(4)
+    form(c)
+    make(c, nodes=(1, 2, 3))
+    at = c[4].mount("v")
+    c[4].sh("echo before > %s/f; sync %s/f" % (at, at))
+    c[4].crash()
+    wait_for("its session is closed", lambda: clients(c[1]) == [], 40)
+    at = c[2].mount("v")
+    assert c[2].sh("cat %s/f" % at) == "before\n"
+
+
+def test_what_fails_on_one_node_leaves_nothing_on_any(cluster):
+    c = cluster(3)
+    form(c)
+    c[3].sh("echo precious > /srv/v.img")
+    bricks = ["%s:/srv/v.img" % n.name for n in c]
+    why = c[1].refused("volume", "create", "v", "replica", 3, *bricks,
+                       "--brick-size", "256M", timeout=120)
+    assert c[3].name in why and "exists already" in why
+    for n in (c[1], c[2]):
+        assert n.run("test", "-e", "/srv/v.img", check=False).returncode == 1
+    assert c[3].sh("cat /srv/v.img") == "precious\n"
+    c[3].sh("rm /srv/v.img")
+    c[2].clusterfs("volume", "create", "v", "replica", 3, *bricks,
+                   "--brick-size", "256M", timeout=120)
+    assert "already" in c[3].refused(
+        "volume", "create", "w", "replica", 3, *bricks, "--brick-size",
+        "256M", timeout=120)
+
+
+def test_two_nodes_are_no_place_for_a_volume(cluster):
+    c = cluster(2)
+    form(c)
+    args = ["volume", "create", "v", "replica", 2, c[1].name + ":/srv/a.img",
+            c[2].name + ":/srv/a.img", "--brick-size", "256M"]
+    assert "third node" in c[1].refused(*args, timeout=120)
+    c[1].clusterfs(*args, "--force", timeout=120)
