@@ -161,6 +161,7 @@ struct brick {
     uint16_t          port;
     struct cfs_brick  info;  /* as last heard */
     uint64_t          known; /* epoch that it acknowledged on this line */
+    uint64_t          seen;  /* home's time of the newest picture */
     uint64_t          told;  /* hash of what other nodes were told of it */
 };
 

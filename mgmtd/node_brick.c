@@ -2,9 +2,10 @@
 /* node_brick.c - bricks elsewhere: what their homes tell of them, and calls to
  * them by way of their homes. See node.h.
  *
- * A picture is one JSON object: {"brick", "state", "here", "ended", "reason",
- * "pid", "port", "known", "info"}; "info" is struct cfs_brick as it is packed
- * for BRICK.INFO, in hex. A home tells each of its bricks' pictures to all
+ * A picture is one JSON object: {"at", "brick", "state", "here", "ended",
+ * "reason", "pid", "port", "known", "info"}; "info" is struct cfs_brick as it
+ * is packed for BRICK.INFO, in hex; "at" is the home's boot time in ns: an
+ * older picture that comes later (as an answer) is not taken. A home tells each of its bricks' pictures to all
  * other nodes when it differs from what it told last; who learns of a brick
  * later, or finds its home again, asks for it ("want").
  */
@@ -91,6 +92,13 @@ static json_t *picture(const struct brick *b)
     return o;
 }
 
+static void set_time(struct mgmtd *m, json_t *o)
+{
+    json_object_set_new(
+        o, "at",
+        mem_ok(json_integer((json_int_t)cfs_now_fresh(m->host.loop))));
+}
+
 void node_tell_bricks(struct volume *vol)
 {
     struct mgmtd *m = vol->m;
@@ -108,8 +116,10 @@ void node_tell_bricks(struct volume *vol)
         o = picture(b);
         text = mem_ok(json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS));
         hash = XXH3_64bits(text, strlen(text));
-        if (hash != b->told)
+        if (hash != b->told) {
+            set_time(m, o);
             peers_tell(m, RPC_PEER_BRICKS, o);
+        }
         b->told = hash;
         free(text);
         json_decref(o);
@@ -150,13 +160,17 @@ static void take(struct brick *b, const json_t *o)
     const char *reason = json_string_value(json_object_get(o, "reason"));
     uint16_t port = (uint16_t)number(o, "port", UINT16_MAX);
     bool moved = port != 0 && port != b->port;
+    uint64_t at = (uint64_t)number(o, "at", INT64_MAX);
     struct cfs_brick info;
 
+    if (at < b->seen)
+        return;
     if (read_info(o, b->id, &info) < 0) {
         cfs_log_warning(b->vol->m->host.log, WHO, "what node %s tells of "
                         "brick %s makes no sense", b->node, b->path);
         return;
     }
+    b->seen = at;
     b->info = info;
     b->state = (enum brick_state)number(o, "state", BRICK_FAULTY);
     b->here = json_is_true(json_object_get(o, "here"));
@@ -201,7 +215,10 @@ void node_on_bricks(struct peer_req *req)
         req->m, want ? want : json_object_get(req->args, "brick"));
 
     if (want && b && brick_is_local(b)) {
-        peer_reply(req, picture(b));
+        json_t *o = picture(b);
+
+        set_time(req->m, o);
+        peer_reply(req, o);
         return;
     }
     if (want) {
@@ -219,6 +236,7 @@ void node_on_bricks(struct peer_req *req)
 
 static void lose(struct brick *b)
 {
+    b->seen = 0; /* it may have another clock when it is back */
     b->here = false;
     b->ended = false; /* nobody knows */
     b->known = 0;
