@@ -2,21 +2,10 @@
 # needs: root fuse
 """Volumes over three nodes: made, mounted anywhere, and nodes and bricks lost
 under them."""
-import os
 import signal
-import time
 
+from pool import form
 from runtime import wait_for
-
-
-def form(c):
-    c[1].clusterfs("cluster", "create")
-    for n in list(c)[1:]:
-        token = c[1].json("peer", "token")["token"]
-        n.clusterfs("peer", "join", "--token", token, timeout=120)
-    for n in c:
-        wait_for("%s sees all" % n.name, lambda n=n: [
-            p["up"] for p in n.json("peer", "list")["peers"]] == [True] * len(c))
 
 
 def make(c, name="v", nodes=(1, 2, 3), at=1):
