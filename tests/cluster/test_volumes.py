@@ -3,6 +3,7 @@
 """Volumes over three nodes: made, mounted anywhere, and nodes and bricks lost
 under them."""
 import signal
+import time
 
 from pool import form
 from runtime import wait_for
