@@ -20,6 +20,7 @@
 #define RECHECK     (1 * CFS_SEC)    /* after a list came: LEAVE goes out first */
 #define LOOK_EVERY  (600 * CFS_SEC)  /* whether to renew */
 #define LOOK_FIRST  (10 * CFS_SEC)
+#define LOOK_SHORT  (1 * CFS_SEC)    /* with --certificate-life */
 #define SERIALS_MAX 16384u
 #define KEEP_SERIALS 4u /* of a node's certificates that may still be good */
 
@@ -433,7 +434,7 @@ static void on_renew(struct cfs_timer *timer)
     struct cfs_err err = {0};
     char *csr;
 
-    cfs_timer_start(timer, LOOK_EVERY);
+    cfs_timer_start(timer, m->certificate_s > 0 ? LOOK_SHORT : LOOK_EVERY);
     if (a->renewing || !self || !trust_is_founded(m->trust) ||
         cfs_realtime(m->host.loop).sec < trust_half_life(m->trust))
         return;

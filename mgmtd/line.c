@@ -9,8 +9,9 @@
  * The same programs are offered on both; access.c has who may call what.
  *
  * Strangers cannot keep others out: of those that were not let in to anything
- * there are at most STRANGERS, each for STRANGER_TIME, with short calls, a few
- * at a time. The oldest goes when there are more.
+ * there are at most STRANGERS, each for STRANGER_TIME, with STRANGER_TOTAL
+ * short calls, a few at a time. The oldest goes when there are more. What they
+ * have written into the log is bounded, too.
  */
 #include <stdio.h>
 #include <string.h>
@@ -24,8 +25,11 @@
 #define STRANGERS      64u
 #define STRANGER_TIME  (15 * CFS_SEC)
 #define STRANGER_CALLS 4u
+#define STRANGER_TOTAL 512u
 #define STRANGER_BODY  (64u * 1024u)
 #define CLIENT_CALLS   64u
+#define LOG_LINES      20u /* caused by strangers, in LOG_TIME */
+#define LOG_TIME       (60 * CFS_SEC)
 #define HANDSHAKE_MS   5000u
 
 #define N_PROGRAMS CFS_ARRAY_SIZE(((struct mgmtd *)0)->programs)
@@ -138,16 +142,33 @@ static bool has_greeted(const struct line *line)
     return line->role == RPC_PEER_NODE && peer_of(line->m, &msg);
 }
 
+bool strangers_may_log(struct mgmtd *m)
+{
+    const uint64_t now = cfs_now(m->host.loop);
+
+    if (now - m->strangers_since > LOG_TIME) {
+        if (m->strangers_logged > LOG_LINES)
+            cfs_log_info(m->host.log, WHO, "%u lines about strangers were "
+                         "left out", m->strangers_logged - LOG_LINES);
+        m->strangers_since = now;
+        m->strangers_logged = 0;
+    }
+    return m->strangers_logged++ < LOG_LINES;
+}
+
 static bool may(struct rpc_conn *c, uint32_t program, uint32_t procedure,
                 const char **ret_why, void *ctx)
 {
-    const struct line *line = rpc_conn_user(c);
+    struct line *line = rpc_conn_user(c);
     const char *why =
         line ? access_refusal(access_of(line->role, line->trusted,
                                         has_greeted(line)),
                               program, procedure)
              : "the connection is ending";
 
+    if (line && line->role == RPC_PEER_STRANGER && !line->admitted &&
+        ++line->calls > STRANGER_TOTAL)
+        why = "too many calls; connect anew";
     if (why)
         *ret_why = why;
     return !why;
@@ -159,8 +180,10 @@ static int refuse(const struct line *line, const struct volume *vol,
     char host[64];
 
     rpc_conn_peer_host(line->conn, host, sizeof host);
-    cfs_log_info(line->m->host.log, WHO, "volume %s refused to %s%s%s: %s",
-                 vol->name, host, *line->name ? " " : "", line->name, why);
+    if (line->role != RPC_PEER_STRANGER || strangers_may_log(line->m))
+        cfs_log_info(line->m->host.log, WHO,
+                     "volume %s refused to %s%s%s: %s", vol->name, host,
+                     *line->name ? " " : "", line->name, why);
     return cfs_err_set(err, -EACCES, "volume %s is not for %s: %s", vol->name,
                        host, why);
 }

@@ -15,6 +15,7 @@
 
 #include "mgmtd/creating.h"
 #include "mgmtd/engine.h"
+#include "core/opt.h"
 #include "mgmtd/join.h"
 #include "mgmtd/peer.h"
 #include "mgmtd/trust.h"
@@ -137,6 +138,8 @@ static int open_trust(struct mgmtd *m, struct cfs_err *err)
     int rc = trust_open(dir, m->node, m->node_id, &m->trust, err);
 
     free(dir);
+    if (rc == 0 && m->certificate_s > 0)
+        trust_set_life(m->trust, m->certificate_s);
     /* What a detach, or a founding, that was cut off left. */
     if (rc == 0 && !m->founded && engine_is_nobodys(m) &&
         !engine_joining(m) && trust_is_founded(m->trust))
@@ -150,6 +153,18 @@ static int set_listen(void *arg, const char *value, struct cfs_err *err)
 
     free(m->listen);
     m->listen = mem_str(value);
+    return 0;
+}
+
+static int set_life(void *arg, const char *value, struct cfs_err *err)
+{
+    struct mgmtd *m = arg;
+    uint64_t ms;
+
+    if (cfs_parse_ms(value, &ms) < 0 || ms < 10000 ||
+        ms / 1000 > 10u * 365 * 24 * 3600)
+        return cfs_err_set(err, -EINVAL, "expected a time like 365d");
+    m->certificate_s = (long)(ms / 1000);
     return 0;
 }
 
@@ -193,6 +208,8 @@ int main(int argc, char **argv)
     static const struct cfs_arg args[] = {
         {"listen", 0, "ADDRESS", "only there, not on all addresses", &m,
          set_listen},
+        {"certificate-life", 0, "TIME",
+         "of nodes' certificates that this node signs (365d)", &m, set_life},
         {0},
     };
     struct cfs_host_spec spec = {

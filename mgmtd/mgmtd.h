@@ -64,12 +64,15 @@ struct mgmtd {
     struct cfs_list      creating;  /* volumes: creating.h */
     struct cfs_uuid      node_id;
     struct trust        *trust;
+    long                 certificate_s; /* --certificate-life; 0: not given */
     struct authority    *authority; /* mgmtd/authority.h */
     struct join         *join;      /* this node joins; NULL: it does not */
     struct engine       *engine; /* mgmtd/engine.h */
     struct cfs_list      peers; /* mgmtd/peer.h, this node among them */
     struct cfs_list      peers_gone;
     struct rpc_program   peer_program;  /* offered on our lines to them */
+    uint64_t             strangers_since; /* strangers_may_log() */
+    unsigned             strangers_logged;
     bool                 leaving; /* it was detached: about to start anew */
     uint64_t             lineage_ahead; /* a peer is of that life; 0: none */
     struct store_watch   on_node;
@@ -92,6 +95,7 @@ struct line {
     char            *name; /* by its certificate; "" */
     struct cfs_timer admit; /* a stranger: until it was let in to something */
     bool             admitted;
+    unsigned         calls; /* of one that is not */
     char            *key;     /* what it asked a volfile for; NULL: nothing */
     struct brick    *brick;   /* signed in as; NULL: none */
 };
@@ -102,6 +106,8 @@ struct line *line_of(const struct rpc_msg *msg);
 /* Whether who is there may have to do with @vol at all: -EACCES. */
 int  line_may_volume(struct line *line, const struct volume *vol,
                      struct cfs_err *err);
+/* Whether a line in the log that anybody may cause is written. */
+bool strangers_may_log(struct mgmtd *m);
 /* A stranger may stay: it has business here. */
 void line_admit(struct line *line);
 

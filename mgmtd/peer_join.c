@@ -66,9 +66,11 @@ static void refuse(struct taking *t, const struct cfs_err *err)
 {
     struct peer_req *req = t->req;
 
-    cfs_log_warning(t->m->host.log, WHO, "%s, who wants to join as %.64s, is "
-                    "refused: %s", *t->host ? t->host : "somebody",
-                    t->name ? t->name : "?", err->text);
+    if (strangers_may_log(t->m))
+        cfs_log_warning(t->m->host.log, WHO, "%s, who wants to join as "
+                        "%.64s, is refused: %s",
+                        *t->host ? t->host : "somebody",
+                        t->name ? t->name : "?", err->text);
     taking_free(t);
     peer_fail(req, err);
 }
@@ -440,8 +442,9 @@ void peer_on_invite(struct peer_req *req)
         join_token_look(m, JOIN_INVITE, secret ? secret : "", &key, &rec,
                         &token, &err);
     if (err.code < 0) {
-        cfs_log_warning(m->host.log, WHO, "an invitation is refused: %s",
-                        err.text);
+        if (strangers_may_log(m))
+            cfs_log_warning(m->host.log, WHO, "an invitation is refused: %s",
+                            err.text);
         peer_fail(req, &err);
         return;
     }

@@ -14,6 +14,8 @@
 #include "mgmtd/mem.h"
 #include "mgmtd/trust_x509.h"
 
+#define CLIENT_LIFE (10L * X509_YEAR)
+
 enum trust_file {
     NODE_KEY,
     NODE_CRT,
@@ -457,12 +459,13 @@ int trust_sign(struct trust *t, enum trust_ca which, const char *csr,
                char **ret_cert, struct cfs_err *err)
 {
     const struct x509_subject subject = {name, id, host};
+    const long life = which == TRUST_NODES ? t->life_s : CLIENT_LIFE;
     struct x509_ca ca = {0};
     X509 *cert = NULL;
     int rc = ca_read(t, which, &ca, err);
 
     if (rc == 0)
-        rc = x509_sign(&ca, csr, &subject, t->life_s, &cert, err);
+        rc = x509_sign(&ca, csr, &subject, life, &cert, err);
     if (rc == 0)
         *ret_cert = mem_ok(x509_cert_print(cert));
     X509_free(cert);

@@ -17,8 +17,9 @@
  * members verify the names in each other's URLs. Files are replaced by rename,
  * keys 0600.
  *
- * Life       certificates of nodes and clients: a year, renewed at half of it
- *            (nodes by themselves; clients when they fetch a volfile).
+ * Life       certificates of nodes: a year, renewed by themselves at half of
+ *            it; of clients, who have a file that was copied by hand: ten
+ *            years, or until they are removed. The authorities': thirty.
  *
  * Threads    all here blocks for less than a millisecond or so, but
  *            trust_found() and trust_sign(): fit for the pool.
@@ -66,7 +67,8 @@ void    trust_serial(const struct trust *t, char ret[static TRUST_SERIAL]);
 int64_t trust_half_life(const struct trust *t);
 /* Of any certificate; "" when it is none. */
 void    trust_serial_of(const char *cert, char ret[static TRUST_SERIAL]);
-/* How long what is signed from now on is good, in seconds (a year). */
+/* How long nodes' certificates that are signed from now on are good, in seconds
+ * (a year). */
 void    trust_set_life(struct trust *t, long life_s);
 
 /* PEM of our certificate, the authority's, its list; NULL: none here. */

@@ -188,3 +188,37 @@ def test_a_join_that_is_cut_off_goes_on(cluster):
                         check=False, timeout=60)
         wait_for("%s is a member" % n.name, member, 40)
     all_up(c)
+
+
+def certificate(n):
+    return n.sh("cat /var/lib/clusterfs/trust/node.crt")
+
+
+def test_certificates_renew_themselves_and_nobody_notices(cluster):
+    """With a life of 24 s: voters, a node that only follows, and etcd."""
+    c = cluster(4)
+    for n in c:
+        n.service("stop")
+        n.sh("sed -i 's/^CLUSTERFS_MGMTD_OPTIONS=.*/"
+             "CLUSTERFS_MGMTD_OPTIONS=\"--certificate-life 24s\"/' "
+             "/etc/default/clusterfs")
+        n.service("start")
+    c[1].clusterfs("cluster", "create")
+    for n in (c[2], c[3], c[4]):
+        join(n, c[1])
+    all_up(c)
+    first = {n.name: certificate(n) for n in c}
+    end = time.time() + 40  # the first ones are over long since
+    for n in c:
+        wait_for("%s has another certificate" % n.name,
+                 lambda: certificate(n) != first[n.name], 30)
+    wait_for("the first certificates are over", lambda: time.time() > end, 60,
+             0.5)
+    all_up(c)
+    for n in c:
+        token(n)  # a change, from each
+    c[2].signal("etcd")
+    c[2].service("stop")
+    c[2].service("start")
+    all_up(c)
+    token(c[2])

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_strangers.c - a real mgmtd's TCP port: every procedure of every program
+ * is tried by a stranger, by a client and by a node that has not greeted; and
+ * strangers in numbers do not keep others out.
+ *
+ * What each may is written down here once more, by hand: a row that is missing
+ * or too generous in mgmtd/access.c fails.
+ */
+#include "tests/unit/cfs_test.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "rpc/creds.h"
+#include "rpc/mgmt_codec.h"
+#include "rpc/programs.h"
+
+#define PROGRAMS_MAX 12u
+#define PROCS_MAX    40u
+#define LIMIT        (20 * CFS_SEC)
+
+static char root[64], dirs[256];
+static uint16_t port;
+static struct cfs_loop *loop;
+static struct cfs_log *logger;
+
+/* -- the daemon ----------------------------------------------------------- */
+
+static int sh(const char *fmt, ...) CFS_PRINTF(1, 2);
+
+static int sh(const char *fmt, ...)
+{
+    char cmd[2048];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(cmd, sizeof cmd, fmt, ap);
+    va_end(ap);
+    return system(cmd);
+}
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof in;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+    close(fd);
+    return ntohs(in.sin_port);
+}
+
+static int start_daemon(void **state)
+{
+    struct cfs_err err = {0};
+
+    strcpy(root, "/tmp/cfs-strangers.XXXXXX");
+    if (mkdtemp(root) == NULL)
+        return -1;
+    port = free_port();
+    snprintf(dirs, sizeof dirs,
+             "CLUSTERFS_CONFIG_DIR=%s/e CLUSTERFS_STATE_DIR=%s/s "
+             "CLUSTERFS_RUN_DIR=%s/r CLUSTERFS_LOG_DIR=%s/l", root, root,
+             root, root);
+    if (sh("%s %s --port %u", dirs, MGMTD, port) != 0 ||
+        sh("%s %s cluster create --address 127.0.0.1 >/dev/null", dirs,
+           CLI) != 0 ||
+        sh("%s %s client add desk -o %s/desk.pem >/dev/null", dirs, CLI,
+           root) != 0)
+        return -1;
+    if (cfs_log_open(&logger, "/dev/null", CFS_LOG_ERROR, CFS_LOG_PLAIN,
+                     &err) < 0)
+        return -1;
+    return cfs_loop_new(&loop, &err);
+}
+
+static int end_daemon(void **state)
+{
+    cfs_loop_free(loop);
+    cfs_log_close(logger);
+    return sh("p=$(cat %s/r/clusterfs-mgmtd.pid) && kill $p && "
+              "while kill -0 $p 2>/dev/null; do sleep 0.05; done; rm -rf %s",
+              root, root);
+}
+
+/* -- a connection --------------------------------------------------------- */
+
+struct end {
+    struct rpc_creds creds;
+    struct rpc_conn *conn;
+    bool             down;
+    struct rpc_call  call;
+    bool             done;
+    int              status;
+};
+
+static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
+{
+    ((struct end *)ctx)->down = true;
+}
+
+static uint64_t until;
+
+static bool is_up_or_late(void *arg)
+{
+    const struct end *e = arg;
+
+    return rpc_conn_is_up(e->conn) || cfs_now_fresh(loop) > until;
+}
+
+static bool is_done_or_late(void *arg)
+{
+    const struct end *e = arg;
+
+    return e->done || cfs_now_fresh(loop) > until;
+}
+
+enum who { STRANGER, CLIENT, NODE };
+
+static void open_end(struct end *e, enum who who)
+{
+    static const struct rpc_events events = {.down = on_down};
+    struct rpc_opts opts = rpc_opts_default;
+    char path[128], state[80];
+    struct rpc_addr addr;
+    struct cfs_err err = {0};
+
+    snprintf(path, sizeof path, "%s/desk.pem", root);
+    snprintf(state, sizeof state, "%s/%s", root, who == NODE ? "s" : "none");
+    *e = (struct end){0};
+    assert_int_equal(rpc_creds_find(who == CLIENT ? path : NULL, "/nowhere",
+                                    state, &e->creds, &err), 0);
+    snprintf(path, sizeof path, "127.0.0.1:%u", port);
+    assert_int_equal(rpc_addr_parse(path, &addr, &err), 0);
+    opts.tls = e->creds.tls;
+    opts.reconnect_ms = 20;
+    assert_int_equal(rpc_connect(loop, logger, "test", &addr, &opts, NULL, 0,
+                                 &events, e, &e->conn, &err), 0);
+    until = cfs_now_fresh(loop) + LIMIT;
+    cfs_loop_run_until(loop, is_up_or_late, e);
+    assert_true(rpc_conn_is_up(e->conn));
+}
+
+static void close_end(struct end *e)
+{
+    rpc_conn_close(e->conn);
+    rpc_creds_fini(&e->creds);
+}
+
+static void on_done(struct rpc_call *call, int status, struct rpc_msg *reply)
+{
+    struct end *e = container_of(call, struct end, call);
+
+    e->done = true;
+    e->status = status;
+}
+
+static int call(struct end *e, uint32_t program, uint32_t proc,
+                struct cfs_blob body)
+{
+    const struct rpc_program p = {.number = program, .version = 1};
+
+    e->done = false;
+    rpc_call(e->conn, &e->call, &p, proc, body, (struct cfs_buf){0}, 0,
+             on_done);
+    until = cfs_now_fresh(loop) + LIMIT;
+    cfs_loop_run_until(loop, is_done_or_late, e);
+    assert_true(e->done);
+    return e->status;
+}
+
+/* -- everything ----------------------------------------------------------- */
+
+/* What gets past the door; what is asked is nonsense, so nothing is done. */
+static bool may(enum who who, uint32_t program, uint32_t proc)
+{
+    switch (program) {
+    case RPC_DUMP:
+        return proc == RPC_DUMP_LIST || proc == RPC_DUMP_PING;
+    case RPC_HANDSHAKE:
+        return proc == RPC_HANDSHAKE_GETSPEC;
+    case RPC_VIEW:
+        return proc == RPC_VIEW_GET || proc == RPC_VIEW_DIFFERS ||
+               proc == RPC_VIEW_REPORT;
+    case RPC_PORTMAP:
+        return proc == RPC_PORTMAP_CLIENT_SIGNIN ||
+               proc == RPC_PORTMAP_SIGNOUT ||
+               proc == RPC_PORTMAP_PORT_BY_BRICK;
+    case RPC_CLI:
+        return proc == RPC_CLI_REQUEST && who == CLIENT;
+    case RPC_PEER:
+        if (proc == RPC_PEER_GREET)
+            return who == NODE;
+        return (proc == RPC_PEER_JOIN || proc == RPC_PEER_INVITE) &&
+               who == STRANGER;
+    default:
+        return false;
+    }
+}
+
+static void each_procedure_is_for_whom_it_is_meant(void **state)
+{
+    for (enum who who = STRANGER; who <= NODE; who++) {
+        struct end e;
+
+        open_end(&e, who);
+        for (uint32_t program = 0; program < PROGRAMS_MAX; program++)
+            for (uint32_t proc = 0; proc < PROCS_MAX; proc++) {
+                int rc = call(&e, program, proc, (struct cfs_blob){0});
+                bool kept_out = rc == -EACCES || rc == -ENOSYS ||
+                                rc == -EPROTONOSUPPORT;
+
+                if (kept_out == may(who, program, proc))
+                    fail_msg("who %d: program %u, procedure %u: %d", who,
+                             program, proc, rc);
+            }
+        assert_false(e.down);
+        close_end(&e);
+    }
+}
+
+static int command(struct end *e, const char *verb, uint8_t id)
+{
+    struct mgmt_cli_request q = {.verb = verb, .args = "{}",
+                                 .id = {{id, (uint8_t)getpid()}}};
+    struct cfs_arena a;
+    int rc;
+
+    cfs_arena_init(&a);
+    rc = call(e, RPC_CLI, RPC_CLI_REQUEST, mgmt_pack_cli_request(&a, &q));
+    cfs_arena_fini(&a);
+    return rc;
+}
+
+static void a_client_gives_no_commands(void **state)
+{
+    static const char *const reads[] = {"volume-list", "volume-info",
+                                        "volume-status", "peer-status",
+                                        "peer-list", "client-list"};
+    static const char *const changes[] = {
+        "volume-create", "volume-start", "volume-stop", "volume-delete",
+        "volume-set", "volume-reset", "peer-token", "peer-join",
+        "peer-probe", "peer-detach", "client-add", "client-remove",
+        "cluster-create", "cluster-backup", "cluster-restore",
+        "cluster-rebuild", "no-such-verb", ""};
+    struct end e;
+
+    open_end(&e, CLIENT);
+    for (uint8_t i = 0; i < CFS_ARRAY_SIZE(reads); i++)
+        assert_int_equal(command(&e, reads[i], (uint8_t)(1 + i)), 0);
+    for (uint8_t i = 0; i < CFS_ARRAY_SIZE(changes); i++)
+        if (command(&e, changes[i], (uint8_t)(100 + i)) != -EACCES)
+            fail_msg("%s", changes[i]);
+    close_end(&e);
+}
+
+/* -- in numbers ----------------------------------------------------------- */
+
+static void what_a_stranger_sends_is_bounded(void **state)
+{
+    static char big[100 * 1024];
+    struct end e;
+
+    open_end(&e, STRANGER);
+    assert_int_equal(call(&e, RPC_PEER, RPC_PEER_JOIN,
+                          (struct cfs_blob){big, sizeof big}), -ENOTCONN);
+    close_end(&e);
+    open_end(&e, CLIENT);
+    assert_int_equal(call(&e, RPC_HANDSHAKE, RPC_HANDSHAKE_GETSPEC,
+                          (struct cfs_blob){big, sizeof big}), -EBADMSG);
+    close_end(&e);
+}
+
+static int bare(void)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof in), 0);
+    return fd;
+}
+
+static unsigned daemons_files(void)
+{
+    char path[128], pid[32] = "";
+    unsigned n = 0;
+    struct dirent *entry;
+    FILE *f;
+    DIR *d;
+
+    snprintf(path, sizeof path, "%s/r/clusterfs-mgmtd.pid", root);
+    f = fopen(path, "re");
+    assert_non_null(f);
+    assert_non_null(fgets(pid, sizeof pid, f));
+    fclose(f);
+    pid[strcspn(pid, "\n")] = '\0';
+    snprintf(path, sizeof path, "/proc/%s/fd", pid);
+    d = opendir(path);
+    assert_non_null(d);
+    while ((entry = readdir(d)) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+static void silent_ones_in_numbers_keep_nobody_out(void **state)
+{
+    int fd[300];
+    struct end e;
+
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(fd); i++)
+        fd[i] = bare();
+    open_end(&e, CLIENT);
+    assert_int_equal(command(&e, "volume-list", 90), 0);
+    assert_true(daemons_files() < 150);
+    close_end(&e);
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(fd); i++)
+        close(fd[i]);
+}
+
+static void strangers_in_numbers_keep_nobody_out(void **state)
+{
+    enum { N = 100 };
+    static struct end s[N];
+    unsigned up = 0;
+    struct end e;
+
+    for (unsigned i = 0; i < N; i++)
+        open_end(&s[i], STRANGER);
+    open_end(&e, NODE);
+    assert_int_equal(call(&e, RPC_DUMP, RPC_DUMP_PING, (struct cfs_blob){0}),
+                     0);
+    for (unsigned i = 0; i < N; i++)
+        up += !s[i].down;
+    assert_true(up <= 65);
+    assert_true(daemons_files() < 150);
+    for (unsigned i = 0; i < N; i++)
+        close_end(&s[i]);
+    close_end(&e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_procedure_is_for_whom_it_is_meant),
+        cmocka_unit_test(a_client_gives_no_commands),
+        cmocka_unit_test(what_a_stranger_sends_is_bounded),
+        cmocka_unit_test(silent_ones_in_numbers_keep_nobody_out),
+        cmocka_unit_test(strangers_in_numbers_keep_nobody_out),
+    };
+
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, start_daemon, end_daemon);
+}
