@@ -33,6 +33,7 @@ struct witness {
     uint32_t        node;
     uint64_t        said; /* last */
     uint64_t        fence_since; /* misses one that stays since then; 0: no */
+    uint64_t        fence_epoch; /* in that view: another one begins anew */
     struct {
         uint64_t        at;
         struct sl_heard h;
@@ -407,13 +408,15 @@ static void note_fenced(struct silence *s, const struct sl_judgement *j)
 
         for (unsigned i = 0; i < j->n_fence; i++)
             named |= w->session && j->fence[i] == w->session;
-        if (!named)
+        if (!named) {
             w->fence_since = 0;
-        else if (w->fence_since == 0)
+        } else if (w->fence_since == 0 || w->fence_epoch != s->epoch) {
             w->fence_since = now;
-        else if (now - w->fence_since > DEAD_TIME)
+            w->fence_epoch = s->epoch;
+        } else if (now - w->fence_since > DEAD_TIME) {
             session_declare_dead(s->vol, w->session,
                                  "it cannot reach a member that others do");
+        }
     }
 }
 
