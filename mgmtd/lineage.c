@@ -62,6 +62,7 @@ static int view_reborn(const char *key, json_t *value, json_int_t lineage,
     json_object_set_new(value, "in_sync", mem_ok(json_array()));
     json_object_set_new(value, "syncing", mem_ok(json_array()));
     json_object_del(value, "out");
+    json_object_del(value, "formed");
     return 0;
 }
 

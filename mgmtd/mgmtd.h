@@ -229,6 +229,7 @@ struct volume {
     uint64_t         told;     /* epoch that clients were told */
     bool             deciding; /* a transaction is on its way */
     bool             waited;   /* the grace period is over */
+    bool             forced;   /* an operator's --force: view_core.h, 11 */
     bool             retry;    /* the timer is for a commit that failed */
     struct cfs_timer grace;
     struct cfs_timer turn;     /* until it is ours to decide */

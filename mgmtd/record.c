@@ -299,7 +299,8 @@ int rec_view_read(const json_t *rec, struct cfs_uuid set, uint64_t lineage,
         rc = read_members(rec, what, "in_sync", &v, &v.n_sync, err);
     if (rc == 0)
         rc = read_members(rec, what, "syncing", &v, &v.n_syncing, err);
-    if (rc == 0 && (v.epoch == 0 || v.n_sync == 0))
+    if (rc == 0 && (v.epoch == 0 ||
+                    (v.n_sync == 0 && !json_object_get(rec, "forming"))))
         rc = bad_field(what, "in_sync", err);
     if (rc == 0)
         *ret = v;

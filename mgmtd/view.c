@@ -192,6 +192,8 @@ int view_load(struct volume *vol, struct cfs_err *err)
             vol->brick[i].known = 0;
     }
     vol->view = view;
+    if (view.n_sync > 0)
+        vol->forced = false;
     cfs_timer_stop(&vol->turn);
     for (unsigned i = 0; i < vol->n; i++) {
         if (!view_has(vol, &vol->brick[i]))
@@ -204,6 +206,14 @@ int view_load(struct volume *vol, struct cfs_err *err)
 
 /* -- deciding ------------------------------------------------------------ */
 
+/* The set was formed again in this lineage, after a restore: the store does
+ * not know all views of those before. */
+static uint64_t formed_in(const struct volume *vol)
+{
+    return (uint64_t)json_integer_value(
+        json_object_get(vol->view_rec, "formed"));
+}
+
 /* Whether the store never had the view that @b remembers. */
 static bool is_foreign(struct volume *vol, const struct brick *b)
 {
@@ -214,7 +224,7 @@ static bool is_foreign(struct volume *vol, const struct brick *b)
     char *key;
     int rc;
 
-    if (v->epoch == 0)
+    if (v->epoch == 0 || v->lineage < formed_in(vol))
         return false;
     if (!cfs_uuid_eq(v->set, vol->set) ||
         v->lineage > store_lineage(vol->m->store))
@@ -273,6 +283,7 @@ static bool describe(struct volume *vol, struct vc_set *ret)
         .view = &vol->view,
         .active = vol->state == VOL_STARTED && !vol->gone,
         .waited = vol->waited,
+        .forced = vol->forced,
         .n = vol->n,
     };
     for (unsigned i = 0; i < vol->n; i++) {
@@ -287,6 +298,7 @@ static bool describe(struct volume *vol, struct vc_set *ret)
             .poisoned = b->info.poisoned,
             .view_epoch = b->info.view.epoch,
             .view_id = b->info.view.id,
+            .remembers = &b->info.view,
             .foreign = ret->active && b->here && is_foreign(vol, b),
             .ended = b->ended,
             .hopeless = b->state == BRICK_FAULTY,
@@ -309,6 +321,9 @@ static json_t *next_record(struct volume *vol, const struct vc_decision *d,
     rec = vol->view_rec ? mem_ok(json_deep_copy(vol->view_rec))
                         : mem_ok(json_object());
     rec_view_write(rec, v);
+    if (json_object_del(rec, "forming") == 0)
+        json_object_set_new(rec, "formed",
+                            json_integer((json_int_t)v->lineage));
     json_object_set_new(rec, "volume", mem_ok(json_string(vol->name)));
     json_object_set_new(rec, "why", mem_ok(json_string(d->why)));
     json_object_set_new(rec, "time", mem_ok(json_integer(now.sec)));

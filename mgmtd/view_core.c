@@ -261,22 +261,12 @@ static void decide_again(const struct vc_set *set, struct vc_decision *d)
 
 /* -- the decision -------------------------------------------------------- */
 
-void vc_decide(const struct vc_set *set, struct vc_decision *ret)
+/* Rules 3 to 10. */
+static void decide(const struct vc_set *set, struct vc_decision *ret)
 {
     const struct cfs_view *v = set->view;
     unsigned n[3] = {0}, silent = 0;
 
-    *ret = (struct vc_decision){.verdict = VC_KEEP, .why = ""};
-    if (!set->active)
-        return;
-    for (unsigned i = 0; i < set->n; i++)
-        if (set->brick[i].here && set->brick[i].foreign) {
-            ret->verdict = VC_HOLD;
-            ret->about = i;
-            ret->why = "a brick remembers a view that the configuration "
-                       "never had";
-            return;
-        }
     if (v->epoch == 0) {
         decide_first(set, ret);
         return;
@@ -294,4 +284,102 @@ void vc_decide(const struct vc_set *set, struct vc_decision *ret)
         decide_without_lost(set, ret);
     else if (silent == 0)
         decide_again(set, ret);
+}
+
+/* -- rule 11 ------------------------------------------------------------- */
+
+static int view_order(const struct cfs_view *a, const struct cfs_view *b)
+{
+    if (a->lineage != b->lineage)
+        return a->lineage < b->lineage ? -1 : 1;
+    return a->epoch < b->epoch ? -1 : a->epoch > b->epoch;
+}
+
+/* The newest view that a brick remembers, into @ret; epoch 0: none does.
+ * False: there are two such; *ret_about has the second. */
+static bool newest_view(const struct vc_set *set, struct cfs_view *ret,
+                        unsigned *ret_about)
+{
+    bool one = true;
+
+    *ret = (struct cfs_view){.set = set->view->set};
+    for (unsigned i = 0; i < set->n; i++) {
+        const struct vc_brick *b = &set->brick[i];
+        int order;
+
+        if (!b->here || !b->remembers || b->remembers->epoch == 0)
+            continue;
+        order = view_order(b->remembers, ret);
+        if (order > 0) {
+            *ret = *b->remembers;
+            one = true;
+        } else if (order == 0 && !cfs_uuid_eq(b->remembers->id, ret->id)) {
+            one = false;
+            *ret_about = i;
+        }
+    }
+    return one;
+}
+
+static bool all_are_here(const struct vc_set *set)
+{
+    for (unsigned i = 0; i < set->n; i++)
+        if (!set->brick[i].here)
+            return false;
+    return true;
+}
+
+static void decide_reborn(const struct vc_set *set, struct vc_decision *d)
+{
+    struct vc_set as = *set;
+    struct cfs_view last;
+
+    if (!set->forced && !all_are_here(set)) {
+        d->verdict = VC_WAIT;
+        d->why = "the configuration was restored: all bricks are waited for "
+                 "(volume start --force goes on without those that are "
+                 "missing, and loses what only they have)";
+        return;
+    }
+    if (!newest_view(set, &last, &d->about)) {
+        d->verdict = VC_HOLD;
+        d->why = "two bricks remember different last views";
+        return;
+    }
+    as.view = &last;
+    as.waited = true;
+    for (unsigned i = 0; i < as.n; i++)
+        as.brick[i].ended |= !as.brick[i].here;
+    decide(&as, d);
+    if (d->verdict == VC_KEEP && last.n_sync > 0) {
+        decide_without_lost(&as, d);
+        d->why = "the configuration was restored, and the bricks went on";
+    } else if (d->verdict == VC_KEEP) {
+        d->verdict = VC_WAIT;
+        d->why = "no brick remembers who was in sync";
+    }
+    if (d->verdict == VC_NEW)
+        d->view.epoch = set->view->epoch + 1;
+}
+
+void vc_decide(const struct vc_set *set, struct vc_decision *ret)
+{
+    const struct cfs_view *v = set->view;
+
+    *ret = (struct vc_decision){.verdict = VC_KEEP, .why = ""};
+    if (!set->active)
+        return;
+    if (v->epoch > 0 && v->n_sync == 0) {
+        decide_reborn(set, ret);
+        return;
+    }
+    for (unsigned i = 0; i < set->n; i++)
+        if (set->brick[i].here && set->brick[i].foreign) {
+            ret->verdict = VC_HOLD;
+            ret->about = i;
+            ret->why = "a brick remembers a view that the configuration "
+                       "never had";
+            return;
+        }
+    decide(set, ret);
 }

@@ -38,6 +38,11 @@
  *  9  Bricks that are in no list are out, and stay out until they are healed.
  * 10  A member that fsck has changed may lack acknowledged changes. It serves
  *     again only when all members of the last view are like that.
+ *  11 After a restore or a rebuild of the configuration nobody is in sync
+ *     (lineage.c): the bricks themselves say what the last view was. All of
+ *     the set are waited for, unless the operator forces it; then the newest
+ *     view that any of them remembers takes the place of the store's, and
+ *     rules 4 to 10 go on from there. Two different newest ones stop it.
  */
 #ifndef CFS_MGMTD_VIEW_CORE_H
 #define CFS_MGMTD_VIEW_CORE_H
@@ -55,6 +60,7 @@ struct vc_brick {
     uint64_t        view_epoch; /* the newest view that it knows; 0: none */
     struct cfs_uuid view_id;
     bool            foreign;  /* that view is not in the store's history */
+    const struct cfs_view *remembers; /* that view as a whole, for rule 11 */
     /* What this mgmtd found out. */
     bool            ended;    /* not here: its process is known to be gone */
     bool            hopeless; /* not here: nobody tries to start it again */
@@ -63,9 +69,11 @@ struct vc_brick {
 };
 
 struct vc_set {
-    const struct cfs_view *view; /* epoch 0: none yet */
+    const struct cfs_view *view; /* epoch 0: none yet; nobody in sync though
+                                    it has an epoch: rule 11 */
     bool                   active;
     bool                   waited; /* the grace period is over */
+    bool                   forced; /* rule 11: without those that are missing */
     unsigned               n;
     struct vc_brick        brick[CFS_SET_MAX];
 };

@@ -184,11 +184,13 @@ void volume_start(struct command *c)
     st->c = c;
     st->vol = volume_ref(vol);
     st->before = vol->state;
+    vol->forced = force;
     if (vol->state != VOL_STARTED) {
         record(st);
         return;
     }
     for (unsigned i = 0; i < vol->n; i++)
         brick_forgive(&vol->brick[i]);
+    volume_changed(vol);
     volume_wait(vol, &st->wait, PATIENCE, is_over, on_waited);
 }

@@ -457,6 +457,106 @@ static void a_decision_settles(void **state)
     }
 }
 
+/* The same set, whose configuration was restored: the store says nobody is in
+ * sync; @last is what the bricks remember. */
+static struct fix reborn(struct cfs_view *last)
+{
+    struct fix f = three();
+
+    *last = f.view;
+    last->lineage = 2;
+    for (unsigned i = 0; i < 3; i++) {
+        f.set.brick[i].remembers = last;
+        f.set.brick[i].foreign = true;
+    }
+    f.view.epoch = 1000;
+    f.view.id = id(0);
+    f.view.n_sync = 0;
+    return f;
+}
+
+static void rule_11_bricks_that_went_on_go_on(void **state)
+{
+    struct cfs_view last;
+    struct fix f = reborn(&last);
+
+    DECIDES(&f, "abc");
+    assert_int_equal(f.d.view.epoch, 1001);
+    f = reborn(&last);
+    restarted(&f, 1, true);
+    DECIDES(&f, "ac");
+}
+
+static void rule_11_all_bricks_are_waited_for_unless_forced(void **state)
+{
+    struct cfs_view last;
+    struct fix f = reborn(&last);
+
+    gone(&f, 2);
+    f.set.brick[2].hopeless = true;
+    f.set.waited = true;
+    DECIDES(&f, "wait");
+    f.set.forced = true;
+    DECIDES(&f, "ab");
+    for (unsigned i = 0; i < 3; i++)
+        gone(&f, i);
+    DECIDES(&f, "wait");
+}
+
+static void rule_11_the_newest_view_that_is_remembered_counts(void **state)
+{
+    struct cfs_view last, newer;
+    struct fix f = reborn(&last);
+
+    /* Brick a was lost in the last view; it remembers the one before. */
+    newer = last;
+    newer.epoch++;
+    newer.id = id('6');
+    newer.n_sync = 2;
+    newer.m[0] = last.m[1];
+    newer.m[1] = last.m[2];
+    for (unsigned i = 0; i < 3; i++)
+        f.set.brick[i].remembers = i == 0 ? &last : &newer;
+    DECIDES(&f, "bc");
+    /* A later life counts more than a higher epoch. */
+    last.lineage = 3;
+    DECIDES(&f, "abc");
+    /* Two that differ: an operator must look. */
+    last.lineage = 2;
+    last.epoch = newer.epoch;
+    DECIDES(&f, "hold");
+}
+
+static void rule_11_after_a_stop_the_rules_of_a_restart_hold(void **state)
+{
+    struct cfs_view last;
+    struct fix f = reborn(&last);
+
+    for (unsigned i = 0; i < 3; i++)
+        restarted(&f, i, true);
+    DECIDES(&f, "abc");
+    for (unsigned i = 0; i < 3; i++)
+        f.set.brick[i].clean = false;
+    DECIDES(&f, "a");
+    /* Who was in sync is missing: nobody else takes its place. */
+    last.n_sync = 1;
+    gone(&f, 0);
+    f.set.forced = true;
+    DECIDES(&f, "wait");
+}
+
+static void rule_11_new_bricks_start_as_new_ones(void **state)
+{
+    struct cfs_view last;
+    struct fix f = reborn(&last);
+
+    last = (struct cfs_view){.set = f.view.set};
+    for (unsigned i = 0; i < 3; i++)
+        f.set.brick[i].view_epoch = 0;
+    DECIDES(&f, "abc");
+    assert_int_equal(f.d.view.epoch, 1001);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +585,11 @@ int main(void)
         cmocka_unit_test(rule_7_a_first_view_that_nobody_was_told_of),
         cmocka_unit_test(rule_8_an_old_copy_or_a_wiped_brick_is_not_back),
         cmocka_unit_test(rule_9_who_is_out_stays_out),
+        cmocka_unit_test(rule_11_bricks_that_went_on_go_on),
+        cmocka_unit_test(rule_11_all_bricks_are_waited_for_unless_forced),
+        cmocka_unit_test(rule_11_the_newest_view_that_is_remembered_counts),
+        cmocka_unit_test(rule_11_after_a_stop_the_rules_of_a_restart_hold),
+        cmocka_unit_test(rule_11_new_bricks_start_as_new_ones),
         cmocka_unit_test(a_decision_settles),
     };
 
