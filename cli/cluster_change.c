@@ -95,8 +95,9 @@ void cli_reborn_show(FILE *out, const json_t *answer)
 {
     fprintf(out, "The cluster has begun a new life on this node, lineage "
                  "%lld. Now:\n"
-                 "  - see which nodes must join again: clusterfs cluster "
-                 "status\n"
+                 "  - let the other nodes join again, for each: clusterfs peer "
+                 "token --replace NODE\n"
+                 "    here, then clusterfs peer join there\n"
                  "  - see whether each volume found its bricks: clusterfs "
                  "volume status\n", num(answer, "lineage"));
 }

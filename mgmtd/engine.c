@@ -694,7 +694,7 @@ void engine_superseded(struct mgmtd *m, uint64_t lineage)
         return;
     cfs_log_error(m->host.log, WHO, "the cluster has begun a new life, number "
                   "%" PRIu64 ", and this node is of number %" PRIu64 ": it "
-                  "must join again (clusterfs peer join)", lineage,
+                  "must join again (see: clusterfs cluster status)", lineage,
                   store_lineage(m->store));
     next = mark_copy(e);
     json_object_set_new(next, "superseded",

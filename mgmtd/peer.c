@@ -214,6 +214,11 @@ void peer_on_greet(struct peer_req *req)
         return;
     } else {
         problem(p, err.text);
+        /* One that is behind, or ahead, must know: it reads it from ours. */
+        if (err.code == -ESTALE) {
+            peer_reply(req, greeting(m));
+            return;
+        }
     }
     peer_fail(req, &err);
 }

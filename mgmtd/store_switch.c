@@ -303,9 +303,11 @@ int store_follow_etcd(struct store *s, const struct etcd_target *to,
     struct etcd_client *c;
     int rc;
 
-    assert(s->sqlite && lineage <= STORE_LINEAGE_MAX);
-    if (s->busy || s->sw || !cfs_list_empty(&s->queue))
-        return cfs_err_set(err, -EBUSY, "the configuration is being changed");
+    assert(lineage <= STORE_LINEAGE_MAX);
+    if (s->sw || (s->sqlite ? s->busy || !cfs_list_empty(&s->queue)
+                            : s->etcd->working))
+        return cfs_err_set(err, -EBUSY, "the configuration is being changed; "
+                           "try again");
     if (lineage <= s->lineage)
         return cfs_err_set(err, -ESTALE, "the configuration here is of "
                            "lineage %" PRIu64 ", not older than the "
@@ -313,8 +315,16 @@ int store_follow_etcd(struct store *s, const struct etcd_target *to,
     rc = etcd_client_new(s->loop, s->log, to, &c, err);
     if (rc < 0)
         return rc;
-    free(s->sqlite);
-    s->sqlite = NULL;
+    if (s->sqlite) {
+        free(s->sqlite);
+        s->sqlite = NULL;
+    } else {
+        /* Of another life: what waits is decided by the new one, where the
+         * tokens of the old one are in conflict. */
+        s->engine->close(s);
+        s->busy = false;
+        cfs_task_post(s->loop, &s->task);
+    }
     store_etcd_attach(s, lineage, c);
     if (!cfs_list_empty(&s->askers))
         s->engine->current(s);

@@ -140,7 +140,8 @@ void view_tell(struct brick *b)
     struct cfs_arena a;
 
     /* Each node tells its own. */
-    if (msg.view.epoch == 0 || !b->here || !brick_is_local(b))
+    if (msg.view.epoch == 0 || msg.view.n_sync == 0 || !b->here ||
+        !brick_is_local(b))
         return;
     cfs_arena_init(&a);
     brick_call(b, RPC_BRICK_VIEW_SET, mgmt_pack_view_msg(&a, &msg), TOLD_MS,

@@ -3,63 +3,193 @@
 """How several nodes keep one configuration: an etcd on one, three or five of
 them, whatever happens to those.
 """
+import json
+import random
+import signal
+
+import pool
 from runtime import wait_for
 
-
-def join(n, by):
-    t = by.json("peer", "token")["token"]
-    n.clusterfs("peer", "join", "--token", t, timeout=120)
+STATE = "/var/lib/clusterfs"
 
 
 def status(n):
     return n.json("cluster", "status")
 
 
-def roles(n):
-    """Name of each node to its role and what its etcd does."""
-    return {p["name"]: (p["role"], p["etcd"]) for p in status(n)["nodes"]}
+def node_of(n, name):
+    """What @n says of the node called @name."""
+    return next(p for p in status(n)["nodes"] if p["name"] == name)
 
 
 def voters(n):
-    return sorted(name for name, (role, etcd) in roles(n).items()
-                  if role == "voter" and etcd == "running")
+    return sorted(p["name"] for p in status(n)["nodes"]
+                  if p["role"] == "voter" and p["etcd"] == "running")
 
 
 def wait_voters(n, names, seconds=40):
-    wait_for("voters are %s: %s" % (names, roles(n)),
+    wait_for(lambda: "voters are %s: %s" % (names, status(n)),
              lambda: voters(n) == sorted(names), seconds)
 
 
 def wait_current(n, seconds=20):
-    wait_for("%s is current" % n.name, lambda: status(n)["current"], seconds)
+    wait_for(lambda: "%s is current: %s" % (n.name, status(n)),
+             lambda: status(n)["current"], seconds)
 
 
-def form(cluster, n):
-    """@n nodes, with as many voters as there shall be."""
-    c = cluster(n)
-    c[1].clusterfs("cluster", "create", "--name", "test")
-    for i in range(2, n + 1):
-        join(c[i], c[1])
-    wait_voters(c[1], [c[i].name for i in range(1, min(n, 5) + 1)])
-    return c
+def names(nodes):
+    return [n.name for n in nodes]
 
 
-def change(n, name="x"):
+def member(n):
+    """Which of etcd's members @n believes to be; None: none."""
+    return json.loads(n.host(STATE + "/engine.json").read_text()).get("member")
+
+
+def change(n):
     """A change that any node can make; True when it was made."""
     done = n.clusterfs("peer", "token", "--json", check=False, timeout=60)
     return done.returncode == 0
 
 
-def test_three_nodes_have_three_voters_and_any_one_may_be_lost(cluster):
-    c = form(cluster, 3)
+def wait_change(n, seconds=20):
+    wait_for("a change by %s" % n.name, lambda: change(n), seconds, 0.1)
+
+
+def test_three_nodes_have_three_voters_and_any_one_may_be_lost(formed):
+    c = formed(3)
+    wait_voters(c[1], names(c))
     assert status(c[2])["engine"] == "etcd"
-    leader = status(c[1])["leader"]
-    assert leader in [n.name for n in c]
+    assert status(c[1])["leader"] in names(c)
     for n in c:
         n.crash()
         others = [o for o in c if o is not n]
-        wait_for("a change without %s" % n.name, lambda: change(others[0]))
-        assert change(others[1])
+        wait_change(others[0])
+        wait_change(others[1])
         n.boot()
-        wait_voters(others[0], [m.name for m in c])
+        wait_voters(others[0], names(c))
         wait_current(n)
+
+
+def test_two_nodes_have_one_voter(cluster):
+    c = cluster(2)
+    c[1].clusterfs("cluster", "create")
+    pool.join(c[2], c[1])
+    wait_voters(c[2], ["n1"])
+    wait_change(c[2])
+    c[2].crash()
+    wait_change(c[1])
+    c[2].boot()
+    wait_current(c[2])
+    c[1].crash()
+    wait_for("n2 knows", lambda: not status(c[2])["current"])
+    text = c[2].refused("peer", "token")
+    assert "n1" in text and "cannot be changed" in text
+
+
+def test_a_voter_that_lost_its_directory_is_added_as_another(formed):
+    c = formed(3)
+    wait_voters(c[1], names(c))
+    before = member(c[2])
+    c[2].service("stop")
+    c[2].signal("etcd")
+    c[2].sh("rm -rf %s/etcd" % STATE)
+    wait_change(c[1])
+    c[2].service("start")
+    wait_for("n2 is another member",
+             lambda: member(c[2]) not in (None, before), 60)
+    wait_voters(c[1], names(c))
+    wait_current(c[2])
+
+
+def test_a_directory_that_was_put_back_is_not_believed(formed):
+    c = formed(3)
+    wait_voters(c[1], names(c))
+    c[3].service("stop")
+    c[3].signal("etcd")
+    c[3].sh("cp -a %s/etcd /root/old" % STATE)
+    c[3].service("start")
+    wait_voters(c[1], names(c))
+    for _ in range(30):
+        assert change(c[1])
+    wait_for("it is noted how far n3 got",
+             lambda: c[3].host(STATE + "/engine.index").exists(), 40)
+    # As old as the note of what has been seen makes it.
+    c[3].service("stop")
+    c[3].signal("etcd")
+    c[3].sh("rm -rf %s/etcd && mv /root/old %s/etcd" % (STATE, STATE))
+    c[3].sh("sed -i 's/\"index\": \"[0-9a-f]*\"/"
+            "\"index\": \"00000000000fffff\"/' %s/engine.index" % STATE)
+    c[3].service("start")
+    wait_for("it is noticed",
+             lambda: "old copy" in node_of(c[1], "n3")["problem"]
+             or voters(c[1]) == ["n1", "n2", "n3"], 30)
+    wait_voters(c[1], names(c))
+    assert "put back from an old copy" in c[3].host(
+        "/var/log/clusterfs/clusterfs-mgmtd.log").read_text()
+
+
+def test_the_only_voter_can_be_detached(cluster):
+    c = cluster(2)
+    c[1].clusterfs("cluster", "create")
+    pool.join(c[2], c[1])
+    wait_voters(c[2], ["n1"])
+    c[2].clusterfs("peer", "detach", "n1", "--yes", timeout=120)
+    wait_voters(c[2], ["n2"])
+    wait_change(c[2])
+    wait_for("n1's etcd ends", lambda: not c[1].pids("etcd"))
+
+
+def test_killed_again_and_again_three_voters_come_of_three_nodes(cluster):
+    """mgmtd and etcd of any node, at any point of founding and joining."""
+    rng = random.Random(5)
+    c = cluster(3)
+    c[1].clusterfs("cluster", "create")
+    for n in (c[2], c[3]):
+        pool.join(n, c[1])
+    for _ in range(15):
+        n = c[rng.randrange(1, 4)]
+        what = rng.choice(["clusterfs-mgmtd", "etcd"])
+        n.signal(what)
+        wait_for("a moment", lambda: True, 0.1)
+        c[1].sh("sleep %.2f" % rng.uniform(0, 1.2))
+    wait_voters(c[1], names(c), 60)
+    for n in c:
+        wait_current(n)
+        wait_change(n)
+    members = {p["name"]: p["role"] for p in status(c[1])["nodes"]}
+    assert members == {"n1": "voter", "n2": "voter", "n3": "voter"}
+
+
+def test_when_most_voters_are_gone_for_good_one_node_goes_on(formed):
+    c = formed(3)
+    wait_voters(c[1], names(c))
+    assert "nothing is lost" in c[3].refused("cluster", "rebuild", "--yes")
+    c[1].crash()
+    c[2].crash()
+    wait_for("n3 knows", lambda: not status(c[3])["current"])
+    c[3].clusterfs("cluster", "rebuild", "--yes", timeout=120)
+    wait_for("n3 is alone", lambda: status(c[3])["engine"] == "sqlite")
+    wait_change(c[3])
+    # One that comes back is of the life before, and says so.
+    c[1].boot()
+    wait_for("n1 knows that it must join",
+             lambda: any("join again" in p for p in status(c[1])["problems"]),
+             30)
+    pool.join(c[1], c[3], "--replace", "n1")
+    wait_current(c[1])
+    wait_change(c[1])
+
+
+def test_without_etcd_it_is_said_what_to_install(cluster):
+    c = cluster(2)
+    c[1].clusterfs("cluster", "create")
+    c[1].sh("mount --bind /dev/null /usr/bin/etcd")
+    text = c[2].refused("peer", "join", "--token",
+                        c[1].json("peer", "token")["token"])
+    assert "etcd-server" in text
+    assert status(c[1])["engine"] == "sqlite"
+    wait_change(c[1])
+    c[1].sh("umount /usr/bin/etcd")
+    pool.join(c[2], c[1])
+    wait_voters(c[1], ["n1"])
