@@ -7,6 +7,18 @@ _clusterfs_volumes()
         sed -n 's/.*"name"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'
 }
 
+_clusterfs_nodes()
+{
+    clusterfs peer list --json 2>/dev/null |
+        sed -n 's/.*"name"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'
+}
+
+_clusterfs_clients()
+{
+    clusterfs client list --json 2>/dev/null |
+        sed -n 's/.*"name"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'
+}
+
 _clusterfs_options()
 {
     clusterfs volume get "$1" --json 2>/dev/null |
@@ -35,6 +47,18 @@ _clusterfs()
     done
 
     case $prev in
+    --replace)
+        mapfile -t COMPREPLY < <(compgen -W "$(_clusterfs_nodes)" -- "$cur")
+        return ;;
+    --volume)
+        mapfile -t COMPREPLY < <(compgen -W "$(_clusterfs_volumes)" -- "$cur")
+        return ;;
+    --server)
+        mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
+        return ;;
+    -o|--credentials)
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return ;;
     --run-dir|--state-dir|--log-dir|--config-dir)
         mapfile -t COMPREPLY < <(compgen -d -- "$cur")
         return ;;
@@ -42,8 +66,35 @@ _clusterfs()
 
     case "${#args[@]} ${args[*]}" in
     "0 ")
-        mapfile -t COMPREPLY < <(compgen -W 'volume --help --version' \
+        mapfile -t COMPREPLY < <(compgen -W 'volume peer client
+            cluster --help --version' \
             -- "$cur") ;;
+    "1 cluster")
+        mapfile -t COMPREPLY < <(compgen -W 'create status backup restore
+            rebuild --help' -- "$cur") ;;
+    "1 peer")
+        mapfile -t COMPREPLY < <(compgen -W 'token join probe detach status
+            list --help' -- "$cur") ;;
+    "1 client")
+        mapfile -t COMPREPLY < <(compgen -W 'add remove list --help' \
+            -- "$cur") ;;
+    "2 peer token")
+        mapfile -t COMPREPLY < <(compgen -W '--for --address --replace --json
+            --help' -- "$cur") ;;
+    "2 peer join"|"2 peer probe")
+        case $cur in
+        -*) mapfile -t COMPREPLY < <(compgen -W '--token --address --json
+                --help' -- "$cur") ;;
+        *) mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur") ;;
+        esac ;;
+    "2 peer detach")
+        mapfile -t COMPREPLY < <(compgen -W "$(_clusterfs_nodes) --force --yes
+            --json --help" -- "$cur") ;;
+    "2 client remove")
+        mapfile -t COMPREPLY < <(compgen -W "$(_clusterfs_clients) --yes
+            --json --help" -- "$cur") ;;
+    *" client add "*)
+        mapfile -t COMPREPLY < <(compgen -W '--volume -o --help' -- "$cur") ;;
     "1 volume")
         mapfile -t COMPREPLY < <(compgen -W 'create start stop delete list
             info status set reset get profile top statedump --help' -- "$cur") ;;
