@@ -534,6 +534,9 @@ void engine_on_prepare(struct peer_req *req)
 
 /* -- a node leaves -------------------------------------------------------- */
 
+#define REMOVAL_TRIES 20u
+#define REMOVAL_AGAIN (100 * CFS_MS)
+
 struct removal {
     struct cfs_list  link;
     struct engine   *e;
@@ -541,6 +544,7 @@ struct removal {
     struct cfs_timer timer;
     bool             committing; /* on_leaving() will come */
     bool             seen;       /* the record came earlier than that */
+    unsigned         tries;
     store_done      *done;
     void            *arg;
 };
@@ -591,11 +595,19 @@ void members_record_changed(struct engine *e)
     }
 }
 
+static void on_removal_begin(struct cfs_timer *t);
+
 static void on_leaving(void *arg, int status, const struct cfs_err *err)
 {
     struct removal *r = arg;
 
     r->committing = false;
+    if (status == -CFS_E_CONFLICT && ++r->tries < REMOVAL_TRIES) {
+        cfs_timer_fini(&r->timer); /* a step of the voters came first */
+        cfs_timer_init(r->e->m->host.loop, &r->timer, on_removal_begin);
+        cfs_timer_start(&r->timer, REMOVAL_AGAIN);
+        return;
+    }
     if (status < 0) {
         removal_end(r, err);
         return;

@@ -48,6 +48,16 @@ def two(cluster):
     return c
 
 
+def die(n):
+    """mgmtd is killed, and started again."""
+    n.signal("clusterfs-mgmtd")
+
+    def back():  # the service may notice late that it is gone
+        n.service("start")
+        return n.pids("clusterfs-mgmtd")
+    wait_for("mgmtd is back", back)
+
+
 def is_nobody(n):
     """Its mgmtd begins anew when it was detached."""
     done = n.clusterfs("peer", "list", "--json", check=False)
@@ -177,8 +187,7 @@ def test_a_join_that_is_cut_off_goes_on(cluster):
         p = n.popen("clusterfs", "peer", "join", "--token", t)
         wait_for("it began", lambda: "joining" in n.sh(
             "cat /var/log/clusterfs/*mgmtd.log"))
-        c[victim].signal("clusterfs-mgmtd")
-        c[victim].service("start")
+        die(c[victim])
         p.wait()
 
         def member():
@@ -222,3 +231,41 @@ def test_certificates_renew_themselves_and_nobody_notices(cluster):
     c[2].service("start")
     all_up(c)
     token(c[2])
+
+
+def settled(c, n, others):
+    """Whether @n is a member for all, or for nobody."""
+    done = n.clusterfs("peer", "list", "--json", check=False)
+    if done.returncode != 0:
+        return None
+    own = json.loads(done.stdout)
+    theirs = [peers(o) for o in others]
+    if own.get("joining"):
+        return None
+    if not own["founded"] and all(n.name not in t for t in theirs):
+        return "nobody"
+    if own["founded"] and all(t.get(n.name) for t in theirs):
+        return "member"
+    return None
+
+
+def test_a_join_killed_at_any_time_is_done_or_not(cluster):
+    c = cluster(3)
+    c[1].clusterfs("cluster", "create")
+    join(c[2], c[1])
+    n, others = c[3], [c[1], c[2]]
+    seen = set()
+    for i, delay in enumerate((0, 0.02, 0.05, 0.09, 0.14, 0.2, 0.3, 0.45)):
+        p = n.popen("clusterfs", "peer", "join", "--token", token(c[1]))
+        time.sleep(delay)  # somewhere in it
+        victim = (n, c[1])[i % 2]
+        die(victim)
+        p.wait()
+        how = wait_for("n3 is a member or not, after %g s" % delay,
+                       lambda: settled(c, n, others), 40)
+        seen.add(how)
+        if how == "member":
+            c[2].clusterfs("peer", "detach", "n3", "--yes", timeout=60)
+            wait_for("n3 is nobody's", lambda: settled(c, n, others) ==
+                     "nobody", 40)
+    assert "member" in seen
