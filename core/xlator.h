@@ -33,6 +33,7 @@ enum cfs_event_type {
     CFS_EV_PARENT_UP,   /* start to work */
     CFS_EV_PARENT_DOWN, /* stop; hold the graph while work is left */
     CFS_EV_COUNT_ANEW,  /* figures of what passed start at zero */
+    CFS_EV_CLIENTS,     /* .clients: protocol/server fills it in, at once */
     CFS_EV_PROBE,       /* for a while, see whether bricks answer: SILENCE */
     CFS_EV_VIEW,        /* .view: a view that the host has learnt */
     /* up, to every parent; .from is the child that sends it */
@@ -56,6 +57,16 @@ struct cfs_silence {
     uint64_t        age_ns; /* since the last answer; UINT64_MAX: none yet */
 };
 
+/* Which sessions have a connection to a brick, and when each was heard. */
+#define CFS_CLIENTS_MAX 256u
+struct cfs_clients {
+    uint32_t n;
+    struct {
+        uint32_t session;
+        uint64_t idle_ns;
+    } c[CFS_CLIENTS_MAX];
+};
+
 struct cfs_event {
     enum cfs_event_type       type;
     struct cfs_xl            *from; /* the sender; set by cfs_notify_* */
@@ -64,6 +75,7 @@ struct cfs_event {
     const struct cfs_err     *err;
     const struct cfs_uuid    *brick;
     const struct cfs_silence *silence;
+    struct cfs_clients       *clients;
     const char               *path; /* Unix socket; NULL: none */
     uint16_t                  port; /* TCP; 0: none */
 };

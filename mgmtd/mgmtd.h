@@ -15,7 +15,7 @@
  *   node_*.c      bricks elsewhere (node.h)
  *   view.c        views: decide, push       volume_*.c   a verb each
  *   session.c     clients' sessions         prepare.c    devices
- *   silence.c     who does not answer
+ *   silence.c     who does not answer       presence.c   clients that do not
  *
  * Threads    the loop thread; what blocks (mkfs, fallocate, commits) is in
  *            the pool.
@@ -240,6 +240,8 @@ struct volume {
     char             held[256]; /* why nothing is decided; "": it is */
     const char      *waiting;   /* for what a decision waits; "": it does not */
 
+    struct cfs_timer presence;
+    bool             rounds;  /* a round of questions is under way */
     struct silence *silence; /* a doubt: silence.c; NULL: none */
 
     struct cfs_task look; /* volume_changed() */
@@ -313,6 +315,7 @@ struct session {
     struct volume     *vol;
     struct cfs_session s;
     struct pidwatch   *watch;   /* its process, on this machine */
+    uint64_t           heard;   /* by a brick, boot time ns: presence.c */
     bool               dead;    /* the process is gone, or was declared so */
     bool               busy;    /* calls of its death are under way */
     unsigned           step;
@@ -337,6 +340,11 @@ bool sessions_none(const struct volume *vol);
 void session_declare_dead(struct volume *vol, uint32_t no, const char *why);
 /* Declare all dead, whatever their processes do. */
 void sessions_kill(struct volume *vol);
+
+/* presence.c: sessions that nobody can watch. */
+void presence_init(struct volume *vol);
+void presence_fini(struct volume *vol);
+void presence_look(struct volume *vol);
 
 /* -- commands: cli_prog.c ------------------------------------------------ */
 

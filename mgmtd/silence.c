@@ -23,6 +23,8 @@ struct probe {
     struct rpc_conn *conn; /* our own, to a brick elsewhere; NULL: none */
     struct rpc_addr  addr;
     uint64_t         began;
+    uint64_t         up; /* since then @conn is; a connection alone is nothing:
+                            the kernel accepts for a process that hangs */
 };
 
 /* What one client has said, by brick. */
@@ -107,9 +109,21 @@ static struct rpc_conn *line_to(const struct silence *s, const struct brick *b)
     return s->probe[b->index].conn;
 }
 
+static void on_probe_up(struct rpc_conn *c, void *ctx)
+{
+    struct probe *p = ctx;
+
+    p->up = rpc_conn_heard(c);
+}
+
+static void on_probe_down(struct rpc_conn *c, const struct cfs_err *why,
+                          void *ctx)
+{
+}
+
 static void probe_open(struct silence *s, struct brick *b)
 {
-    static const struct rpc_events events = {0};
+    static const struct rpc_events events = {on_probe_up, on_probe_down, NULL};
     struct mgmtd *m = s->vol->m;
     struct probe *p = &s->probe[b->index];
     struct rpc_opts opts = rpc_opts_default;
@@ -122,7 +136,7 @@ static void probe_open(struct silence *s, struct brick *b)
     if (b->port && rpc_addr_parse(text, &addr, &err) == 0) {
         if (!p->conn) {
             if (rpc_connect(m->host.loop, m->host.log, WHO, &addr, &opts, NULL,
-                            0, &events, NULL, &p->conn, &err) < 0)
+                            0, &events, p, &p->conn, &err) < 0)
                 p->conn = NULL;
         } else if (strcmp(addr.text, p->addr.text) != 0) {
             rpc_conn_redirect(p->conn, &addr);
@@ -161,7 +175,7 @@ static struct sl_heard heard_here(const struct silence *s,
 
     if (p->began == 0 || (!c && brick_is_local(b)))
         return (struct sl_heard){0};
-    if (heard >= p->began)
+    if (heard >= p->began && heard > p->up)
         return (struct sl_heard){true, now > heard ? now - heard : 0};
     return (struct sl_heard){now - p->began > op_timeout(s->vol) / 4,
                              SL_NEVER};

@@ -114,6 +114,7 @@ static void look(struct cfs_task *t)
     node_tell_bricks(vol);
     view_look(vol);
     sessions_look(vol);
+    presence_look(vol);
     while ((w = ready_wait(vol)))
         wait_over(w, true);
     volume_unref(vol);
@@ -153,6 +154,7 @@ void volume_unref(struct volume *vol)
     cfs_task_cancel(&vol->look);
     sessions_free(vol);
     view_fini(vol);
+    presence_fini(vol);
     for (unsigned i = 0; i < vol->n; i++)
         brick_fini(&vol->brick[i]);
     json_decref(vol->rec);
@@ -189,6 +191,7 @@ static struct volume *volume_new(struct mgmtd *m, json_t *rec, uint64_t token,
     for (unsigned i = 0; i < vol->n; i++)
         brick_init(&vol->brick[i], vol, i, &v->brick[i]);
     view_init(vol);
+    presence_init(vol);
     cfs_list_add_tail(&m->volumes, &vol->link);
     for (unsigned i = 0; i < vol->n; i++)
         node_ask_brick(&vol->brick[i]);

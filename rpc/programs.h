@@ -74,7 +74,8 @@ enum rpc_brick_proc {
     RPC_BRICK_TERMINATE = 5,     /* terminate */
     RPC_BRICK_STATEDUMP = 6,     /* -> statedump_reply */
     RPC_BRICK_PROFILE = 7,       /* profile -> profile_reply */
-    RPC_BRICK_PROCS = 8,
+    RPC_BRICK_CLIENTS = 8,       /* -> clients_reply */
+    RPC_BRICK_PROCS = 9,
 };
 
 /* All peer_json -> peer_json. For nodes of the cluster, but where noted. */

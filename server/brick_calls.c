@@ -269,6 +269,37 @@ static void on_profile(struct brickd *b, struct rpc_msg *msg)
     cfs_arena_fini(&a);
 }
 
+static void put_le32(uint8_t *p, uint64_t v)
+{
+    if (v > UINT32_MAX)
+        v = UINT32_MAX;
+    for (unsigned i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> (8 * i));
+}
+
+static void on_clients(struct brickd *b, struct rpc_msg *msg)
+{
+    struct cfs_clients clients = {0};
+    uint8_t bytes[8 * CFS_CLIENTS_MAX];
+    struct mgmt_clients_reply reply = {.clients = {bytes, 0}};
+    struct cfs_arena a;
+
+    if (b->state != BRICKD_SERVING) {
+        rpc_reply_error(msg, -EAGAIN, "the brick does not serve");
+        return;
+    }
+    cfs_graph_event(b->graph, (struct cfs_event){.type = CFS_EV_CLIENTS,
+                                                 .clients = &clients});
+    for (uint32_t i = 0; i < clients.n; i++) {
+        put_le32(bytes + 8 * i, clients.c[i].session);
+        put_le32(bytes + 8 * i + 4, clients.c[i].idle_ns / CFS_MS);
+    }
+    reply.clients.len = 8 * clients.n;
+    cfs_arena_init(&a);
+    rpc_reply(msg, mgmt_pack_clients_reply(&a, &reply), (struct cfs_buf){0});
+    cfs_arena_fini(&a);
+}
+
 void brickd_on_call(struct rpc_msg *msg, void *ctx)
 {
     struct brickd *b = ctx;
@@ -288,6 +319,9 @@ void brickd_on_call(struct rpc_msg *msg, void *ctx)
         break;
     case RPC_BRICK_STATEDUMP:
         on_statedump(b, msg);
+        break;
+    case RPC_BRICK_CLIENTS:
+        on_clients(b, msg);
         break;
     default:
         rpc_reply_error(msg, -ENOSYS, "this clusterfs-brickd cannot do that");

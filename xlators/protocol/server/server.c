@@ -259,6 +259,22 @@ static void stop(struct srv *srv)
         stopped(srv);
 }
 
+static void list_clients(struct srv *srv, struct cfs_clients *ret)
+{
+    const uint64_t now = cfs_now_fresh(srv->xl->loop);
+
+    ret->n = 0;
+    cfs_list_for_each(it, &srv->conns) {
+        const struct srv_conn *sc = cfs_list_entry(it, struct srv_conn, link);
+        const uint64_t heard = rpc_conn_heard(sc->c);
+
+        if (sc->session == 0 || ret->n == CFS_CLIENTS_MAX)
+            continue;
+        ret->c[ret->n].session = sc->session;
+        ret->c[ret->n++].idle_ns = now > heard ? now - heard : 0;
+    }
+}
+
 static void srv_notify(struct cfs_xl *xl, const struct cfs_event *ev)
 {
     struct srv *srv = xl->priv;
@@ -270,6 +286,9 @@ static void srv_notify(struct cfs_xl *xl, const struct cfs_event *ev)
         break;
     case CFS_EV_PARENT_DOWN:
         stop(srv);
+        break;
+    case CFS_EV_CLIENTS:
+        list_clients(srv, ev->clients);
         break;
     default:
         cfs_notify_pass(xl, ev);
