@@ -123,7 +123,7 @@ static void on_probe_down(struct rpc_conn *c, const struct cfs_err *why,
 
 static void probe_open(struct silence *s, struct brick *b)
 {
-    static const struct rpc_events events = {on_probe_up, on_probe_down, NULL};
+    static const struct rpc_events events = {on_probe_up, on_probe_down};
     struct mgmtd *m = s->vol->m;
     struct probe *p = &s->probe[b->index];
     struct rpc_opts opts = rpc_opts_default;
