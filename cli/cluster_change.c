@@ -96,7 +96,7 @@ void cli_reborn_show(FILE *out, const json_t *answer)
     fprintf(out, "The cluster has begun a new life on this node, lineage "
                  "%lld. Now:\n"
                  "  - let the other nodes join again, for each: clusterfs peer "
-                 "token --replace NODE\n"
+                 "token\n"
                  "    here, then clusterfs peer join there\n"
                  "  - see whether each volume found its bricks: clusterfs "
                  "volume status\n", num(answer, "lineage"));

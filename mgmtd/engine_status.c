@@ -255,13 +255,10 @@ static void put_problems(struct engine *e, json_t *o,
     char *note = engine_note(e->m);
 
     if (json_object_get(e->mark, "superseded")) {
-        char *text = mem_printf(
+        json_array_append_new(list, mem_ok(json_string(
             "the cluster was restored or rebuilt without this node: it must "
-            "join again (clusterfs peer token --replace %s there, then "
-            "clusterfs peer join here)", e->m->node);
-
-        json_array_append_new(list, json_text(text));
-        free(text);
+            "join again (clusterfs peer token there, then clusterfs peer join "
+            "here)")));
     }
     if (note)
         json_array_append_new(list, json_text(note));

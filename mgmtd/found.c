@@ -109,15 +109,20 @@ static void put_node(struct mgmtd *m, struct store_txn *t, unsigned number,
                      const char *host)
 {
     char *key = mem_printf("node/%s", m->node), serial[TRUST_SERIAL];
+    char *path = mem_printf("%s/node.crt", trust_dir(m->trust));
+    char *cert = NULL;
     json_t *rec;
 
     trust_serial(m->trust, serial);
-    rec = mem_ok(json_pack("{s:i,s:o,s:o,s:s,s:i,s:s}", "v", REC_VERSION,
+    file_get(path, &cert, NULL);
+    rec = mem_ok(json_pack("{s:i,s:o,s:o,s:s,s:i,s:s,s:s}", "v", REC_VERSION,
                            "id", rec_json_uuid(m->node_id), "number",
                            rec_json_u64(number), "host", host, "port",
-                           (int)m->host.port, "serial", serial));
+                           (int)m->host.port, "serial", serial, "cert", cert ? cert : ""));
     store_txn_put(t, key, rec);
     json_decref(rec);
+    free(cert);
+    free(path);
     free(key);
 }
 

@@ -151,6 +151,16 @@ static char *repeat(struct taking *t)
     return mem_str(cert);
 }
 
+/* A member that is nobody's any more, after a restore or a rebuild elsewhere:
+ * who it is, its key proves. It keeps its number. */
+static bool rejoins(const struct taking *t)
+{
+    const struct peer *p = peer_find(t->m, t->name);
+    const char *cert = p ? text_in(p->rec, "cert") : NULL;
+
+    return cert && cfs_uuid_eq(p->id, t->id) && trust_same_key(cert, t->csr);
+}
+
 static int check_name(struct taking *t, struct cfs_err *err)
 {
     const char *replace = text_in(t->token_rec, "replace");
@@ -165,7 +175,7 @@ static int check_name(struct taking *t, struct cfs_err *err)
     if (replace && strcmp(replace, t->name) != 0)
         return cfs_err_set(err, -EACCES, "the token is for a node that takes "
                            "the place of %s, not for %s", replace, t->name);
-    if (!peer_find(t->m, t->name) || replace)
+    if (!peer_find(t->m, t->name) || replace || rejoins(t))
         return 0;
     return cfs_err_set(err, -EEXIST, "a node %s is a member already. If that "
                        "node was wiped: 'clusterfs peer token --replace %s' on "
@@ -283,6 +293,27 @@ static void put_rest(void *arg, struct store_txn *txn,
     free(key);
 }
 
+/* The record of a node that rejoins, which was @rec. */
+static void put_again(struct taking *t, struct store_txn *txn,
+                      const char *key, const struct peer *old, json_t *rec)
+{
+    char serial[TRUST_SERIAL];
+
+    trust_serial_of(t->cert, serial);
+    json_object_set_new(rec, "serials", peer_serials(old));
+    json_object_set_new(rec, "serial", mem_ok(json_string(serial)));
+    json_object_set_new(rec, "cert", mem_ok(json_string(t->cert)));
+    json_object_set_new(rec, "host", mem_ok(json_string(t->host)));
+    json_object_set_new(rec, "port", json_integer(t->port));
+    json_object_set_new(rec, "token", mem_ok(json_string(
+        t->token_key + strlen("token/"))));
+    store_txn_put(txn, key, rec);
+    store_txn_if(txn, t->token_key, t->token);
+    store_txn_delete(txn, t->token_key);
+    t->number = old->number;
+    store_commit(t->m->store, txn, on_committed, t);
+}
+
 static void commit(struct taking *t)
 {
     struct store_txn *txn = store_txn_new();
@@ -296,6 +327,12 @@ static void commit(struct taking *t)
         put_rest(t, txn, NULL);
     } else if (store_get(t->m->store, key, &rec, &token, NULL) == 0) {
         store_txn_if(txn, key, token);
+        if (rejoins(t)) {
+            put_again(t, txn, key, old, rec);
+            json_decref(rec);
+            free(key);
+            return;
+        }
         if (!cfs_uuid_eq(old->id, t->id))
             peer_put_detached(txn, old,
                               cfs_realtime(t->m->host.loop).sec);
@@ -348,7 +385,7 @@ static void on_many(void *arg, int status, const struct cfs_err *err)
         refuse(t, err);
         return;
     }
-    if (peer_find(t->m, t->name))
+    if (peer_find(t->m, t->name) && !rejoins(t))
         engine_remove_node(t->m, t->name, on_old_away, t);
     else
         on_old_away(t, 0, NULL);

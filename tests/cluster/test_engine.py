@@ -87,6 +87,30 @@ def test_two_nodes_have_one_voter(cluster):
     assert "n1" in text and "cannot be changed" in text
 
 
+def test_without_a_majority_it_is_read_only_and_says_who_is_missing(formed):
+    c = formed(3, True)
+    mnt = c[1].mount("v")
+    c[2].crash()
+    c[1].sh("echo here > %s/f && sync %s/f" % (mnt, mnt))
+    pool.wait_states(c[1], n2="out")
+    wait_change(c[1])
+    c[3].signal("etcd", signal.SIGSTOP)
+    wait_for("n1 knows", lambda: not status(c[1])["current"])
+    done = c[1].clusterfs("peer", "token", check=False)
+    assert done.returncode == 1
+    assert "n2" in done.stderr and "majority" in done.stderr
+    shown = c[1].clusterfs("volume", "info", "v")
+    assert "v" in shown.stdout and "n2" in shown.stderr
+    c[1].sh("echo alive > %s/f && sync %s/f" % (mnt, mnt))
+    # A new mgmtd serves what it knows.
+    c[1].service("restart")
+    assert c[1].json("volume", "info", "v")["state"] == "started"
+    c[1].sh("grep -q alive %s/f" % mnt)
+    c[3].signal("etcd", signal.SIGCONT)
+    wait_change(c[1])
+    c[1].umount()
+
+
 def test_a_voter_that_lost_its_directory_is_added_as_another(formed):
     c = formed(3)
     wait_voters(c[1], names(c))
@@ -161,6 +185,28 @@ def test_killed_again_and_again_three_voters_come_of_three_nodes(cluster):
     assert members == {"n1": "voter", "n2": "voter", "n3": "voter"}
 
 
+def test_what_a_backup_holds_is_restored(formed, tmp_path):
+    c = formed(3, True)
+    c[1].clusterfs("cluster", "backup", "/root/b.json")
+    mnt = c[1].mount("v")
+    c[1].sh("echo kept > %s/f" % mnt)
+    c[1].clusterfs("volume", "set", "v", "network.op-timeout", "3",
+                   check=False)
+    c[1].clusterfs("cluster", "restore", "/root/b.json", "--yes", timeout=120)
+    wait_for("n1 is alone", lambda: status(c[1])["engine"] == "sqlite")
+    for n in (c[2], c[3]):
+        wait_for("%s knows that it must join" % n.name,
+                 lambda: any("join again" in p
+                             for p in status(n)["problems"]), 30)
+        wait_for("its etcd ends", lambda: not n.pids("etcd"))
+        pool.join(n, c[1])
+    wait_voters(c[1], names(c), 60)
+    wait_for("all bricks are in sync again", lambda: pool.states(c[1]) == {
+        n.name: "in-sync" for n in c}, 30)
+    c[1].sh("grep -q kept %s/f && echo more >> %s/f" % (mnt, mnt))
+    c[1].umount()
+
+
 def test_when_most_voters_are_gone_for_good_one_node_goes_on(formed):
     c = formed(3)
     wait_voters(c[1], names(c))
@@ -176,7 +222,7 @@ def test_when_most_voters_are_gone_for_good_one_node_goes_on(formed):
     wait_for("n1 knows that it must join",
              lambda: any("join again" in p for p in status(c[1])["problems"]),
              30)
-    pool.join(c[1], c[3], "--replace", "n1")
+    pool.join(c[1], c[3])
     wait_current(c[1])
     wait_change(c[1])
 
