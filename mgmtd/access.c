@@ -189,3 +189,9 @@ int access_list_check(const char *list, struct cfs_err *err)
     }
     return 0;
 }
+
+int access_option_check(const char *key, const char *value,
+                        struct cfs_err *err)
+{
+    return strcmp(key, "auth.allow") == 0 ? access_list_check(value, err) : 0;
+}

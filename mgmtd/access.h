@@ -26,6 +26,9 @@ const char *access_refusal(enum access_who who, uint32_t program,
 /* Whether the numeric @host is in @list: addresses, networks (10.0.0.0/8,
  * fd00::/8), or *, with commas between them. */
 bool access_host_in(const char *host, const char *list);
+/* Of the options that this is the meaning of: auth.allow. */
+int access_option_check(const char *key, const char *value,
+                        struct cfs_err *err);
 /* -EINVAL: @list is no such list. */
 int access_list_check(const char *list, struct cfs_err *err);
 

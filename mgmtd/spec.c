@@ -13,8 +13,10 @@
  *   NAME         by the record client/NAME
  *   host:ADDRESS without a certificate, by the volume's auth.allow; from a
  *                port that only root has there
- * Who is out: records client/NAME that say "removed", or other volumes than
- * this; detached/ID.
+ * Who is out: records client/NAME that say "removed", and what a client was
+ * before it was added again (which volumes are for it does not change without
+ * that, so who is not meant here has no secret of this volume); detached/ID;
+ * everybody by auth.allow, as it was before it changed.
  */
 #include <stdio.h>
 #include <sys/socket.h>
@@ -65,7 +67,18 @@ static uint64_t client_generation(struct mgmtd *m, const char *name)
     return n;
 }
 
-static void who_reads(const struct line *line, struct reader *ret)
+/* Grows when the volume's auth.allow changes: volume_set.c. */
+static uint64_t allow_generation(const struct volume *vol)
+{
+    uint64_t n = 0;
+
+    rec_u64(vol->rec, "the volume", "allow_generation", &n,
+            &(struct cfs_err){0});
+    return n;
+}
+
+static void who_reads(const struct line *line, const struct volume *vol,
+                      struct reader *ret)
 {
     struct mgmtd *m = line->m;
     const struct peer *self = peer_self(m);
@@ -82,7 +95,7 @@ static void who_reads(const struct line *line, struct reader *ret)
         set_reader(ret, "", line->name, client_generation(m, line->name));
     } else if (rpc_conn_is_privileged(line->conn)) { /* auth.allow */
         rpc_conn_peer_host(line->conn, host, sizeof host);
-        set_reader(ret, "host:", host, 0);
+        set_reader(ret, "host:", host, allow_generation(vol));
     }
 }
 
@@ -137,9 +150,9 @@ static int look_at_client(void *arg, const char *key, json_t *rec,
 
     if (g < 0)
         g = 0;
-    if (!spec_client_may(rec, r->vol->name))
+    if (json_is_true(json_object_get(rec, "removed")))
         add_removed(r, name, (uint64_t)g);
-    else if (g > 0)
+    else if (g > 1)
         add_removed(r, name, (uint64_t)g - 1);
     return 0;
 }
@@ -167,6 +180,8 @@ static int list_removed(struct volume *vol, struct removed *ret,
     if (rc == 0)
         rc = store_range(vol->m->store, "detached/", look_at_detached, ret,
                          err);
+    if (rc == 0 && allow_generation(vol) > 0)
+        add_removed(ret, "host:*", allow_generation(vol) - 1);
     if (rc == 0 && ret->full)
         rc = cfs_err_set(err, -E2BIG, "volume %s: too many clients and nodes "
                          "were removed for its bricks to remember", vol->name);
@@ -322,7 +337,7 @@ int spec_make(struct volume *vol, const struct brick *b,
         return cfs_err_set(err, -EXDEV, "this brick belongs to node %s, this "
                            "is %s", b->node, vol->m->node);
     t = mem_new(sizeof *t);
-    who_reads(line, &t->reader);
+    who_reads(line, vol, &t->reader);
     if (b)
         rc = list_removed(vol, &t->removed, err);
     if (rc == 0) {

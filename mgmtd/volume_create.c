@@ -13,6 +13,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#include "mgmtd/access.h"
 #include "mgmtd/creating.h"
 #include "mgmtd/engine.h"
 #include "volfiles/voption.h"
@@ -138,6 +139,8 @@ static int check_options(struct create *cr, struct cfs_err *err)
         if (!json_is_string(value))
             return cfs_err_set(err, -EINVAL, "option %s: no text", key);
         rc = cfs_vopt_check(key, json_string_value(value), "--option", err);
+        if (rc == 0)
+            rc = access_option_check(key, json_string_value(value), err);
         if (rc < 0)
             return rc;
     }

@@ -13,6 +13,7 @@
  */
 #include <stdio.h>
 
+#include "mgmtd/access.h"
 #include "mgmtd/mgmtd.h"
 #include "volfiles/voption.h"
 
@@ -100,6 +101,20 @@ static void drop_all(struct set *s, json_t *options)
     json_object_clear(options);
 }
 
+/* Who was let in by the old auth.allow has a secret that is good no more:
+ * spec.c. */
+static void allow_anew(json_t *rec, const json_t *before)
+{
+    const json_t *was = json_object_get(json_object_get(before, "options"),
+                                        "auth.allow");
+    const json_t *is = json_object_get(json_object_get(rec, "options"),
+                                       "auth.allow");
+
+    if (!json_equal(was, is) && (was || is))
+        json_object_set(rec, "allow_generation",
+                        json_object_get(rec, "generation"));
+}
+
 static void commit(struct set *s);
 
 static void on_committed(void *arg, int status, const struct cfs_err *err)
@@ -149,6 +164,7 @@ static void commit(struct set *s)
         return;
     }
     rec_volume_set_state(rec, s->vol->state);
+    allow_anew(rec, s->vol->rec);
     t = store_txn_new();
     key = rec_volume_key(s->vol->name);
     store_txn_if(t, key, s->vol->token);
@@ -188,6 +204,8 @@ static int check_values(struct command *c, const char *who,
         if (!json_is_string(value))
             return cfs_err_set(err, -EINVAL, "option %.80s: no text", key);
         rc = cfs_vopt_check(key, json_string_value(value), who, err);
+        if (rc == 0)
+            rc = access_option_check(key, json_string_value(value), err);
         if (rc < 0)
             return rc;
     }

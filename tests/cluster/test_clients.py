@@ -76,7 +76,16 @@ def test_auth_allow_lets_addresses_in_and_no_others(cluster):
                    "192.0.2.1,%s/31" % desk.address)
     at = desk.mount("n1:/v")
     desk.sh("echo hello >%s/f" % at)
-    desk.umount(at)
+    assert "neither an address" in c[1].refused("volume", "set", "v",
+                                                "auth.allow", "desk")
+    # Another list, with it in: it goes on. Without it: it is cut off.
+    c[1].clusterfs("volume", "set", "v", "auth.allow", desk.address)
+    desk.sh("echo again >%s/f" % at)
+    c[1].clusterfs("volume", "set", "v", "auth.allow", "10.99.0.0/16")
+    wait_for("its session is closed", lambda: c[1].sh(
+        "cat /var/log/clusterfs/bricks/*.log").count("host:%s was removed"
+                                                     % desk.address) >= 4)
+    desk.run("umount", "-l", at)
 
 
 def test_a_removed_client_is_out(cluster):
