@@ -535,6 +535,7 @@ void engine_run(struct mgmtd *m)
     store_watch(m->store, &e->watch);
     if (!mark_is_etcd(e)) {
         engine_load_record(e);
+        cluster_found_again(m);
         return;
     }
     if (engine_connect(e, &err) < 0)

@@ -147,6 +147,11 @@ void go_process_ended(struct engine *e);
 
 json_t *engine_own_status(struct engine *e);
 
+/* -- found.c -------------------------------------------------------------- */
+
+/* A cluster that was restored on a node that has no keys: new ones. */
+void cluster_found_again(struct mgmtd *m);
+
 /* -- engine_reborn.c ------------------------------------------------------ */
 
 /* At start, before the store is opened: finish a restore that was begun. */

@@ -148,6 +148,24 @@ static int begin(struct command *c, json_t *store, struct cfs_err *err)
     return 0;
 }
 
+/* The record of the node called @name in @doc, as a document of the store;
+ * NULL: none. Borrowed. */
+static const json_t *node_in(const json_t *doc, const char *name)
+{
+    char *key = mem_printf("node/%s", name);
+    const json_t *rec, *found = NULL;
+    size_t i;
+
+    json_array_foreach(json_object_get(doc, "records"), i, rec) {
+        const char *k = json_string_value(json_object_get(rec, "key"));
+
+        if (k && strcmp(k, key) == 0)
+            found = json_object_get(rec, "value");
+    }
+    free(key);
+    return found;
+}
+
 static json_t *read_backup(struct command *c, struct cfs_err *err)
 {
     const char *path = file_of(c, err);
@@ -173,6 +191,10 @@ static json_t *read_backup(struct command *c, struct cfs_err *err)
              !command_flag(c, "force"))
         cfs_err_set(err, -EPERM, "%.200s is of another cluster than this "
                     "node's; --force takes it all the same", path);
+    else if (!node_in(store, c->m->node))
+        cfs_err_set(err, -EPERM, "%.200s knows no node %s: restore it on one "
+                    "of its nodes, or on a new one of the same name", path,
+                    c->m->node);
     if (err->code == 0)
         json_incref(store);
     json_decref(doc);
@@ -216,53 +238,56 @@ void cluster_rebuild(struct command *c)
 
 /* -- at the next start ----------------------------------------------------- */
 
-/* Who this node is in what was restored: by its name. One that was set up
- * anew is given the identity that the records know it by. */
+/* Who this node is in what was restored is decided by its name: one that was
+ * set up anew is given the identity that the records know it by. */
 static json_t *reborn_mark(struct engine *e, const json_t *what,
-                           uint64_t lineage)
+                           const json_t *doc)
 {
-    json_t *next = mem_ok(json_pack(
-        "{s:i,s:s,s:I,s:O}", "v", 1, "engine", "sqlite", "lineage",
-        (json_int_t)lineage, "done", what));
     static const char *const kept[] = {"node", "id", "cluster"};
+    json_t *next = mem_ok(json_pack(
+        "{s:i,s:s,s:O,s:O}", "v", 1, "engine", "sqlite", "lineage",
+        json_object_get(what, "lineage"), "done", what));
+    json_t *id = json_object_get(node_in(doc, mark_str(e, "node")), "id");
 
     for (size_t i = 0; i < CFS_ARRAY_SIZE(kept); i++)
         json_object_set(next, kept[i], json_object_get(e->mark, kept[i]));
+    if (json_is_string(id))
+        json_object_set(next, "id", id);
     return next;
 }
 
-static int import(struct engine *e, const json_t *what, struct cfs_err *err)
+static int read_doc(struct engine *e, json_t **ret, struct cfs_err *err)
 {
-    uint64_t lineage = (uint64_t)json_integer_value(
-        json_object_get(what, "lineage"));
     char *path = reborn_path(e);
     json_error_t why;
-    json_t *doc = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
-    int rc;
+    int rc = 0;
 
-    if (!doc)
+    *ret = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+    if (!*ret)
         rc = cfs_err_set(err, -CFS_E_CORRUPT, "%s, which a restore was to be "
                          "made of: %s", path, why.text);
-    else
-        rc = store_import_sqlite(e->m->host.dirs.state, doc, lineage, err);
-    json_decref(doc);
     free(path);
     return rc;
 }
 
 int reborn_finish(struct engine *e, struct cfs_err *err)
 {
-    json_t *what = json_object_get(e->mark, "reborn");
+    const json_t *what = json_object_get(e->mark, "reborn");
     uint64_t lineage = (uint64_t)json_integer_value(
         json_object_get(what, "lineage"));
+    json_t *doc;
     char *path;
     int rc;
 
     if (!what)
         return 0;
-    rc = import(e, what, err);
+    rc = read_doc(e, &doc, err);
+    if (rc < 0)
+        return rc;
+    rc = store_import_sqlite(e->m->host.dirs.state, doc, lineage, err);
     if (rc == 0)
-        rc = mark_save(e, reborn_mark(e, what, lineage), err);
+        rc = mark_save(e, reborn_mark(e, what, doc), err);
+    json_decref(doc);
     if (rc < 0)
         return rc;
     path = reborn_path(e);

@@ -19,6 +19,7 @@
 #include "mgmtd/file.h"
 #include "mgmtd/trust.h"
 
+#define WHO "engine"
 #define HOST_MAX 255u
 
 /* -- what is not given ----------------------------------------------------- */
@@ -105,7 +106,7 @@ static void put_ca(struct mgmtd *m, struct store_txn *t, enum trust_ca ca)
     free(path);
 }
 
-static void put_node(struct mgmtd *m, struct store_txn *t, unsigned number,
+static void put_node(struct mgmtd *m, struct store_txn *t, uint64_t number,
                      const char *host)
 {
     char *key = mem_printf("node/%s", m->node), serial[TRUST_SERIAL];
@@ -213,6 +214,37 @@ void cluster_found(struct mgmtd *m, const char *name, const char *host,
         return;
     }
     store_commit(m->store, t, on_founded, f);
+}
+
+/* -- founding anew --------------------------------------------------------- */
+
+static void on_found_again(void *arg, int status, const struct cfs_err *err)
+{
+    struct mgmtd *m = arg;
+
+    if (status < 0)
+        cfs_log_error(m->host.log, WHO, "%s", err->text);
+}
+
+void cluster_found_again(struct mgmtd *m)
+{
+    struct peer *self = peer_find(m, m->node);
+    struct cfs_err err = {0};
+    struct store_txn *t;
+
+    if (!m->founded || !self || trust_is_founded(m->trust))
+        return;
+    cfs_log_warning(m->host.log, WHO, "the authorities' keys are lost: they "
+                    "are made anew, and certificates of before are refused");
+    if (trust_found(m->trust, m->cluster, self->host, &err) < 0) {
+        cfs_log_error(m->host.log, WHO, "%s", err.text);
+        return;
+    }
+    t = store_txn_new();
+    put_node(m, t, self->number, self->host);
+    put_ca(m, t, TRUST_NODES);
+    put_ca(m, t, TRUST_CLIENTS);
+    store_commit(m->store, t, on_found_again, m);
 }
 
 /* -- the verb -------------------------------------------------------------- */

@@ -72,6 +72,16 @@ _clusterfs()
     "1 cluster")
         mapfile -t COMPREPLY < <(compgen -W 'create status backup restore
             rebuild --help' -- "$cur") ;;
+    "2 cluster create")
+        mapfile -t COMPREPLY < <(compgen -W '--name --address --json --help' \
+            -- "$cur") ;;
+    "2 cluster status")
+        mapfile -t COMPREPLY < <(compgen -W '--json --help' -- "$cur") ;;
+    "2 cluster rebuild")
+        mapfile -t COMPREPLY < <(compgen -W '--yes --force --json --help' \
+            -- "$cur") ;;
+    "2 cluster backup"|"2 cluster restore")
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     "1 peer")
         mapfile -t COMPREPLY < <(compgen -W 'token join probe detach status
             list --help' -- "$cur") ;;

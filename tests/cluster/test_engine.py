@@ -207,6 +207,28 @@ def test_what_a_backup_holds_is_restored(formed, tmp_path):
     c[1].umount()
 
 
+def test_of_a_backup_and_its_disks_a_lost_node_is_made_again(cluster):
+    c = cluster(1)
+    pool.volume(c[1], [c[1]])
+    mnt = c[1].mount("v")
+    c[1].sh("echo kept > %s/f" % mnt)
+    c[1].umount()
+    c[1].clusterfs("cluster", "backup", "/root/b.json")
+    backup = c[1].host("/root/b.json").read_text()
+    c[1].shutdown()
+    c[1].wipe()
+    c[1].boot()
+    c[1].service("start")
+    assert not status(c[1])["founded"]
+    c[1].host("/root/b.json").write_text(backup)
+    c[1].clusterfs("cluster", "restore", "/root/b.json", "--yes", timeout=60)
+    pool.wait_states(c[1], n1="in-sync")
+    mnt = c[1].mount("v")
+    c[1].sh("grep -q kept %s/f" % mnt)
+    c[1].umount()
+    wait_change(c[1])
+
+
 def test_when_most_voters_are_gone_for_good_one_node_goes_on(formed):
     c = formed(3)
     wait_voters(c[1], names(c))
