@@ -49,20 +49,28 @@ static unsigned electorate(const struct sl_question *q,
     return n;
 }
 
-static bool enough_reports(const struct sl_question *q)
+static bool has_reported(const struct sl_question *q, uint32_t node)
+{
+    for (unsigned i = 0; i < q->n; i++)
+        if (q->report[i].node == node && !q->report[i].client &&
+            counts(q, &q->report[i]))
+            return true;
+    return false;
+}
+
+/* @home: the node that does not count; 0: all do. */
+static bool enough_reports(const struct sl_question *q, uint32_t home)
 {
     uint32_t node[CFS_SET_MAX + SL_VOTERS_MAX];
-    unsigned n = electorate(q, node), heard = 0;
+    unsigned n = electorate(q, node), asked = 0, heard = 0;
 
     for (unsigned k = 0; k < n; k++) {
-        bool some = false;
-
-        for (unsigned i = 0; i < q->n && !some; i++)
-            some = q->report[i].node == node[k] && !q->report[i].client &&
-                   counts(q, &q->report[i]);
-        heard += some;
+        if (node[k] == home)
+            continue;
+        asked++;
+        heard += has_reported(q, node[k]);
     }
-    return heard * 2 > n;
+    return heard * 2 > asked;
 }
 
 /* -- counting ------------------------------------------------------------ */
@@ -134,9 +142,12 @@ static void drop_missed(const struct sl_question *q, const struct tally tally[],
     for (unsigned i = 0; i < q->n_members; i++) {
         const struct tally *t = &tally[i];
 
-        if ((t->out_missed > 0 && t->out_reached == 0) ||
-            (t->missed > 0 && t->reached == 0) ||
-            t->against > t->for_it) {
+        if (t->out_missed > 0 && t->out_reached == 0 && t->reached > 0 &&
+            !enough_reports(q, q->member_node[i])) {
+            j->member[i] = SL_UNKNOWN;
+        } else if ((t->out_missed > 0 && t->out_reached == 0) ||
+                   (t->missed > 0 && t->reached == 0) ||
+                   t->against > t->for_it) {
             j->member[i] = SL_DROPPED;
         } else if (t->against > 0 && t->against == t->for_it) {
             ties++;
@@ -204,7 +215,7 @@ void sl_judge(const struct sl_question *q, struct sl_judgement *ret)
     assert(q->n <= SL_REPORTS_MAX && q->n_members <= CFS_SET_MAX &&
            q->n_sync <= q->n_members && q->n_voter_nodes <= SL_VOTERS_MAX);
     *ret = (struct sl_judgement){0};
-    if (!enough_reports(q)) {
+    if (!enough_reports(q, 0)) {
         for (unsigned i = 0; i < q->n_members; i++)
             ret->member[i] = SL_UNKNOWN;
         return;

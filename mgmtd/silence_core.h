@@ -13,7 +13,10 @@
  * The rules, by number (tests name them):
  *
  *  1  Judged only with reports from more than half of the nodes that have
- *     members of the view or voters; the asking node counts as one.
+ *     members of the view or voters; the asking node counts as one. And of a
+ *     member only with reports from more than half of those but its own:
+ *     else one node with a sick network and the member's own, which cannot
+ *     speak for it, would be enough.
  *  2  A member that somebody outside its own node misses, and nobody outside
  *     it reaches, is dropped; so is one that somebody misses and nobody at all
  *     reaches.

@@ -43,6 +43,8 @@ def cluster(request, nodes_can_be_made):
     for c in made:
         if failed is None or failed.failed:
             print(c.logs())
+            for n in c:
+                print(n.client_dump())
         c.close()
 
 

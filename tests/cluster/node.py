@@ -422,6 +422,20 @@ class Node:
         return "\n".join(out)
 
 
+    def client_dump(self):
+        """What its mounts say of themselves, for a scenario that failed."""
+        if not self.pid:
+            return ""
+        self.sh("rm -f /run/clusterfs/dump.clusterfs-client.*")
+        if not self.signal("clusterfs-client", signal.SIGUSR1):
+            return ""
+        with contextlib.suppress(AssertionError):
+            wait_for("a dump", lambda: "[xlator" in self.sh(
+                "cat /run/clusterfs/dump.clusterfs-client.* || :"), 3)
+        return "--- %s statedump\n" % self.name + self.sh(
+            "cat /run/clusterfs/dump.clusterfs-client.* || :")
+
+
 def rule(direction, address, share):
     """Of ARP too: a cut link does not answer who has an address."""
     end = "drop" if share >= 1 else (

@@ -115,7 +115,8 @@ class Namespaces:
             if node.maker.poll() is not None:
                 raise AssertionError("%s did not start:\n%s" % (
                     node.name, (node.dir / "init.out").read_text()))
-            return (node.dir / "control").exists()
+            return all((node.dir / name).exists()
+                       for name in ("control", "pid"))
         wait_for("%s starts" % node.name, ready)
         node.pid = int((node.dir / "pid").read_text())
         self.link(node)

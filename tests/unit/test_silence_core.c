@@ -84,6 +84,20 @@ static void rule_1_members_and_voters_count_once_each(void **state)
     JUDGES(&q, "ssd");
 }
 
+static void rule_1_a_sick_node_and_the_members_own_are_not_enough(void **state)
+{
+    struct sl_question q = three();
+
+    report(&q, 3, 0, "mrr");
+    report(&q, 1, 0, "rrr");
+    JUDGES(&q, "?ss");
+    report(&q, 2, 0, "rrr");
+    JUDGES(&q, "sss");
+    q.n = 2;
+    report(&q, 2, 0, "mrr"); /* both others say so */
+    JUDGES(&q, "dss");
+}
+
 static void rule_2_whom_nobody_outside_hears_goes(void **state)
 {
     struct sl_question q = three();
@@ -268,8 +282,8 @@ static void rule_6_old_reports_do_not_count(void **state)
     report(&q, 2, 0, "rrm");
     q.report[1].made_ns = OP / 2 + 1;
     JUDGES(&q, "???");
-    report(&q, 3, 0, "rrr"); /* its own: the one outside misses it */
-    JUDGES(&q, "ssd");
+    report(&q, 3, 0, "rrr"); /* its own: not enough from outside */
+    JUDGES(&q, "ss?");
     q.report[0].made_ns = OP;
     report(&q, 1, 0, "rrr");
     JUDGES(&q, "sss");
@@ -574,6 +588,7 @@ int main(void)
         cmocka_unit_test(rule_1_less_than_half_of_the_nodes_know_nothing),
         cmocka_unit_test(rule_1_members_and_voters_count_once_each),
         cmocka_unit_test(rule_2_whom_its_own_node_alone_asks),
+        cmocka_unit_test(rule_1_a_sick_node_and_the_members_own_are_not_enough),
         cmocka_unit_test(rule_2_whom_nobody_outside_hears_goes),
         cmocka_unit_test(rule_2_its_own_node_does_not_count),
         cmocka_unit_test(rule_2_one_that_hears_is_enough),

@@ -91,6 +91,14 @@ static bool is_member(const struct cl *cl, const struct cfs_view *view)
     return false;
 }
 
+/* What a brick that has left the view was asked is answered by others: nobody
+ * waits for it until its connection is given up. */
+static void leave_it(struct cl *cl)
+{
+    if (cl->in_flight > 0 && cl->conn != NULL && !cl->stopping)
+        rpc_conn_reset(cl->conn, "the brick left the view");
+}
+
 static void cl_notify(struct cfs_xl *xl, const struct cfs_event *ev)
 {
     struct cl *cl = xl->priv;
@@ -110,6 +118,8 @@ static void cl_notify(struct cfs_xl *xl, const struct cfs_event *ev)
             cl->epoch = ev->view->epoch;
         if (ev->view->epoch == cl->epoch)
             cl->member = is_member(cl, ev->view);
+        if (!cl->member)
+            leave_it(cl);
         if (!cfs_timer_active(&cl->silence))
             cl_silence_begin(cl);
         break;

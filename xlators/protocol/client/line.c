@@ -147,7 +147,7 @@ static void ask_port(struct cl *cl)
 
 static void on_port_timer(struct cfs_timer *t)
 {
-    ask_port(container_of(t, struct cl, port_timer));
+    cl_line_open(container_of(t, struct cl, port_timer));
 }
 
 /* -- open and close ------------------------------------------------------- */
@@ -190,7 +190,8 @@ void cl_line_moved(struct cl *cl)
     struct rpc_addr addr;
 
     if ((cl->path != NULL && *cl->path != '\0') || cl->port == 0 ||
-        (cl->conn == NULL && cl->portmap == NULL) || cl->stopping)
+        (cl->conn == NULL && cl->portmap == NULL &&
+         !cfs_timer_active(&cl->port_timer)) || cl->stopping)
         return;
     if (tcp_addr(cl->host, cl->port, &addr, &err) < 0) {
         cfs_log_warning(cl->xl->log, cl->xl->name, "%s", err.text);

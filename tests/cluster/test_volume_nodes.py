@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+# needs: root fuse
+"""A volume whose bricks are on three nodes."""
+import threading
+
+import pool
+from runtime import wait_for
+
+
+def test_it_is_mounted_on_each_in_turn_and_on_one_that_runs_no_mgmtd(cluster):
+    c = cluster(4, boot=False)
+    for n in c:
+        n.power_on()
+    for n in list(c)[:3]:
+        n.order("enable", unit="clusterfs-mgmtd")
+        n.order("boot")
+    nodes = list(c)[:3]
+    pool.form(c, nodes)
+    pool.volume(c[2], nodes)
+    for i, n in enumerate(nodes):
+        at = n.mount("v")
+        n.sh("echo of %s >%s/%d" % (n.name, at, i))
+        for j in range(i + 1):
+            assert n.sh("cat %s/%d" % (at, j)) == "of %s\n" % nodes[j].name
+        n.umount()
+    c[1].clusterfs("client", "add", "laptop", "-o", "/tmp/laptop.pem")
+    c[4].run("install", "-m", "600", "/dev/stdin",
+             "/etc/clusterfs/client.pem", text=c[1].sh("cat /tmp/laptop.pem"))
+    at = c[4].mount("n1:/v")
+    assert c[4].sh("cat %s/*" % at) == "of n1\nof n2\nof n3\n"
+    c[4].sh("echo x >%s/x" % at)
+    c[4].umount()
+    assert not c[4].pids("clusterfs-mgmtd")
+
+
+def test_replicas_on_one_node_are_warned_of(cluster):
+    c = pool.form(cluster(3, disks=2))
+    done = c[1].json("volume", "create", "v", "replica", 3, "n1:/dev/disk1",
+                     "n1:/dev/disk2", "n2:/dev/disk1")
+    assert any("on one node" in w for w in done["warnings"])
+
+
+def test_options_reach_bricks_and_mounts_on_all_nodes(formed):
+    c = formed(3, True)
+    c[2].mount("v")
+    c[3].clusterfs("volume", "set", "v", "storage.cache-size", "64M",
+                   "network.compression", "lz4")
+    for n in c:
+        wait_for("the brick of %s has it" % n.name, lambda: n.sh(
+            "grep -c 'the volfile changed: taken over'"
+            " /var/log/clusterfs/bricks/* || :").strip() == "1")
+    wait_for("the mount has it", lambda: "new options are in use" in
+             c[2].sh("cat /var/log/clusterfs/client-mnt-v.log"))
+    c[2].sh("cp -r /usr/include/linux /mnt/v/; sync /mnt/v")
+    assert c[2].run("diff", "-r", "/usr/include/linux",
+                    "/mnt/v/linux").returncode == 0
+
+
+def test_statistics_of_bricks_on_other_nodes_are_shown(formed):
+    c = formed(3, True)
+    c[2].mount("v")
+    c[2].sh("for i in 1 2 3; do echo $i >/mnt/v/$i; done")
+    bricks = c[3].json("volume", "profile", "v", "info")["bricks"]
+    assert [b["fops"]["create"]["count"] for b in bricks] == [3, 3, 3]
+    for d in c[1].json("volume", "statedump", "v")["bricks"]:
+        node = {n.name: n for n in c}[d["brick"].split(":")[0]]
+        assert "[xlator.v-block]" in node.sh("cat " + d["file"])
+
+
+def test_a_mount_in_fstab_waits_for_servers_that_come_later(formed):
+    c = formed(3, True)
+    c[3].sh("echo 'n1:/v /srv/v clusterfs _netdev 0 0' >>/etc/fstab;"
+            "mkdir -p /srv/v")
+    for n in c:
+        n.shutdown()
+    result = {}
+    t = threading.Thread(target=lambda: result.update(c[3].boot()))
+    t.start()
+    wait_for("n3 tries to mount", lambda: c[3].pid
+             and c[3].pids("clusterfs-client"))
+    for n in (c[1], c[2]):
+        n.boot()
+    t.join()
+    assert result["mounts"] == {"/srv/v": 0}
+    c[3].sh("echo x >/srv/v/x")
+    pool.wait_states(c[3], n1="in-sync", n2="in-sync", n3="in-sync")
