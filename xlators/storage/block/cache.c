@@ -9,7 +9,9 @@
 
 #define SLAB_BYTES  (1024u * 1024u)
 #define KIDS_FIRST  16u
-#define EVICT_STEPS 256u /* nodes looked at in one turn */
+#define EVICT_STEPS 256u /* nodes looked at in one turn; more, */
+#define EVICT_EACH  16u  /* for each that there is too many, */
+#define EVICT_MOST  8192u /* up to this */
 
 /* A read in flight. The pool sees only this. */
 struct nread {
@@ -552,9 +554,16 @@ static void evict_some(struct eng *e, size_t steps)
     }
 }
 
+/* All nodes may have been used since the hand passed them, so that a whole
+ * round frees nothing: the further behind, the faster it goes. */
 static void on_evict(struct cfs_task *t)
 {
-    evict_some(container_of(t, struct eng, cache.evict), EVICT_STEPS);
+    struct eng *e = container_of(t, struct eng, cache.evict);
+    const struct cache *c = &e->cache;
+    uint64_t over = c->bytes > c->max ? (c->bytes - c->max) / NODE_SIZE : 0;
+    uint64_t steps = EVICT_STEPS + EVICT_EACH * over;
+
+    evict_some(e, steps < EVICT_MOST ? steps : EVICT_MOST);
 }
 
 void cache_evict_now(struct eng *e)
