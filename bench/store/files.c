@@ -553,12 +553,22 @@ static void go_unlink(struct files *f, struct slot *s)
     f->seq[s->i] = 0; /* nobody picks it any more */
 }
 
+uint32_t files_mixed(uint64_t i)
+{
+    uint64_t rnd = next_random(&i);
+    uint32_t from = 64u << rnd % 10;
+
+    return from + (uint32_t)(rnd >> 32) % from;
+}
+
 static void slot_go(struct files *f, struct slot *s, uint64_t nth)
 {
     const struct file_spec *spec = f->spec;
     uint32_t io = spec->io ? spec->io : CFS_BLOCK;
     uint64_t at = spec->same ? nth * io : 0;
 
+    if (spec->mixed)
+        io = files_mixed(s->i);
     cfs_arena_reset(&s->call.arena);
     memset(&s->u, 0, sizeof s->u);
     switch (spec->act) {

@@ -25,8 +25,9 @@ static const struct part parts[] = {
     {"rivals", part_rivals, "the same records in SQLite and LMDB"},
     {"files", part_files, "operations on files, in memory"},
     {"many", part_memory, "--files files: memory, random walks, open"},
-    {"start", part_start, "replay of a full journal (after many: in it)"},
+    {"start", part_start, "replay of a full journal"},
     {"stream", part_stream, "large files against plain I/O, contiguity"},
+    {"small", part_small, "small files, by the bound of what is in line"},
     {"age", part_age, "rounds of changes on a nearly full store"},
 };
 

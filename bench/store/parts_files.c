@@ -69,11 +69,11 @@ void part_memory(struct bench *b)
     uint64_t before, after, most;
     struct eng_info info;
     struct files *f;
-    char name[64];
+    static char name[64]; /* the report refers to it */
 
     snprintf(name, sizeof name, "%.3g million files",
              (double)b->files / 1e6);
-    report_part(r, need(strdup(name)));
+    report_part(r, name);
     rig_make(b, true);
     before = rig_resident();
     rig_open(b, true);
@@ -116,6 +116,7 @@ void part_memory(struct bench *b)
     report_aim(r, "open, cleanly closed", rig_open(b, true), "s", AIM_MAX,
                0.2);
     rig_close(b, true);
+    rig_remove(b);
     free(waits);
 }
 
@@ -185,8 +186,7 @@ void part_start(struct bench *b)
     struct report *r = &b->report;
 
     report_part(r, "starts");
-    if (access(b->path, F_OK) < 0 || b->files == 0)
-        rig_make(b, true);
+    rig_make(b, true);
     crash_with_full_journal(b);
     report_aim(r, "open, a full journal to be replayed", rig_open(b, true),
                "s", AIM_MAX, 5);
@@ -301,4 +301,59 @@ void part_age(struct bench *b)
     files_close(f);
     rig_close(b, true);
     rig_remove(b);
+}
+
+/* -- small files ----------------------------------------------------------- */
+
+static void small_with(struct bench *b, uint32_t bound, uint64_t n)
+{
+    struct file_spec s = {.count = n};
+    struct report *r = &b->report;
+    struct eng_info info;
+    struct files *f;
+    uint64_t written;
+    char name[64];
+
+    b->small_file = bound;
+    rig_make(b, true);
+    rig_open(b, true);
+    f = files_open(b, n);
+    written = rig_written();
+    s.act = FILE_CREATE;
+    run(f, s, NULL);
+    s.act = FILE_WRITE;
+    s.mixed = true;
+    snprintf(name, sizeof name, "in line up to %u: write", bound);
+    report_add(r, name, run(f, s, NULL), "/s");
+    rig_checkpoint(b);
+    snprintf(name, sizeof name, "in line up to %u: written, a file", bound);
+    report_add(r, name, (double)(rig_written() - written) / (double)n, "B");
+    rig_checkpoint(b);
+    eng_info(rig_engine(b), &info);
+    snprintf(name, sizeof name, "in line up to %u: of the device, a file",
+             bound);
+    report_add(r, name, (double)(info.blocks - info.free - info.pending) *
+                            4096 / (double)n, "B");
+    files_close(f);
+    rig_close(b, true);
+    rig_forget(b->path);
+    rig_open(b, true);
+    f = files_open(b, n);
+    s.act = FILE_READ;
+    s.among = 0;
+    snprintf(name, sizeof name, "in line up to %u: read, cold", bound);
+    report_add(r, name, run(f, s, NULL), "/s");
+    files_close(f);
+    rig_close(b, true);
+    rig_remove(b);
+}
+
+void part_small(struct bench *b)
+{
+    static const uint32_t bound[] = {512, 1024, 1280, 2048, 3072, 4096};
+
+    report_part(&b->report, "small files, 64 B to 64 KiB");
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(bound); i++)
+        small_with(b, bound[i], b->files < 100000 ? b->files : 100000);
+    b->small_file = 0;
 }

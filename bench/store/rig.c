@@ -119,6 +119,8 @@ double rig_open(struct bench *b, bool files)
     if (b->may_stall)
         may_hang(b, dev);
     conf.eng.cache_size = b->cache;
+    if (b->small_file)
+        conf.small_file = b->small_file;
     if (files)
         rc = ops_open(b->loop, b->log, "bench", dev, &conf, &b->ops, &err);
     else

@@ -79,6 +79,7 @@ struct bench {
     struct eng      *eng;  /* open, bare; or */
     struct ops      *ops;  /* with files */
     bool             closed;
+    uint64_t         small_file; /* 0: what bricks have */
     bool             may_stall; /* what is opened from now on */
     bool             stall_checkpoints;
 };
@@ -181,6 +182,7 @@ struct file_spec {
     unsigned      flight; /* 0: IN_FLIGHT */
     uint64_t      seed;
     bool          same;   /* all on file .first, one behind the other */
+    bool           mixed;  /* .io is files_mixed() of each file */
 };
 
 struct file_result {
@@ -197,6 +199,8 @@ uint64_t files_write_fsync(struct files *f, uint64_t i);
 /* In how many runs on the device file @i lies. */
 uint64_t files_runs(struct files *f, uint64_t i);
 uint64_t files_size(const struct files *f, uint64_t i);
+/* A size for file @i: 64 bytes to 64 KiB, each doubling as frequent. */
+uint32_t files_mixed(uint64_t i);
 
 /* -- parts ----------------------------------------------------------------- */
 
@@ -207,6 +211,7 @@ void part_memory(struct bench *b);
 void part_start(struct bench *b);
 void part_stream(struct bench *b);
 void part_age(struct bench *b);
+void part_small(struct bench *b);
 
 /* Start @path's store, fill its journal while no checkpoint ends, and die. */
 _Noreturn void fill_journal_and_die(struct bench *b);

@@ -485,6 +485,21 @@ struct match {
     uint32_t            last_len;
 };
 
+/* The next key there can be: this one and a zero; behind one of the greatest
+ * length, the next of that length. */
+static void set_behind(struct match *mt, struct cfs_blob key)
+{
+    memcpy(mt->last, key.p, key.len);
+    mt->last[key.len] = 0;
+    mt->last_len = key.len + 1;
+    if (key.len < ENG_KEY_MAX)
+        return;
+    mt->last_len = ENG_KEY_MAX;
+    while (mt->last_len > 1 && mt->last[mt->last_len - 1] == 0xff)
+        mt->last_len--;
+    mt->last[mt->last_len - 1]++;
+}
+
 static int match_one(void *ctx, struct cfs_blob key, struct cfs_blob val)
 {
     struct match *mt = ctx;
@@ -497,10 +512,7 @@ static int match_one(void *ctx, struct cfs_blob key, struct cfs_blob val)
         w->vlen != val.len ||
         (val.len > 0 && memcmp(w->key + w->klen, val.p, val.len) != 0))
         return 2;
-    /* The next key there can be: this one and a zero. */
-    memcpy(mt->last, key.p, key.len);
-    mt->last[key.len] = 0;
-    mt->last_len = key.len + 1;
+    set_behind(mt, key);
     return 0;
 }
 

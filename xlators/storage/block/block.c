@@ -63,7 +63,7 @@ static const struct cfs_opt block_opts[] = {
      .min = 100, .max = 3600000, .flags = CFS_OPT_RECONF,
      .help = "the longest time between checkpoints"},
     {.name = "small-file", .type = CFS_OPT_SIZE,
-     .at = offsetof(struct block, small_file), .def = "2048",
+     .at = offsetof(struct block, small_file), .def = "1280",
      .max = 4096, .flags = CFS_OPT_RECONF,
      .help = "files up to this size are kept in the tree"},
     {.name = "grow", .type = CFS_OPT_BOOL,

@@ -83,6 +83,34 @@ bool ckpt_idle(const struct eng *e)
     return e->ckpt.phase == CKPT_IDLE;
 }
 
+/* The writing by what is written; what follows by how long it took before. */
+uint64_t ckpt_progress(const struct eng *e)
+{
+    const struct ckpt *c = &e->ckpt;
+    uint64_t both = c->took_write + c->took_rest + 1;
+    uint64_t first = CKPT_WHOLE * (c->took_write + 1) / both, ns;
+
+    if (c->phase == CKPT_IDLE || c->phase == CKPT_FINISH)
+        return CKPT_WHOLE;
+    if (c->phase == CKPT_WRITING) {
+        uint64_t n = __atomic_load_n(&c->written, __ATOMIC_RELAXED);
+
+        return first * (n < c->blocks ? n : c->blocks) / (c->blocks + 1);
+    }
+    ns = cfs_now(e->loop) - c->began;
+    if (ns >= c->took_rest)
+        return CKPT_WHOLE;
+    return first + (CKPT_WHOLE - first) * ns / (c->took_rest + 1);
+}
+
+static void half_over(struct eng *e, uint64_t *took)
+{
+    uint64_t now = cfs_now(e->loop);
+
+    *took = (3 * *took + (now - e->ckpt.began)) / 4;
+    e->ckpt.began = now;
+}
+
 /* Whether there is anything that the newest checkpoint does not have. */
 static bool news(const struct eng *e)
 {
@@ -227,6 +255,7 @@ static int freeze(struct eng *e, bool clean)
         e->jrn.start = c->jrn_start;
     e->epoch++;
     c->phase = CKPT_WRITING;
+    c->written = 0;
     return 0;
 }
 
@@ -273,6 +302,8 @@ static void on_job_done(struct cfs_job *j)
         cfs_job_run(e->loop, &c->job, on_record_work, on_job_done);
         return;
     }
+    if (c->phase == CKPT_WRITING)
+        half_over(e, &c->took_write);
     c->phase = c->phase == CKPT_WRITING ? CKPT_FLUSHING : CKPT_SETTLING;
     c->flush.done = on_flushed;
     jrn_want_flush(e, &c->flush);
@@ -301,6 +332,7 @@ static void on_flushed(struct eng *e, struct jrn_flush *f)
         c->phase = CKPT_RECORD;
         cfs_job_run(e->loop, &c->job, on_record_work, on_job_done);
     } else {
+        half_over(e, &c->took_rest);
         now_durable(e);
         c->phase = CKPT_FINISH;
         cfs_task_post(e->loop, &c->step);
@@ -325,6 +357,8 @@ static void on_task(struct cfs_task *t)
         eng_poison(e, c->rc, "no space for a checkpoint");
         return;
     }
+    c->load = eng_fill(e);
+    c->began = cfs_now(e->loop);
     cfs_job_run(e->loop, &c->job, on_write_work, on_job_done);
 }
 

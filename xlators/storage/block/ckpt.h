@@ -44,7 +44,10 @@ struct ckpt {
     struct cfs_list next; /* eng_done.link: wait for one that freezes later */
     struct cfs_list now;  /* eng_done.link: wait for this one */
     uint64_t        count;
-    uint64_t        began; /* ns */
+    uint64_t        load;  /* eng_fill() at its freeze */
+    uint64_t        began; /* ns: this half of it: writing, making durable */
+    uint64_t        took_write; /* ns: the halves of those before */
+    uint64_t        took_rest;
 
     /* Frozen: what the pool writes. */
     struct dirt    *list;
@@ -54,6 +57,7 @@ struct ckpt {
     uint32_t        root_idx; /* the root's number in the list, or... */
     struct fmt_ptr  root;    /* ...where it lies */
     uint64_t        blocks;  /* of all nodes of the list */
+    uint64_t        written; /* of these; the pool counts */
     struct extv     ext;     /* where they go */
     struct fmt_ptr *result;  /* for each block */
     uint64_t        cap_result;
@@ -77,6 +81,10 @@ void ckpt_kick(struct eng *e);          /* soon */
 int  ckpt_inline(struct eng *e, bool clean); /* now, all of it; it is idle */
 void ckpt_fail(struct eng *e);          /* poisoned */
 bool ckpt_idle(const struct eng *e);
+
+/* How far it has come, as well as can be told: of CKPT_WHOLE. */
+#define CKPT_WHOLE 1024u
+uint64_t ckpt_progress(const struct eng *e);
 
 /* The pool's part of a checkpoint (ckpt_write.c). */
 int ckpt_write(struct eng *e);

@@ -31,6 +31,7 @@ static int run_flush(struct run *r)
     if (r->n > 0)
         rc = eng_write(r->eng, CFS_DEV_DIRECT, r->lba, r->eng->ckpt.bounce,
                        r->n);
+    __atomic_fetch_add(&r->eng->ckpt.written, r->n, __ATOMIC_RELAXED);
     r->n = 0;
     return rc;
 }

@@ -72,6 +72,10 @@ static void iov_advance(struct iovec **iov, int *n_iov, size_t n)
 
 #define IOV_MAX_HERE 64
 
+/* While a direct write to a file lasts, its file system lets no other write
+ * through the page cache (the journal's, from the loop) to the same file. */
+#define DIRECT_PIECE (256u * 1024u)
+
 static int file_write(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
                       const struct iovec *iov, int n_iov, size_t len)
 {
@@ -83,7 +87,15 @@ static int file_write(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
     assert(n_iov <= IOV_MAX_HERE);
     memcpy(copy, iov, (size_t)n_iov * sizeof *iov);
     while (done < len) {
-        ssize_t n = pwritev(fd, at, n_iov, (off_t)(off + done));
+        struct iovec piece = *at;
+        bool cut = via == CFS_DEV_DIRECT && d->is_file &&
+                   piece.iov_len > DIRECT_PIECE;
+        ssize_t n;
+
+        if (cut)
+            piece.iov_len = DIRECT_PIECE;
+        n = pwritev(fd, cut ? &piece : at, cut ? 1 : n_iov,
+                    (off_t)(off + done));
 
         if (n < 0 && errno == EINTR)
             continue;

@@ -108,12 +108,13 @@ void eng_done_post(struct eng *e, struct eng_done *d, int status)
 
 /* -- admission ------------------------------------------------------------- */
 
-/* Load, in 1024ths of a bound, above which changes are slowed, and how many
- * may pass in a tick when it is just reached. */
-#define LOAD_FULL   1024u
-#define LOAD_SLOW   640u
-#define CREDIT_MAX  500u
+/* How full a bound is. */
+#define LOAD_FULL   ((uint64_t)1 << 20)
+/* Beyond what a running checkpoint allows, changes wait; at its end it allows
+ * this. */
+#define LOAD_TOP    (LOAD_FULL / 16 * 15)
 #define SLOW_TICK   CFS_MS
+#define CREDIT_MAX  4096u
 /* Of dirty_max: a checkpoint is due. */
 #define DIRTY_DUE(max) ((max) / 4)
 
@@ -142,13 +143,15 @@ int eng_short_of_space(struct eng *e, int64_t lack)
 /* Bytes of nodes that wait for a checkpoint, or are in it. */
 static uint64_t dirty_bytes(const struct eng *e)
 {
-    uint64_t frozen = e->ckpt.phase == CKPT_IDLE ? 0 : e->ckpt.blocks;
+    const struct ckpt *c = &e->ckpt;
+    uint64_t frozen = c->phase == CKPT_IDLE ? 0 : c->blocks;
 
+    if (c->phase == CKPT_FINISH && c->n_list > 0)
+        frozen = frozen * (c->n_list - c->at) / c->n_list;
     return (e->tree.dirty_blocks + frozen) * CFS_BLOCK;
 }
 
-/* How near its bound the nearest of what fills up is. */
-static uint64_t load(const struct eng *e)
+uint64_t eng_fill(const struct eng *e)
 {
     const struct jrn *j = &e->jrn;
     uint64_t dirty = dirty_bytes(e) * LOAD_FULL / e->dirty_max;
@@ -157,23 +160,31 @@ static uint64_t load(const struct eng *e)
     return dirty > jrn ? dirty : jrn;
 }
 
-static uint64_t tick_credit(uint64_t at_load)
+/* A checkpoint makes room only when it is durable. Until then changes may take
+ * of the room that is left as much as it has done of its work, and a quarter
+ * in advance: so who outruns the device is slowed to its pace from early on,
+ * and never stopped. */
+static uint64_t load_allowed(const struct eng *e)
 {
-    if (at_load >= LOAD_FULL)
-        return 1;
-    return 1 + CREDIT_MAX * (LOAD_FULL - at_load) / (LOAD_FULL - LOAD_SLOW);
+    uint64_t base = e->ckpt.load, part;
+
+    if (ckpt_idle(e) || base >= LOAD_TOP)
+        return LOAD_TOP;
+    part = CKPT_WHOLE / 4 + ckpt_progress(e) * 3 / 4;
+    return base + (LOAD_TOP - base) * part / CKPT_WHOLE;
 }
 
-/* Slowly, near the bounds: so many changes in a tick. */
+/* Whether a change has to wait. While some do, others go behind them. */
 static bool slowed(struct eng *e, unsigned flags)
 {
-    uint64_t at_load = load(e);
-
-    if (at_load < LOAD_SLOW || (flags & ENG_RESERVE))
+    if (flags & ENG_RESERVE)
         return false;
-    ckpt_kick(e);
     if (!cfs_timer_active(&e->slow_timer)) {
-        e->credit = tick_credit(at_load);
+        if (eng_fill(e) <= load_allowed(e))
+            return false;
+        ckpt_kick(e);
+        e->credit = e->granted = 0;
+        e->tick_load = eng_fill(e);
         cfs_timer_start(&e->slow_timer, SLOW_TICK);
     }
     if (e->credit == 0)
@@ -253,15 +264,31 @@ void eng_wake_slow(struct eng *e)
         cfs_task_post(e->loop, &e->slow_task);
 }
 
+/* What a change costs, by those of the last tick. */
+static void learn_cost(struct eng *e, uint64_t at_load)
+{
+    uint64_t n = e->granted - e->credit;
+
+    if (n > 0 && at_load > e->tick_load)
+        e->cost = (3 * e->cost + (at_load - e->tick_load) / n) / 4;
+    e->tick_load = at_load;
+}
+
 static void on_slow_timer(struct cfs_timer *t)
 {
     struct eng *e = container_of(t, struct eng, slow_timer);
-    uint64_t at_load = load(e);
+    uint64_t at_load = eng_fill(e), allowed = load_allowed(e);
 
-    e->credit = tick_credit(at_load);
-    if (at_load >= LOAD_SLOW)
+    learn_cost(e, at_load);
+    e->credit = at_load < allowed ? 1 + (allowed - at_load) / (e->cost + 1)
+                                  : 0;
+    if (e->credit > CREDIT_MAX)
+        e->credit = CREDIT_MAX;
+    e->granted = e->credit;
+    ckpt_kick(e);
+    wake_some(e, e->credit);
+    if (!cfs_list_empty(&e->slow))
         cfs_timer_start(t, SLOW_TICK);
-    wake_some(e, at_load >= LOAD_SLOW ? e->credit : UINT64_MAX);
 }
 
 /* -- poison ---------------------------------------------------------------- */

@@ -40,7 +40,10 @@ struct eng {
     struct cfs_list  slow;      /* eng_wait.link: put aside by eng_begin() */
     struct cfs_task  slow_task; /* wakes them all */
     struct cfs_timer slow_timer; /* wakes some, in each tick */
-    uint64_t         credit;    /* changes that may still pass in this tick */
+    uint64_t         credit;    /* changes that may still pass in this tick, */
+    uint64_t         granted;   /* of so many */
+    uint64_t         tick_load; /* eng_fill() at its start */
+    uint64_t         cost;      /* of a change, in the same */
 
     struct cfs_task close_task;
     void (*closed)(void *ctx, int status);
@@ -100,6 +103,9 @@ uint64_t eng_sum(const struct eng *e, const void *p, size_t len);
 
 /* Blocks that changes (@flags: ENG_RESERVE) may take now; negative: none. */
 int64_t eng_avail(const struct eng *e, unsigned flags);
+
+/* How near its bound the nearest of what fills up is: journal, dirty nodes. */
+uint64_t eng_fill(const struct eng *e);
 
 /* @lack blocks are missing: -CFS_E_MISS when they come back by themselves
  * (and are being seen to), -ENOSPC. */

@@ -12,7 +12,7 @@ const struct ops_config ops_config_default = {
         .cache_size = (uint64_t)256 << 20,
         .checkpoint_ms = 5000,
     },
-    .small_file = 2048,
+    .small_file = 1280,
 };
 
 #define READ(lower, UPPER, field)                                            \
