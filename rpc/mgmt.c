@@ -24,7 +24,7 @@
 #define ANSWER_MS     10000u /* of one call */
 #define FIRST_MS      10000u /* until somebody must have answered at all */
 #define AGAIN_MS      500u   /* after -EAGAIN: mgmtd is not ready yet */
-#define PATIENCE_MS   5000u  /* with our own mgmtd, before others are asked */
+#define PATIENCE_MS   3000u  /* with our own mgmtd, before others are asked */
 #define HOME_MS       2000u  /* between looks whether our own mgmtd is back */
 
 static const char who[] = "mgmt";
@@ -54,6 +54,7 @@ struct mgmt {
     struct cfs_timer retry; /* GETSPEC after -EAGAIN */
     struct cfs_timer home;  /* back to the first server */
     uint64_t         lost;  /* boot time ns: our own mgmtd; 0: it is there */
+    uint32_t         patience_ms;
     unsigned         rejected; /* servers in a row that do not believe us,
                                   or we them */
     bool             tls;   /* servers over TCP can be asked */
@@ -185,7 +186,7 @@ static void add_server(struct mgmt *m, const char *word, size_t len)
         return;
     memcpy(text, word, len);
     text[len] = '\0';
-    if (rpc_addr_parse(text, &addr, NULL) < 0)
+    if (rpc_addr_parse(text, &addr, NULL) < 0 || rpc_addr_is_unix(&addr))
         return;
     for (unsigned i = 0; i < m->n_servers; i++)
         if (strcmp(m->server[i].text, addr.text) == 0)
@@ -473,7 +474,7 @@ static bool waits_at_home(struct mgmt *m)
         return false;
     if (m->lost == 0)
         m->lost = now;
-    return now - m->lost < PATIENCE_MS * CFS_MS;
+    return now - m->lost < m->patience_ms * CFS_MS;
 }
 
 /* Nobody believes our certificate, or nobody's is believed: waiting will not
@@ -590,6 +591,7 @@ int mgmt_open(struct cfs_loop *loop, struct cfs_log *log,
     memcpy(m->server, servers, n * sizeof *servers);
     m->n_servers = n;
     m->n_given = n;
+    m->patience_ms = PATIENCE_MS;
     m->tls = tls != NULL;
     strcpy(m->key, key);
     m->events = *events;
@@ -627,6 +629,11 @@ void mgmt_close(struct mgmt *m)
     cfs_timer_fini(&m->home);
     rpc_conn_close(m->conn);
     mgmt_free(m);
+}
+
+void mgmt_set_patience(struct mgmt *m, uint32_t ms)
+{
+    m->patience_ms = ms;
 }
 
 void mgmt_sign_in_brick(struct mgmt *m, const struct mgmt_brick_hello *hello)

@@ -61,6 +61,9 @@ int mgmt_open(struct cfs_loop *loop, struct cfs_log *log,
               const struct mgmt_events *events, void *ctx, struct mgmt **ret,
               struct cfs_err *err);
 void mgmt_close(struct mgmt *m);
+/* With a mgmtd of this machine that is not there, before others are asked:
+ * 3000. */
+void mgmt_set_patience(struct mgmt *m, uint32_t ms);
 
 /* Say it now, and again at each new connection. Copied. */
 void mgmt_sign_in_brick(struct mgmt *m, const struct mgmt_brick_hello *hello);

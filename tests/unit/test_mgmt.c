@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "mgmtd/trust_x509.h"
 #include "rpc/mgmt.h"
 #include "rpc/mgmt_codec.h"
 #include "rpc/programs.h"
+#include "rpc/tls.h"
 
 #define LIMIT (10 * CFS_SEC)
 
@@ -38,6 +40,7 @@ struct world {
     struct cfs_loop *loop;
     struct cfs_log  *log;
     struct server    server[2];
+    struct rpc_tls  *tls; /* NULL: no server is asked over TCP */
     struct mgmt     *mgmt;
     unsigned         volfiles, views, refusals, brick_calls;
     char             text[100];
@@ -143,6 +146,7 @@ static void start_server(struct world *w, unsigned i)
     static const struct rpc_proc view[] = {
         [RPC_VIEW_GET] = {"get", on_view_get}};
     static const struct rpc_events events = {on_line, on_line_lost};
+    struct rpc_opts opts = rpc_opts_default;
     struct server *s = &w->server[i];
     struct cfs_err err = {0};
 
@@ -157,8 +161,9 @@ static void start_server(struct world *w, unsigned i)
     s->programs[2].n_procs = CFS_ARRAY_SIZE(view);
     for (unsigned k = 0; k < 3; k++)
         s->programs[k].ctx = s;
-    if (rpc_listen(w->loop, w->log, "mgmtd", &s->addr, 0, 0, NULL, s->programs,
-                   3, &events, s, &s->listener, &err) < 0)
+    opts.tls = w->tls; /* a Unix socket takes no notice */
+    if (rpc_listen(w->loop, w->log, "mgmtd", &s->addr, 49152, 60999, &opts,
+                   s->programs, 3, &events, s, &s->listener, &err) < 0)
         fail_msg("%s", err.text);
 }
 
@@ -321,6 +326,7 @@ static void open_line(struct world *w)
 
     assert_int_equal(mgmt_open(w->loop, w->log, servers, 2, NULL, "volume:demo",
                                &events, w, &w->mgmt, &err), 0);
+    mgmt_set_patience(w->mgmt, 300);
 }
 
 static void begin_with_volfile(struct world *w)
@@ -336,6 +342,7 @@ static void end(struct world *w)
     mgmt_close(w->mgmt);
     for (unsigned i = 0; i < 2; i++)
         stop_server(&w->server[i]);
+    rpc_tls_unref(w->tls);
     cfs_loop_free(w->loop);
     cfs_log_close(w->log);
     cfs_buf_pool_drain();
@@ -576,6 +583,141 @@ static void the_line_may_be_closed_from_its_own_event(void **state)
     end(&w);
 }
 
+/* -- servers that were not given ------------------------------------------ */
+
+/* One context for both ends: a certificate, and no choosing. */
+static struct rpc_tls *new_tls(void)
+{
+    const struct x509_subject s = {"alpha", NULL, NULL};
+    struct cfs_err err = {0};
+    struct rpc_tls_spec spec;
+    EVP_PKEY *key = x509_key_new(&err);
+    char *cert_pem, *key_pem;
+    struct rpc_tls *t;
+    X509 *cert;
+
+    assert_int_equal(x509_self_sign(key, &s, 3600, &cert, &err), 0);
+    cert_pem = x509_cert_print(cert);
+    key_pem = x509_key_print(key);
+    spec = (struct rpc_tls_spec){.cert = cert_pem, .key = key_pem};
+    assert_int_equal(rpc_tls_new(&t, &err), 0);
+    assert_int_equal(rpc_tls_load(t, &spec, &err), 0);
+    rpc_tls_any_server(t);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    free(cert_pem);
+    free(key_pem);
+    return t;
+}
+
+static bool first_is_asked_again(struct world *w)
+{
+    return w->server[0].getspecs >= 2;
+}
+
+/* Server 0 on this machine, server 1 on a port. The line shows nothing. */
+static struct rpc_tls *begin_with_tcp(struct world *w)
+{
+    struct rpc_tls *shows;
+    struct cfs_err err = {0};
+
+    begin(w);
+    w->tls = new_tls();
+    assert_int_equal(rpc_addr_parse("127.0.0.1:0", &w->server[1].addr, &err),
+                     0);
+    start_server(w, 1);
+    assert_int_equal(rpc_tls_new(&shows, &err), 0);
+    rpc_tls_any_server(shows);
+    return shows;
+}
+
+/* A client that was given one server goes on to another that its volfile
+ * named; and back, when this machine's own is there again. */
+static void servers_are_learnt_and_home_is_preferred(void **state)
+{
+    struct world w;
+    struct rpc_tls *shows = begin_with_tcp(&w);
+    struct cfs_err err = {0};
+    char volfile[200];
+
+    snprintf(volfile, sizeof volfile, "volume x\n%s127.0.0.1:%u\n",
+             MGMT_SERVER_LINE, rpc_listener_port(w.server[1].listener));
+    w.server[0].volfile = w.server[1].volfile = volfile;
+    start_server(&w, 0);
+    assert_int_equal(mgmt_open(w.loop, w.log, &w.server[0].addr, 1, shows,
+                               "volume:demo", &events, &w, &w.mgmt, &err), 0);
+    mgmt_set_patience(w.mgmt, 300);
+    WAIT(&w, has_volfile);
+    stop_server(&w.server[0]);
+    assert_false(wait_some(&w, second_has_line, 250 * CFS_MS));
+    WAIT(&w, second_has_line);
+    assert_int_equal(w.server[1].known, w.server[0].checksum);
+    start_server(&w, 0);
+    WAIT(&w, first_is_asked_again);
+    rpc_tls_unref(shows);
+    end(&w);
+}
+
+/* A volfile cannot send a client to a socket on its machine, or make it ask
+ * without TLS. */
+static void only_ports_are_learnt_and_only_with_tls(void **state)
+{
+    for (unsigned tls = 0; tls < 2; tls++) {
+        struct world w;
+        struct rpc_tls *shows = begin_with_tcp(&w);
+        struct cfs_err err = {0};
+        char volfile[400];
+
+        if (tls) {
+            snprintf(volfile, sizeof volfile, "volume x\n%s%s\nxx%s"
+                     "127.0.0.1:%u\n", MGMT_SERVER_LINE,
+                     "unix:/tmp/cfs-test-mgmt.none", MGMT_SERVER_LINE,
+                     rpc_listener_port(w.server[1].listener));
+        } else {
+            snprintf(volfile, sizeof volfile, "volume x\n%s127.0.0.1:%u\n",
+                     MGMT_SERVER_LINE,
+                     rpc_listener_port(w.server[1].listener));
+        }
+        w.server[0].volfile = volfile;
+        start_server(&w, 0);
+        assert_int_equal(mgmt_open(w.loop, w.log, &w.server[0].addr, 1,
+                                   tls ? shows : NULL, "volume:demo",
+                                   &events, &w, &w.mgmt, &err), 0);
+        mgmt_set_patience(w.mgmt, 100);
+        WAIT(&w, has_volfile);
+        stop_server(&w.server[0]);
+        assert_false(wait_some(&w, second_has_line, 2 * CFS_SEC));
+        start_server(&w, 0);
+        WAIT(&w, first_is_asked_again);
+        rpc_tls_unref(shows);
+        end(&w);
+    }
+}
+
+static void who_is_refused_by_its_certificate_is_told(void **state)
+{
+    struct world w;
+    struct rpc_tls *pinned, *shows = begin_with_tcp(&w);
+    const uint8_t print[RPC_TLS_PRINT] = {1};
+    struct rpc_addr addr;
+    struct cfs_err err = {0};
+    char text[80];
+
+    snprintf(text, sizeof text, "127.0.0.1:%u",
+             rpc_listener_port(w.server[1].listener));
+    assert_int_equal(rpc_addr_parse(text, &addr, &err), 0);
+    assert_int_equal(rpc_tls_new(&pinned, &err), 0);
+    rpc_tls_pin(pinned, print);
+    start_server(&w, 0);
+    assert_int_equal(mgmt_open(w.loop, w.log, &addr, 1, pinned, "volume:demo",
+                               &events, &w, &w.mgmt, &err), 0);
+    WAIT(&w, has_refusal);
+    assert_int_equal(w.refused.code, -EKEYREJECTED);
+    rpc_tls_unref(pinned);
+    rpc_tls_unref(shows);
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -591,6 +733,9 @@ int main(void)
         cmocka_unit_test(a_server_that_is_not_ready_is_asked_again),
         cmocka_unit_test(mgmtd_s_calls_reach_the_brick),
         cmocka_unit_test(the_line_may_be_closed_from_its_own_event),
+        cmocka_unit_test(servers_are_learnt_and_home_is_preferred),
+        cmocka_unit_test(only_ports_are_learnt_and_only_with_tls),
+        cmocka_unit_test(who_is_refused_by_its_certificate_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
