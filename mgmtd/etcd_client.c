@@ -3,8 +3,9 @@
  *
  * A request's life: a try at a member (http_post, timer: try_ms); what came
  * is judged; then it is answered, or the next member is tried: at once, unless
- * all have been tried in this round, then after PAUSE and with twice the
- * patience: where all are slow, haste would only make them slower.
+ * all have been tried in this round, then after PAUSE and, from the third
+ * round on, with twice the patience: where all are slow, haste would only make
+ * them slower.
  *
  * A try is given up by closing its connection. Whether etcd has carried it out
  * nobody can say then: the request is in doubt from there on.
@@ -17,6 +18,7 @@
 
 #define WHO "etcd"
 #define PAUSE (50 * CFS_MS)
+#define HASTY   1u /* rounds more before patience grows: an election */
 #define TRY_MAX (2 * CFS_SEC)
 
 struct request {
@@ -31,6 +33,7 @@ struct request {
     bool                one; /* member only */
     unsigned            member;
     unsigned            tried; /* in this round */
+    unsigned            rounds;
     bool                doubt;
     bool                refused; /* a certificate was, by them or by us */
     etcd_done          *done;
@@ -191,7 +194,7 @@ static void try_next(struct request *r, int status, const char *why)
         try_member(r);
     } else {
         r->tried = 0;
-        if (r->try_ns < TRY_MAX)
+        if (++r->rounds > HASTY && r->try_ns < TRY_MAX)
             r->try_ns *= 2;
         cfs_timer_start(&r->timer, PAUSE);
     }

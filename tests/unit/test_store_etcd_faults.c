@@ -378,6 +378,83 @@ static void what_was_answered_is_there_and_nothing_by_halves(void **state)
     node_free(n);
 }
 
+/* A process of its own that commits pairs, and says so after each answer. */
+static void commit_and_tell(struct fix *f, int first, int fd)
+{
+    struct cfs_err err = {0};
+    char a[32], b[32];
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (cfs_loop_new(&f->loop, &err) < 0 || f->open(f, &err) < 0)
+        _exit(1);
+    f->pending = 0;
+    for (int i = first;; i++) {
+        struct store_txn *t = store_txn_new();
+
+        snprintf(a, sizeof a, "p/%05d/a", i);
+        snprintf(b, sizeof b, "p/%05d/b", i);
+        put_op(t, a, i);
+        put_op(t, b, i);
+        if (commit(f, t) < 0 || write(fd, &i, sizeof i) < 0)
+            _exit(1);
+    }
+}
+
+/* The last that it said it was answered; -1: none. */
+static int run_and_kill(struct fix *f, int first)
+{
+    int p[2], i, last = -1;
+    pid_t pid;
+
+    assert_int_equal(pipe(p), 0);
+    pid = fork();
+    if (pid == 0)
+        commit_and_tell(f, first, p[1]);
+    close(p[1]);
+    usleep(80000 + (unsigned)rand() % 300000);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    while (read(p[0], &i, sizeof i) == sizeof i)
+        last = i;
+    close(p[0]);
+    return last;
+}
+
+/* Ourselves killed, at any point of a transaction, again and again. */
+static void killed_it_keeps_what_was_answered_and_nothing_by_halves(
+    void **state)
+{
+    struct fix *f = *state;
+    int answered = 0;
+
+    NEEDS_ETCD(state);
+    srand(seed());
+    for (int round = 0; round < 10; round++) {
+        int first = round * 1000, last;
+        char a[32], b[32];
+
+        store_close(f->s);
+        f->s = NULL;
+        last = run_and_kill(f, first);
+        assert_int_equal(f->open(f, NULL), 0);
+        assert_int_equal(current(f), 0);
+        for (int i = first; i < (last < 0 ? first : last) + 3; i++) {
+            int x, y;
+
+            snprintf(a, sizeof a, "p/%05d/a", i);
+            snprintf(b, sizeof b, "p/%05d/b", i);
+            x = get(f, a, NULL);
+            y = get(f, b, NULL);
+            assert_int_equal(x, y);
+            if (i <= last)
+                assert_int_equal(x, i);
+        }
+        answered += last < 0 ? 0 : last - first + 1;
+    }
+    print_message("%d answered\n", answered);
+    assert_true(answered > 0);
+}
+
 static void members_die_and_hang_and_the_store_goes_on(void **state)
 {
     struct fix *f = *state, *n;
@@ -531,6 +608,7 @@ int main(int argc, char **argv)
         T(an_unknown_fate_is_known_after_a_current_read),
         T(a_watch_that_has_fallen_silent_is_left),
         T3(what_was_answered_is_there_and_nothing_by_halves),
+        T(killed_it_keeps_what_was_answered_and_nothing_by_halves),
         T3(members_die_and_hang_and_the_store_goes_on),
         T3(without_a_majority_it_reads_and_says_who_is_missing),
         T(an_etcd_that_was_rolled_back_is_noticed),
