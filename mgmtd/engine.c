@@ -215,6 +215,7 @@ static void target_files(struct engine *e, struct etcd_target *to)
     snprintf(to->ca, sizeof to->ca, "%s/node-ca.crt", dir);
     snprintf(to->cert, sizeof to->cert, "%s/node.crt", dir);
     snprintf(to->key, sizeof to->key, "%s/node.key", dir);
+    snprintf(to->crl, sizeof to->crl, "%s/node.crl", dir);
 }
 
 /* This node's own etcd, by the loopback: whatever its network does. */

@@ -304,6 +304,8 @@ static void begin(struct go *go)
              e->proc.trust);
     snprintf(go->target.key, sizeof go->target.key, "%s/node.key",
              e->proc.trust);
+    snprintf(go->target.crl, sizeof go->target.crl, "%s/node.crl",
+             e->proc.trust);
     char *url = etcd_client_url("127.0.0.1", e->m->host.port);
 
     snprintf(go->target.url[0], sizeof go->target.url[0], "%s", url);

@@ -334,6 +334,7 @@ void etcd_client_retarget(struct etcd_client *c, const struct etcd_target *to)
     memcpy(c->tls.ca, to->ca, sizeof c->tls.ca);
     memcpy(c->tls.cert, to->cert, sizeof c->tls.cert);
     memcpy(c->tls.key, to->key, sizeof c->tls.key);
+    memcpy(c->tls.crl, to->crl, sizeof c->tls.crl);
 }
 
 int etcd_client_new(struct cfs_loop *loop, struct cfs_log *log,

@@ -36,6 +36,8 @@ struct etcd_target {
     char     url[ETCD_TARGETS][300]; /* this node's own first */
     char     name[ETCD_TARGETS][64]; /* of the node, for messages; or "" */
     char     ca[512], cert[512], key[512]; /* files; "": plain HTTP */
+    char     crl[512]; /* of whom the authority does not vouch for any more;
+                          "", or not there: nobody */
 };
 
 /* An answer of up to this many bytes is taken. */

@@ -8,9 +8,12 @@
 #include "mgmtd/etcd_http.h"
 
 #include <curl/curl.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "mgmtd/mem.h"
+
+#define LIFETIME_S 600L /* then a kept connection must prove itself again */
 
 struct http {
     struct cfs_loop *loop;
@@ -222,6 +225,14 @@ static void set_trust(CURL *easy, const struct http_tls *tls)
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (*tls->crl && access(tls->crl, R_OK) == 0)
+        curl_easy_setopt(easy, CURLOPT_CRLFILE, tls->crl);
+    /* The files may be others tomorrow. */
+    curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+    curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, LIFETIME_S);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+#endif
 }
 
 static void set_request(CURL *easy, struct http_call *call, const char *url)

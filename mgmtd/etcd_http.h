@@ -23,6 +23,7 @@ struct http;
 
 struct http_tls {
     char ca[512], cert[512], key[512]; /* files; "": plain HTTP */
+    char crl[512];                     /* "", or not there: none */
 };
 
 struct http_call {

@@ -61,11 +61,20 @@ static void make_certificates(struct etcd_rig *r)
         " printf 'subjectAltName=IP:%s,IP:127.0.0.1\\n"
         "extendedKeyUsage=serverAuth,clientAuth\\n' >ext &&"
         " openssl x509 -req -in node.csr -CA ca.crt -CAkey ca.key"
-        "  -CAcreateserial -days 2 -extfile ext -out node.crt"
+        "  -CAcreateserial -days 2 -extfile ext -out node.crt &&"
+        " printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\n"
+        "default_md=sha256\\ndefault_crl_days=2\\n' >conf && : >index &&"
+        " openssl ca -config conf -keyfile ca.key -cert ca.crt -gencrl"
+        "  -out none.crl &&"
+        " openssl ca -config conf -keyfile ca.key -cert ca.crt"
+        "  -revoke node.crt &&"
+        " openssl ca -config conf -keyfile ca.key -cert ca.crt -gencrl"
+        "  -out node.crl"
         "; } >certs.log 2>&1", d, r->ip), 0);
     snprintf(r->to.ca, sizeof r->to.ca, "%s/ca.crt", d);
     snprintf(r->to.cert, sizeof r->to.cert, "%s/node.crt", d);
     snprintf(r->to.key, sizeof r->to.key, "%s/node.key", d);
+    snprintf(r->to.crl, sizeof r->to.crl, "%s/none.crl", d);
 }
 
 struct args {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* etcd_rig.h - real etcd processes for tests: one or three members on an own
- * loopback address, in an own directory. They die with the test.
+ * loopback address, in an own directory. They die with the test. With TLS
+ * there are two lists of revoked certificates: none.crl, and node.crl, which
+ * has theirs.
  */
 #ifndef CFS_TESTS_UNIT_ETCD_RIG_H
 #define CFS_TESTS_UNIT_ETCD_RIG_H

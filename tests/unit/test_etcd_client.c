@@ -369,6 +369,16 @@ static void only_its_own_authority_is_believed(void **state)
               etcd_json_b64("a")), 3000, 3000, on_done, f);
     assert_int_equal(wait_answer(f), -EACCES);
 
+    /* It was revoked. */
+    other = f->rig.to;
+    snprintf(other.crl, sizeof other.crl, "%.60s/node.crl", f->rig.dir);
+    etcd_client_free(f->c);
+    client(f, &other);
+    f->answered = false;
+    etcd_post(f->c, "/v3/kv/range", json_pack("{s:o}", "key",
+              etcd_json_b64("a")), 3000, 3000, on_done, f);
+    assert_int_equal(wait_answer(f), -EACCES);
+
     /* We have none, so the server does not believe us. */
     other = f->rig.to;
     other.cert[0] = other.key[0] = '\0';
