@@ -5,6 +5,11 @@
  * id waits for the same result; afterwards the result is kept for a while and
  * given again. So a client that lost its connection may ask again without
  * doing anything twice.
+ *
+ * What was answered on one node is seen by the next command on any other: a
+ * command begins when this node's copy of the configuration is as new as the
+ * authority. Most that change something fail when that cannot be; one that
+ * reads says what is here (engine_note() says that it may be old).
  */
 #include <stdio.h>
 
@@ -119,48 +124,47 @@ bool command_flag(const struct command *c, const char *name)
 
 /* -- requests ------------------------------------------------------------ */
 
+/* Whether the authority must be there. */
+enum need {
+    NEEDED, /* without it the command fails */
+    WANTED, /* else it goes by what is here */
+    NOT,
+};
+
 static const struct {
     const char *verb;
     void (*run)(struct command *c);
-    bool changes; /* for root only, and worth a line in the log */
+    bool      changes; /* for root only, and worth a line in the log */
+    enum need authority;
 } verbs[] = {
-    {"cluster-create", cluster_create, true},
-    {"cluster-status", cluster_status, false},
-    {"cluster-backup", cluster_backup, true},
-    {"cluster-restore", cluster_restore, true},
-    {"cluster-rebuild", cluster_rebuild, true},
-    {"volume-create", volume_create, true},
-    {"volume-start", volume_start, true},
-    {"volume-stop", volume_stop, true},
-    {"volume-delete", volume_delete, true},
-    {"client-add", client_add, true},
-    {"client-remove", client_remove, true},
-    {"client-list", client_list, false},
-    {"peer-token", peer_token, true},
-    {"peer-join", peer_join, true},
-    {"peer-probe", peer_probe, true},
-    {"peer-detach", peer_detach, true},
-    {"peer-status", peer_list, false},
-    {"peer-list", peer_list, false},
-    {"volume-list", volume_list, false},
-    {"volume-info", volume_info, false},
-    {"volume-status", volume_status, false},
-    {"volume-set", volume_set, true},
-    {"volume-reset", volume_reset, true},
-    {"volume-get", volume_get, false},
-    {"volume-profile", volume_profile, false},
-    {"volume-top", volume_top, false},
-    {"volume-statedump", volume_statedump, true},
+    {"cluster-create", cluster_create, true, NEEDED},
+    {"cluster-status", cluster_status, false, NOT},
+    {"cluster-backup", cluster_backup, true, WANTED},
+    {"cluster-restore", cluster_restore, true, NOT},
+    {"cluster-rebuild", cluster_rebuild, true, NOT},
+    {"volume-create", volume_create, true, NEEDED},
+    {"volume-start", volume_start, true, NEEDED},
+    {"volume-stop", volume_stop, true, NEEDED},
+    {"volume-delete", volume_delete, true, NEEDED},
+    {"client-add", client_add, true, NEEDED},
+    {"client-remove", client_remove, true, NEEDED},
+    {"client-list", client_list, false, WANTED},
+    {"peer-token", peer_token, true, NEEDED},
+    {"peer-join", peer_join, true, NOT},
+    {"peer-probe", peer_probe, true, NEEDED},
+    {"peer-detach", peer_detach, true, WANTED},
+    {"peer-status", peer_list, false, WANTED},
+    {"peer-list", peer_list, false, WANTED},
+    {"volume-list", volume_list, false, WANTED},
+    {"volume-info", volume_info, false, WANTED},
+    {"volume-status", volume_status, false, WANTED},
+    {"volume-set", volume_set, true, NEEDED},
+    {"volume-reset", volume_reset, true, NEEDED},
+    {"volume-get", volume_get, false, WANTED},
+    {"volume-profile", volume_profile, false, WANTED},
+    {"volume-top", volume_top, false, WANTED},
+    {"volume-statedump", volume_statedump, true, NOT},
 };
-
-/* What a client with a certificate may ask, too. */
-static bool only_reads(const char *verb)
-{
-    for (size_t i = 0; i < CFS_ARRAY_SIZE(verbs); i++)
-        if (strcmp(verbs[i].verb, verb) == 0)
-            return !verbs[i].changes;
-    return false;
-}
 
 static struct command *find(struct mgmtd *m, struct cfs_uuid id)
 {
@@ -197,31 +201,67 @@ static struct command *command_new(struct mgmtd *m,
     return c;
 }
 
+static int verb_of(const char *verb)
+{
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(verbs); i++)
+        if (strcmp(verbs[i].verb, verb) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* What a client with a certificate may ask, too. */
+static bool only_reads(const char *verb)
+{
+    int i = verb_of(verb);
+
+    return i >= 0 && !verbs[i].changes;
+}
+
+static void on_current(void *arg, int status, const struct cfs_err *err)
+{
+    struct command *c = arg;
+    int i = verb_of(c->verb);
+
+    if (status < 0 && verbs[i].authority == NEEDED)
+        command_fail(c, err);
+    else
+        verbs[i].run(c);
+}
+
+/* A copy that is known to be old is waited for only where it must be. */
+static void begin(struct command *c, int i)
+{
+    struct store_health h;
+
+    store_health(c->m->store, &h);
+    if (!h.many || verbs[i].authority == NOT ||
+        (verbs[i].authority == WANTED && !h.current))
+        verbs[i].run(c);
+    else
+        store_current(c->m->store, on_current, c);
+}
+
 static void run(struct mgmtd *m, const struct mgmt_cli_request *q,
                 struct rpc_msg *msg)
 {
     json_t *args = json_loads(q->args, JSON_REJECT_DUPLICATES, NULL);
+    int i = verb_of(q->verb);
     struct command *c;
 
-    if (!json_is_object(args)) {
+    if (!json_is_object(args) || i < 0) {
         json_decref(args);
-        rpc_reply_error(msg, -EBADMSG, "arguments that are no JSON object");
+        rpc_reply_error(msg, i < 0 ? -ENOSYS : -EBADMSG, i < 0 ?
+                        "this clusterfs-mgmtd does not know that command; is "
+                        "it an older one?" :
+                        "arguments that are no JSON object");
         return;
     }
-    for (size_t i = 0; i < CFS_ARRAY_SIZE(verbs); i++) {
-        if (strcmp(verbs[i].verb, q->verb) != 0)
-            continue;
-        if (verbs[i].changes)
-            cfs_log_info(m->host.log, WHO, "%s %s", q->verb,
-                         json_string_value(json_object_get(args, "name")));
-        c = command_new(m, q, args);
-        add_asker(c, msg);
-        verbs[i].run(c);
-        return;
-    }
-    json_decref(args);
-    rpc_reply_error(msg, -ENOSYS, "this clusterfs-mgmtd does not know that "
-                                  "command; is it an older one?");
+    if (verbs[i].changes)
+        cfs_log_info(m->host.log, WHO, "%s %s", q->verb,
+                     json_string_value(json_object_get(args, "name")));
+    c = command_new(m, q, args);
+    add_asker(c, msg);
+    begin(c, i);
 }
 
 static void on_request(struct rpc_msg *msg, void *ctx)
