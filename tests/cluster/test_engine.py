@@ -249,6 +249,38 @@ def test_when_most_voters_are_gone_for_good_one_node_goes_on(formed):
     wait_change(c[1])
 
 
+def test_a_new_binary_is_taken_one_node_at_a_time(formed):
+    c = formed(3)
+    wait_voters(c[1], names(c))
+    before = {n.name: n.pids("etcd") for n in c}
+    for n in c:
+        n.sh("cp /usr/bin/etcd /usr/bin/etcd.new && "
+             "mv /usr/bin/etcd.new /usr/bin/etcd")
+
+    def all_new():
+        now = {n.name: n.pids("etcd") for n in c}
+        assert sum(not pids for pids in now.values()) <= 1, now
+        return all(now[k] and now[k] != before[k] for k in now)
+    wait_for("each etcd is a new process", all_new, 40)
+    wait_voters(c[1], names(c))
+    for n in c:
+        wait_current(n)
+        wait_change(n)
+
+
+def test_a_full_disk_is_named_and_got_over(formed):
+    c = formed(3)
+    wait_voters(c[1], names(c))
+    c[2].fill_disk()
+    c[2].signal("etcd")  # it preallocates when it starts
+    wait_for(lambda: "n2 says what is the matter: %s" % node_of(c[1], "n2"),
+             lambda: "space" in node_of(c[1], "n2")["problem"], 30)
+    assert change(c[1])
+    c[2].free_disk()
+    wait_voters(c[1], names(c), 60)
+    wait_current(c[2])
+
+
 def test_without_etcd_it_is_said_what_to_install(cluster):
     c = cluster(2)
     c[1].clusterfs("cluster", "create")
