@@ -274,6 +274,7 @@ static void describe(struct volume *vol, struct told *t, bool for_brick)
     t->vol = (struct cfs_vg_volume){
         .name = vol->name,
         .id = vol->id,
+        .cluster = vol->m->cluster,
         .generation = vol->generation,
         .lineage = store_lineage(vol->m->store),
         .set = vol->set,

@@ -179,6 +179,8 @@ int cfs_vg_brick(const struct cfs_vg_volume *vol, size_t i,
     layer(&g, "block", "storage/block", below);
     option(&g, "device", "%s", b->device);
     option_uuid(&g, "brick-id", b->id);
+    if (!cfs_uuid_is_null(vol->cluster))
+        option_uuid(&g, "cluster-id", vol->cluster);
     layer(&g, "lock-server", "features/lock-server", below);
     layer(&g, "io-stats", "debug/io-stats", below);
     layer(&g, "server", "protocol/server", below);

@@ -29,6 +29,7 @@ struct cfs_vg_brick {
 struct cfs_vg_volume {
     const char                *name;
     struct cfs_uuid            id;
+    struct cfs_uuid            cluster; /* null: not said to bricks */
     uint64_t                   generation;
     uint64_t                   lineage;
     struct cfs_uuid            set;

@@ -162,3 +162,70 @@ def test_two_nodes_are_no_place_for_a_volume(cluster):
             c[2].name + ":/srv/a.img", "--brick-size", "256M"]
     assert "third node" in c[1].refused(*args, timeout=120)
     c[1].clusterfs(*args, "--force", timeout=120)
+
+
+def test_a_brick_of_another_cluster_is_not_served(cluster):
+    """Its image carries what makes it a brick of ours, but for the cluster."""
+    c = cluster(1)
+    make(c, nodes=(1,))
+    n = c[1]
+    n.clusterfs("volume", "stop", "v", "--yes")
+    brick = n.json("volume", "info", "v")["bricks"][0]["id"]
+    n.sh("mkfs.clusterfs --force --brick-id %s --cluster "
+         "11111111-2222-3333-4444-555555555555 /srv/v.img" % brick)
+    assert "of cluster 11111111" in n.refused("volume", "start", "v",
+                                              timeout=120)
+    assert n.pids("clusterfs-brickd") == []
+
+
+def test_a_node_with_a_sick_network_takes_nothing_down(cluster):
+    c = cluster(3)
+    form(c)
+    make(c)
+    at = c[1].mount("v")
+    c[1].sh("echo 1 > %s/f" % at)
+    longest_stall(c[1], at, 8, lambda: c[3].lose(0.5))
+    c[3].mend()
+    wait_for("two at least serve", lambda: states(c[1])[:2] == [
+        "in-sync"] * 2, 30)
+    longest_stall(c[1], at, 6, lambda: c[3].cut(direction="in"))
+    c[3].mend()
+    wait_for("two at least serve", lambda: states(c[2])[:2] == [
+        "in-sync"] * 2, 30)
+    assert c[1].sh("cat %s/f" % at) == "1\n"
+
+
+def test_a_mgmtd_that_stands_still_drops_nobody(cluster):
+    c = cluster(3)
+    form(c)
+    make(c)
+    at = c[1].mount("v")
+    longest_stall(c[1], at, 11, lambda: c[3].signal("clusterfs-mgmtd",
+                                                    signal.SIGSTOP))
+    assert c[1].json("volume", "status", "v")["view"]["epoch"] == 1
+    c[3].signal("clusterfs-mgmtd", signal.SIGCONT)
+    for n in c:
+        wait_for("%s shows all" % n.name,
+                 lambda n=n: states(n) == ["in-sync"] * 3, 30)
+
+
+def test_a_create_whose_node_dies_in_the_middle_leaves_nothing(cluster):
+    c = cluster(3)
+    form(c)
+    p = c[1].popen("clusterfs", "volume", "create", "v", "replica", "3",
+                   *("%s:/srv/v.img" % n.name for n in c), "--brick-size",
+                   "2G", stdout=-1, stderr=-1)
+    wait_for("it is being made there",
+             lambda: c[3].host("/srv/v.img").exists(), 10, 0.001)
+    c[3].crash()
+    p.communicate(timeout=60)
+    if p.returncode == 0:
+        return  # it was made before the end came
+    c[3].boot()
+    for n in c:
+        wait_for("nothing is left on %s" % n.name,
+                 lambda n=n: not n.host("/srv/v.img").exists(), 60)
+    wait_for("it can be said again", lambda: c[2].clusterfs(
+        "volume", "create", "v", "replica", 3,
+        *("%s:/srv/v.img" % n.name for n in c), "--brick-size", "256M",
+        check=False, timeout=120).returncode == 0, 60, 0.5)

@@ -26,6 +26,7 @@ struct block {
     /* options */
     char           *device;
     struct cfs_uuid brick_id; /* null: whichever it is */
+    struct cfs_uuid cluster;  /* as well */
     uint64_t        cache_size;
     uint64_t        checkpoint_ms;
     uint64_t        small_file;
@@ -54,6 +55,9 @@ static const struct cfs_opt block_opts[] = {
     {.name = "brick-id", .type = CFS_OPT_UUID,
      .at = offsetof(struct block, brick_id),
      .help = "refuse a device that holds another brick"},
+    {.name = "cluster-id", .type = CFS_OPT_UUID,
+     .at = offsetof(struct block, cluster),
+     .help = "refuse a brick of another cluster"},
     {.name = "cache-size", .type = CFS_OPT_SIZE,
      .at = offsetof(struct block, cache_size), .def = "256M",
      .min = 4u << 20, .max = UINT64_C(1) << 40, .flags = CFS_OPT_RECONF,
@@ -92,13 +96,23 @@ static int check_id(struct block *b, struct cfs_err *err)
     struct eng_info info;
 
     eng_info(ops_engine(b->ops), &info);
-    if (cfs_uuid_is_null(b->brick_id) ||
-        cfs_uuid_eq(b->brick_id, info.format.brick))
-        return 0;
-    cfs_uuid_print(b->brick_id, want);
-    cfs_uuid_print(info.format.brick, have);
-    return cfs_err_set(err, -EINVAL, "%s holds brick %s, not %s", b->device,
-                       have, want);
+    if (!cfs_uuid_is_null(b->brick_id) &&
+        !cfs_uuid_eq(b->brick_id, info.format.brick)) {
+        cfs_uuid_print(b->brick_id, want);
+        cfs_uuid_print(info.format.brick, have);
+        return cfs_err_set(err, -EINVAL, "%s holds brick %s, not %s",
+                           b->device, have, want);
+    }
+    if (!cfs_uuid_is_null(b->cluster) &&
+        !cfs_uuid_is_null(info.format.cluster) &&
+        !cfs_uuid_eq(b->cluster, info.format.cluster)) {
+        cfs_uuid_print(b->cluster, want);
+        cfs_uuid_print(info.format.cluster, have);
+        return cfs_err_set(err, -EINVAL, "%s is a brick of cluster %s, and "
+                           "this one is %s: only its own cluster may serve it",
+                           b->device, have, want);
+    }
+    return 0;
 }
 
 /* Those that wait: done, or, when it did not open, answered with @rc. */
