@@ -87,6 +87,10 @@ static void on_dump(struct cfs_host *h, struct cfs_dump *d)
             cfs_dump_section(d, "brick %s", b->path);
             cfs_dump_put(d, "state", "%s", brick_state_str(b));
             cfs_dump_put(d, "here", "%d", b->here);
+            cfs_dump_put(d, "known", "%llu", (unsigned long long)b->known);
+            cfs_dump_put(d, "incarnation", "%llu",
+                         (unsigned long long)b->info.incarnation);
+            cfs_dump_put(d, "seen", "%llu", (unsigned long long)b->seen);
             cfs_dump_put(d, "pid", "%u", b->pid);
             cfs_dump_put(d, "in-view", "%d", view_has(vol, b));
             cfs_dump_put(d, "reason", "%s", b->reason);

@@ -187,10 +187,13 @@ int view_load(struct volume *vol, struct cfs_err *err)
     vol->view_rec = rec;
     vol->view_token = token;
     if (view.lineage != vol->view.lineage) {
-        /* The same views in another life: bricks and clients are told. */
+        /* The same views in another life: bricks and clients are told. What
+         * other nodes' bricks know comes from there, perhaps before our own
+         * copy of the store has the view. */
         vol->told = 0;
         for (unsigned i = 0; i < vol->n; i++)
-            vol->brick[i].known = 0;
+            if (brick_is_local(&vol->brick[i]))
+                vol->brick[i].known = 0;
     }
     vol->view = view;
     if (view.n_sync > 0)
