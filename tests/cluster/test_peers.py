@@ -269,3 +269,24 @@ def test_a_join_killed_at_any_time_is_done_or_not(cluster):
             wait_for("n3 is nobody's", lambda: settled(c, n, others) ==
                      "nobody", 40)
     assert "member" in seen
+
+
+def test_nodes_that_join_at_the_same_time_all_get_in(cluster):
+    c = cluster(4)
+    c[1].clusterfs("cluster", "create")
+    joining = [n.popen("clusterfs", "peer", "join", "--token", token(c[1]))
+               for n in (c[2], c[3], c[4])]
+    assert [p.wait() for p in joining] == [0, 0, 0]
+    all_up(c)
+    numbers = [p["number"] for p in c[1].json("peer", "list")["peers"]]
+    assert sorted(numbers) == [1, 2, 3, 4]
+
+
+def test_one_token_lets_one_of_two_in(cluster):
+    c = cluster(3)
+    c[1].clusterfs("cluster", "create")
+    t = token(c[1])
+    joining = [n.popen("clusterfs", "peer", "join", "--token", t)
+               for n in (c[2], c[3])]
+    assert sorted(p.wait() for p in joining) == [0, 1]
+    assert len(peers(c[1])) == 2
