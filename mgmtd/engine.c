@@ -550,6 +550,25 @@ static bool index_is_written(void *arg)
     return !((struct engine *)arg)->index_busy;
 }
 
+void engine_end(struct mgmtd *m)
+{
+    struct engine *e = m->engine;
+
+    if (!e)
+        return;
+    e->over = true;
+    cfs_timer_stop(&e->look);
+    if (e->running)
+        store_unwatch(&e->watch);
+    go_end(e);
+    /* Their requests end without an answer. */
+    etcd_client_free(e->client);
+    etcd_client_free(e->self);
+    e->client = e->self = NULL;
+    if (e->index_busy)
+        cfs_loop_run_until(m->host.loop, index_is_written, e);
+}
+
 void engine_close(struct mgmtd *m)
 {
     struct engine *e = m->engine;
@@ -559,12 +578,6 @@ void engine_close(struct mgmtd *m)
     go_close(e);
     members_close(e);
     step_close(e);
-    if (e->index_busy)
-        cfs_loop_run_until(m->host.loop, index_is_written, e);
-    if (e->running)
-        store_unwatch(&e->watch);
-    etcd_client_free(e->client);
-    etcd_client_free(e->self);
     etcd_proc_fini(&e->proc);
     cfs_timer_fini(&e->look);
     json_decref(e->rec);

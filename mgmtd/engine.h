@@ -38,7 +38,10 @@
 int  engine_open(struct mgmtd *m, struct cfs_err *err);
 /* Peers and volumes are loaded: look after members from now on. */
 void engine_run(struct mgmtd *m);
-void engine_close(struct mgmtd *m); /* etcd goes on */
+/* The end: nothing is begun any more; then, when the store is closed and has
+ * answered what was on its way, all is freed. Etcd goes on. */
+void engine_end(struct mgmtd *m);
+void engine_close(struct mgmtd *m);
 
 /* Nothing says yet that this node is of a cluster, or follows one. */
 bool engine_is_nobodys(const struct mgmtd *m);

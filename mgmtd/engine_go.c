@@ -99,6 +99,12 @@ static void give_up(struct go *go)
     etcd_proc_stop(&go->e->proc);
 }
 
+void go_end(struct engine *e)
+{
+    if (e->go)
+        cfs_timer_stop(&e->go->timer);
+}
+
 void go_close(struct engine *e)
 {
     struct cfs_list *l;
@@ -137,6 +143,8 @@ static void on_copied(void *arg, int status, const struct cfs_err *err)
 {
     struct go *go = arg;
 
+    if (go->e->over)
+        return;
     if (status == 0 || mark_is_etcd(go->e)) {
         cfs_log_info(go->e->m->host.log, WHO, "the configuration is kept in "
                      "etcd from now on, lineage %" PRIu64, go->lineage);
@@ -154,6 +162,8 @@ static void on_recorded(void *arg, int status, const struct cfs_err *err)
 {
     struct go *go = arg;
 
+    if (go->e->over)
+        return;
     if (status < 0) {
         go->err = *err;
         give_up(go);

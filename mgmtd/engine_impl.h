@@ -36,6 +36,7 @@ struct engine {
     uint64_t            rec_serial; /* grows with each change of it */
     struct store_watch  watch;
     bool                running;
+    bool                over;   /* engine_end() */
     bool                aside;  /* the end of the process is waited for: then
                                    its directory is put aside */
     char                wiped[CFS_ERR_TEXT]; /* why etcd is not started on what
@@ -140,6 +141,7 @@ void step_close(struct engine *e);
 
 /* -- engine_go.c ---------------------------------------------------------- */
 
+void go_end(struct engine *e); /* its timer stops */
 void go_close(struct engine *e);
 void go_process_ended(struct engine *e);
 

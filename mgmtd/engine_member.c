@@ -440,6 +440,8 @@ void members_on_timer(struct engine *e)
 
 void members_look(struct engine *e, uint64_t after_ns)
 {
+    if (e->over)
+        return;
     if (cfs_timer_active(&e->look) && e->look.due <= now(e) + after_ns)
         return;
     cfs_timer_start(&e->look, after_ns);
@@ -625,6 +627,8 @@ static void on_removal_begin(struct cfs_timer *t)
     struct cfs_err err = {0};
     json_t *rec;
 
+    if (e->over)
+        return;
     cfs_timer_fini(t);
     cfs_timer_init(e->m->host.loop, t, on_removal_late);
     if (!mark_is_etcd(e) || !e->rec || !p) {

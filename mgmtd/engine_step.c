@@ -197,6 +197,8 @@ static void on_concluded(void *arg, int status, const struct cfs_err *err)
 {
     struct step *s = arg;
 
+    if (s->e->over)
+        return;
     if (status < 0)
         step_end(s, status, err->text);
     else if (s->verb != VT_ADD)
@@ -301,6 +303,8 @@ static void on_claimed(void *arg, int status, const struct cfs_err *err)
 {
     struct step *s = arg;
 
+    if (s->e->over)
+        return;
     if (status < 0)
         step_end(s, status, err->text);
     else

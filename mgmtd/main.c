@@ -256,8 +256,9 @@ int main(int argc, char **argv)
     join_close(&m);
     peers_close(&m);
     lines_close(&m);
-    engine_close(&m);
+    engine_end(&m);
     store_close(m.store);
+    engine_close(&m);
     volumes_close(&m);
     peers_free(&m);
     trust_close(m.trust);

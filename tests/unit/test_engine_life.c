@@ -236,8 +236,9 @@ static void check_records(struct life *l)
 
 static void close_life(struct life *l)
 {
-    engine_close(&l->m);
+    engine_end(&l->m);
     store_close(l->m.store);
+    engine_close(&l->m);
     trust_close(l->m.trust);
     _exit(0);
 }
