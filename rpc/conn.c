@@ -32,6 +32,7 @@ const struct rpc_opts rpc_opts_default = {
     .send_high = 64u * 1024u * 1024u,
     .max_calls = 1024,
     .body_max = CFS_RPC_BODY_MAX,
+    .payload_max = CFS_RPC_PAYLOAD_MAX,
     .max_raw = 64,
 };
 
@@ -634,9 +635,16 @@ void rpc_conn_close(struct rpc_conn *c)
 
 void rpc_conn_limit(struct rpc_conn *c, uint32_t max_calls, uint32_t body_max)
 {
+    const bool known = body_max == CFS_RPC_BODY_MAX;
+    const uint64_t bytes = (uint64_t)max_calls * body_max;
+    const uint32_t high = rpc_opts_default.send_high;
+
     assert(body_max <= CFS_RPC_BODY_MAX);
     c->opts.max_calls = max_calls;
     c->opts.body_max = body_max;
+    c->opts.payload_max = known ? CFS_RPC_PAYLOAD_MAX : body_max;
+    c->opts.send_high = known || bytes > high ? high : (uint32_t)bytes;
+    rpc_relieve(c);
 }
 
 void rpc_conn_set_patience(struct rpc_conn *c, uint32_t keepalive_ms,

@@ -51,6 +51,7 @@ struct rpc_opts {
     uint32_t max_calls;    /* of the peer, unanswered: 1024 */
     bool     lz4;          /* compress payloads when it pays */
     uint32_t body_max;     /* bytes in a call's body, CFS_RPC_BODY_MAX */
+    uint32_t payload_max;  /* behind it, CFS_RPC_PAYLOAD_MAX */
     uint32_t max_raw;      /* of a TLS listener: in handshakes at a time; 64 */
     struct rpc_tls *tls;   /* rpc/tls.h; NULL: plain. A reference is taken */
 };
@@ -127,7 +128,10 @@ void rpc_conn_redirect(struct rpc_conn *c, const struct rpc_addr *addr);
 void rpc_conn_reset(struct rpc_conn *c, const char *why); /* close; retry */
 void rpc_conn_close(struct rpc_conn *c); /* for good; no more events */
 
-/* The handshake is done, or there is none: what a peer may, from now on. */
+/* The handshake is done, or there is none: what a peer may, from now on. A
+ * @body_max below CFS_RPC_BODY_MAX is for who is not known: payloads are no
+ * longer than it either, and of replies that it does not read no more than
+ * @max_calls such are kept. */
 void rpc_conn_limit(struct rpc_conn *c, uint32_t max_calls, uint32_t body_max);
 
 /* As in rpc_opts, from now on. */

@@ -154,6 +154,11 @@ static int parse_one(struct rpc_conn *c, const char **ret_why)
         *ret_why = "a body that is too long for who it is";
         return -EBADMSG;
     }
+    if (rx->hdr.payload_len > c->opts.payload_max ||
+        rx->hdr.raw_len > c->opts.payload_max) {
+        *ret_why = "a payload that is too long for who it is";
+        return -EBADMSG;
+    }
     if (rx->end - rx->start < CFS_RPC_HDR + rx->hdr.body_len)
         return 0;
     if (rx->hdr.payload_len > 0) {

@@ -284,6 +284,68 @@ static void a_stranger_on_the_machine_is_refused(void **state)
     end(&w);
 }
 
+static int stranger_from(const struct world *w, uint32_t address)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    in.sin_addr.s_addr = htonl(address);
+    assert_int_equal(bind(fd, (void *)&in, sizeof in), 0);
+    in.sin_port = htons(w->server.port);
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(fd, (void *)&in, sizeof in), 0);
+    return fd;
+}
+
+/* Who says nothing, a thousand times, has few of the brick's descriptors, and
+ * takes none from another machine. */
+static void strangers_in_numbers_are_few(void **state)
+{
+    struct world w;
+    int fd[100], other;
+    unsigned up = 0;
+
+    begin_both(&w);
+    attach(&w, &w.client);
+    other = stranger_from(&w, INADDR_LOOPBACK + 1);
+    pause_for(&w, 10 * CFS_MS);
+    for (unsigned i = 0; i < 100; i++) {
+        fd[i] = stranger_from(&w, INADDR_LOOPBACK);
+        pause_for(&w, CFS_MS);
+    }
+    pause_for(&w, 20 * CFS_MS);
+    for (unsigned i = 0; i < 100; i++)
+        up += !is_hung_up(fd[i]);
+    assert_int_equal(up, 63);
+    assert_false(is_hung_up(fd[99]));
+    assert_false(is_hung_up(other));
+    assert_false(is_down(&w));
+    for (unsigned i = 0; i < 100; i++)
+        close(fd[i]);
+    close(other);
+    end(&w);
+}
+
+/* Nothing is allocated for what a stranger says that it will send. */
+static void a_stranger_s_payload_is_not_waited_for(void **state)
+{
+    struct rpc_hdr h = {.program = RPC_FOP, .version = 1,
+                        .procedure = rpc_fop_proc(CFS_FOP_WRITE),
+                        .payload_len = 65536, .raw_len = 65536};
+    uint8_t b[CFS_RPC_HDR];
+    struct world w;
+    int fd;
+
+    begin_both(&w);
+    fd = stranger_from(&w, INADDR_LOOPBACK);
+    rpc_hdr_pack(&h, b);
+    assert_int_equal(send(fd, b, sizeof b, 0), sizeof b);
+    pause_for(&w, 20 * CFS_MS);
+    assert_true(is_hung_up(fd));
+    close(fd);
+    end(&w);
+}
+
 static void a_client_that_names_no_brick_is_refused(void **state)
 {
     struct world w;
@@ -398,6 +460,8 @@ int main(void)
         cmocka_unit_test(a_brick_s_port_is_asked_of_its_mgmtd),
         cmocka_unit_test(a_body_that_is_no_request_closes_its_connection_alone),
         cmocka_unit_test(a_stranger_on_the_machine_is_refused),
+        cmocka_unit_test(strangers_in_numbers_are_few),
+        cmocka_unit_test(a_stranger_s_payload_is_not_waited_for),
         cmocka_unit_test(a_client_that_names_no_brick_is_refused),
         cmocka_unit_test(calls_over_the_limit_do_not_reach_the_brick),
         cmocka_unit_test(a_client_that_stops_waits_for_its_answers),

@@ -166,6 +166,7 @@ static void on_hello(struct rpc_msg *msg, void *ctx)
         rpc_reply_error(msg, -EAGAIN, "the brick does not serve yet");
     } else {
         sc->greeted = true;
+        rpc_conn_limit(sc->c, srv->max_calls, CFS_RPC_BODY_MAX);
         rpc_conn_set_lz4(sc->c, hello.lz4 != 0);
         ok(msg);
     }

@@ -10,6 +10,13 @@
 #define PORT_LOW  49152u
 #define PORT_HIGH 60999u
 
+/* Over TCP anybody may connect. Of those that have not greeted (strangers, and
+ * mgmtds that look whether the brick answers) there are so many, and they are
+ * given no room. */
+#define STRANGERS      64u
+#define STRANGER_CALLS 4u
+#define STRANGER_BODY  (8u * 1024u)
+
 /* -- connections ---------------------------------------------------------- */
 
 static void conn_free(struct srv_conn *sc)
@@ -18,6 +25,49 @@ static void conn_free(struct srv_conn *sc)
     rpc_conn_set_user(sc->c, NULL);
     cfs_list_del(&sc->link);
     free(sc);
+}
+
+static bool is_stranger(const struct srv_conn *sc)
+{
+    return !sc->greeted && !rpc_conn_is_local(sc->c);
+}
+
+static unsigned strangers_of(const struct srv *srv, const char *host)
+{
+    unsigned n = 0;
+
+    cfs_list_for_each(it, &srv->conns) {
+        const struct srv_conn *sc = cfs_list_entry(it, struct srv_conn, link);
+
+        n += is_stranger(sc) && (!host || strcmp(sc->host, host) == 0);
+    }
+    return n;
+}
+
+/* Of too many strangers one goes: the oldest of the address that has most, so
+ * that one machine does not drive out the others. */
+static void make_room(struct srv *srv)
+{
+    struct srv_conn *out = NULL;
+    struct rpc_conn *c;
+    unsigned most = 0;
+
+    if (strangers_of(srv, NULL) <= STRANGERS)
+        return;
+    cfs_list_for_each(it, &srv->conns) {
+        struct srv_conn *sc = cfs_list_entry(it, struct srv_conn, link);
+        unsigned n = is_stranger(sc) ? strangers_of(srv, sc->host) : 0;
+
+        if (n > most) {
+            most = n;
+            out = sc;
+        }
+    }
+    c = out->c;
+    cfs_log_info(srv->xl->log, srv->xl->name, "%s: closed: %u connections "
+                 "that name no brick", rpc_conn_name(c), STRANGERS + 1);
+    conn_free(out);
+    rpc_conn_close(c);
 }
 
 static void on_up(struct rpc_conn *c, void *ctx)
@@ -35,6 +85,11 @@ static void on_up(struct rpc_conn *c, void *ctx)
     rpc_conn_set_user(c, sc);
     cfs_log_debug(srv->xl->log, srv->xl->name, "%s: connected",
                   rpc_conn_name(c));
+    if (rpc_conn_is_local(c))
+        return;
+    rpc_conn_peer_host(c, sc->host, sizeof sc->host);
+    rpc_conn_limit(c, STRANGER_CALLS, STRANGER_BODY);
+    make_room(srv);
 }
 
 /* The session lives on: its client comes back, or somebody declares it dead. */

@@ -48,6 +48,7 @@ struct srv_conn {
     struct cfs_list  link;
     struct srv      *srv;
     struct rpc_conn *c;
+    char             host[64]; /* its address; "" on the Unix socket */
     bool             greeted; /* it wants this brick */
     bool             challenged; /* a proof is waited for */
     bool             proved;     /* it is the client that it says */
