@@ -6,9 +6,11 @@
  *           with a token that replaces a node: that one's etcd member away ->
  *           sign -> one transaction -> answer
  *
- * What was looked at is looked at again by the transaction: the token and the
+ * What was looked at is looked at again before each step that somebody could
+ * have been faster in (check_name()), and by the transaction: the token and the
  * cluster's record (numbers come from it) are as they were read, the name is
- * still free. If they are not, it begins anew, a few times.
+ * still free, or its owner's record as it was. If they are not, it begins
+ * anew, a few times.
  */
 #include <stdio.h>
 
@@ -266,6 +268,9 @@ json_t *peer_serials(const struct peer *p)
     return list;
 }
 
+/* Somebody may have taken the name, or come under another one, while this one
+ * waited: whoever has no token to replace a member replaces none. In the same
+ * turn the cluster's record is read, which each member's transaction changes. */
 static void put_rest(void *arg, struct store_txn *txn,
                      const struct cfs_err *err)
 {
@@ -275,7 +280,8 @@ static void put_rest(void *arg, struct store_txn *txn,
     uint64_t cluster_token;
     json_t *cluster, *rec;
 
-    if (err || read_number(t, &cluster, &cluster_token, &why) < 0) {
+    if (err || check_name(t, &why) < 0 ||
+        read_number(t, &cluster, &cluster_token, &why) < 0) {
         store_txn_free(txn);
         refuse(t, err ? err : &why);
         free(key);
@@ -342,6 +348,7 @@ static void commit(struct taking *t)
         json_decref(rec);
     } else {
         store_txn_free(txn);
+        forget_read(t);
         look(t);
     }
     free(key);
@@ -381,8 +388,14 @@ static void on_many(void *arg, int status, const struct cfs_err *err)
 {
     struct taking *t = arg;
 
+    struct cfs_err why = {0};
+
     if (status < 0 && status != -EALREADY) {
         refuse(t, err);
+        return;
+    }
+    if (check_name(t, &why) < 0) { /* somebody was faster */
+        refuse(t, &why);
         return;
     }
     if (peer_find(t->m, t->name) && !rejoins(t))
