@@ -7,6 +7,11 @@
  * CLIENTS; clients ping). One that no member has heard for a dead time is
  * declared dead; what follows is session.c's. Sessions of processes on this
  * machine are left to their pidwatch, which is never wrong.
+ *
+ * Judged is only when every member of the view has answered: one that did not
+ * may be the one that hears the client, and is out of the view soon if it does
+ * not come back. The judgement is of the time at which the round began: this
+ * process may have stood still since.
  */
 #include <stdio.h>
 
@@ -21,7 +26,7 @@
 struct round {
     struct volume *vol;
     unsigned       pending;
-    unsigned       answered;
+    bool           failed; /* a member did not answer */
     uint64_t       began;
 };
 
@@ -59,9 +64,7 @@ static void heard(struct volume *vol, uint32_t no, uint64_t at)
 
 static void judge(struct round *r)
 {
-    uint64_t now = cfs_now(r->vol->m->host.loop);
-
-    if (r->answered == 0)
+    if (r->failed)
         return;
     cfs_list_for_each(l, &r->vol->sessions) {
         struct session *s = cfs_list_entry(l, struct session, link);
@@ -70,7 +73,7 @@ static void judge(struct round *r)
             continue;
         if (s->heard == 0)
             s->heard = r->began; /* from when we look at it */
-        if (now > s->heard && now - s->heard > DEAD_TIME)
+        if (r->began > s->heard && r->began - s->heard > DEAD_TIME)
             session_declare_dead(r->vol, s->s.no, "no brick has heard its "
                                                   "client for 12 s");
     }
@@ -100,12 +103,15 @@ static void on_clients(struct brick *b, void *arg, int status,
     if (status == 0 && mgmt_unpack_clients_reply(&a, body, &msg) == 0) {
         const uint8_t *p = msg.clients.p;
 
-        r->answered++;
+        if (msg.clients.len >= CFS_CLIENTS_MAX * ENTRY)
+            r->failed = true; /* there are more: of those it says nothing */
         for (uint32_t i = 0; i + ENTRY <= msg.clients.len; i += ENTRY) {
             uint64_t idle = le32(p + i + 4) * CFS_MS;
 
             heard(r->vol, le32(p + i), r->began > idle ? r->began - idle : 0);
         }
+    } else {
+        r->failed = true;
     }
     cfs_arena_fini(&a);
     round_end(r);
@@ -124,8 +130,12 @@ static void on_timer(struct cfs_timer *t)
     r->pending = 1;
     vol->rounds = true;
     for (unsigned i = 0; i < vol->n; i++) {
-        if (!view_has(vol, &vol->brick[i]) || !vol->brick[i].here)
+        if (!view_has(vol, &vol->brick[i]))
             continue;
+        if (!vol->brick[i].here) {
+            r->failed = true;
+            continue;
+        }
         r->pending++;
         brick_call(&vol->brick[i], RPC_BRICK_CLIENTS, (struct cfs_blob){0},
                    ANSWER_MS, on_clients, r);

@@ -55,6 +55,7 @@ struct silence {
     unsigned           n_witnesses;
     unsigned           pending; /* answers of other nodes */
     uint64_t           epoch;   /* that they were asked about */
+    uint64_t           asked;   /* when */
     bool               over;    /* free it when nothing is pending */
     struct sl_question q;
 };
@@ -441,8 +442,9 @@ static void judge(struct silence *s)
     bool dropped = false;
 
     s->judged = now_of(s);
-    if (s->epoch != vol->view.epoch)
-        return;
+    if (s->epoch != vol->view.epoch ||
+        cfs_now_fresh(vol->m->host.loop) - s->asked > s->q.op_timeout_ns / 2)
+        return; /* we stood still meanwhile: rule 6 */
     sl_judge(&s->q, &j);
     for (unsigned k = 0; k < s->q.n_members; k++) {
         struct brick *b = member(vol, k);
@@ -489,6 +491,7 @@ static void ask_others(struct silence *s)
     uint64_t now = now_of(s);
 
     s->epoch = s->vol->view.epoch;
+    s->asked = cfs_now_fresh(m->host.loop);
     cfs_list_for_each(l, &m->peers) {
         struct peer *p = cfs_list_entry(l, struct peer, link);
         struct ask *a;
