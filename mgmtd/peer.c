@@ -196,7 +196,11 @@ void peer_on_greet(struct peer_req *req)
     }
     rpc_conn_peer(c, &name);
     p = peer_find(m, name);
-    if (!p) {
+    if (p && p->self) {
+        cfs_err_set(&err, -EACCES, "%.64s is this node itself: was its "
+                    "directory copied?", name);
+        problem(p, err.text);
+    } else if (!p) {
         cfs_err_set(&err, -EAGAIN, "no node %.64s is a member, as far as %s "
                     "knows", name, m->node);
     } else if (check_greeting(p, req->args, &err) == 0) {

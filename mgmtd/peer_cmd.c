@@ -363,15 +363,30 @@ void peer_detach(struct command *c)
 
 /* -- status, list -------------------------------------------------------- */
 
+/* What another node said may have been cut inside of a character. */
+static json_t *text_of(const char *s)
+{
+    char *ascii = mem_str(s);
+    json_t *text = json_string(s);
+
+    for (char *p = ascii; *p && !text; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
+    if (!text)
+        text = mem_ok(json_string(ascii));
+    free(ascii);
+    return text;
+}
+
 static json_t *describe(struct peer *p)
 {
     const uint64_t now = cfs_now(p->m->host.loop), heard = peer_heard(p);
     json_t *o = mem_ok(json_pack(
-        "{s:s,s:i,s:o,s:s,s:i,s:b,s:b,s:s,s:s}", "name", p->name, "number",
+        "{s:s,s:i,s:o,s:s,s:i,s:b,s:b,s:o,s:o}", "name", p->name, "number",
         (int)p->number, "id", rec_json_uuid(p->id), "host", p->host, "port",
         (int)p->port, "self", p->self, "up", p->self || p->up, "version",
-        p->self ? CFS_VERSION : p->version, "problem",
-        p->self ? "" : p->problem));
+        text_of(p->self ? CFS_VERSION : p->version), "problem",
+        text_of(p->problem)));
 
     if (heard)
         json_object_set_new(o, "silent_ms", mem_ok(json_integer(
