@@ -171,7 +171,7 @@ static void on_history(struct store_watch *w, const char *key, json_t *value,
                                                                    "n")) : 0;
 }
 
-#define ROUNDS 20
+#define ROUNDS 16
 
 /* One node whose requests are lost, late and repeated, and one that has none
  * of that, put in turn, without any comparison: a transaction that was
@@ -345,7 +345,7 @@ static void what_was_answered_is_there_and_nothing_by_halves(void **state)
     k.rig = rig_of(f);
     cfs_timer_init(f->loop, &k.timer, on_kill);
     cfs_timer_start(&k.timer, 100 * CFS_MS);
-    for (end = cfs_now(f->loop) + 8 * CFS_SEC;
+    for (end = cfs_now(f->loop) + 6 * CFS_SEC;
          cfs_now(f->loop) < end && i < 4000; i++) {
         struct store_txn *t = store_txn_new();
 
@@ -470,14 +470,14 @@ static void members_die_and_hang_and_the_store_goes_on(void **state)
         until_is(n, key, 1, 5000);
         etcd_rig_run(rig_of(f), i);
         until_current(n, 5000);
-        run_for(f, 1000);
+        run_for(f, 500);
         snprintf(key, sizeof key, "stop%u", i);
         etcd_rig_signal(rig_of(f), i, SIGSTOP);
         if (put(f, key, 1) < 0)
             fail_msg("%s", f->text);
         until_is(n, key, 1, 5000);
         etcd_rig_signal(rig_of(f), i, SIGCONT);
-        run_for(f, 1000);
+        run_for(f, 500);
     }
     node_free(n);
 }
