@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define CREDS_EVERY (3600 * CFS_SEC)
+
 static const char who[] = "client";
 
 static struct client *client_of(struct cfs_graph *g)
@@ -360,6 +362,17 @@ static void on_refused(struct mgmt *m, const struct cfs_err *why, void *ctx)
         fail(c, why);
 }
 
+/* A node's certificate is renewed while we run. */
+static void on_refresh(struct cfs_timer *t)
+{
+    struct client *c = container_of(t, struct client, refresh);
+    struct cfs_err err = {0};
+
+    if (rpc_creds_refresh(&c->creds, &err) < 0)
+        cfs_log_warning(c->host.log, who, "%s", err.text);
+    cfs_timer_start(t, CREDS_EVERY);
+}
+
 /* -- the start ------------------------------------------------------------- */
 
 static int read_file(const char *path, char **ret, size_t *ret_len,
@@ -426,6 +439,8 @@ static int start_from_mgmtd(struct client *c, struct cfs_err *err)
     if (rc < 0)
         return rc;
     client_more_servers(c);
+    cfs_timer_init(c->host.loop, &c->refresh, on_refresh);
+    cfs_timer_start(&c->refresh, CREDS_EVERY);
     return mgmt_open(c->host.loop, c->host.log, c->server, c->n_servers,
                      c->creds.tls, key, &events, c, &c->mgmt, err);
 }
@@ -469,6 +484,8 @@ static void finish(struct client *c)
     cfs_volfile_free(c->volfile);
     if (c->patience.loop != NULL)
         cfs_timer_fini(&c->patience);
+    if (c->refresh.loop != NULL)
+        cfs_timer_fini(&c->refresh);
     /* Told twice to stop, it does not wait for its calls. */
     if (c->graph != NULL && !c->stopped)
         _exit(1);

@@ -35,6 +35,7 @@ struct client {
     char           *server_text[CLIENT_SERVERS];
     char           *credentials; /* file; NULL: what there is */
     struct rpc_creds creds;
+    struct cfs_timer refresh; /* of them */
     uint64_t        timeout_ms;
     char            mount_options[1024];
     struct cfs_kv   opts[CLIENT_OPTS]; /* mount/fuse's own, out of -o */

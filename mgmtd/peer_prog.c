@@ -234,6 +234,13 @@ static void on_call(struct rpc_msg *msg, void *ctx)
     req->from = peer_of(m, msg);
     req->msg = msg;
     req->args = args;
+    if (!req->from && !rpc_conn_user(msg->conn)) { /* on our line to it */
+        struct cfs_err err = {0};
+
+        cfs_err_set(&err, -EACCES, "not before the greeting");
+        peer_fail(req, &err);
+        return;
+    }
     peer_procs[proc].handle(req);
 }
 

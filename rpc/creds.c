@@ -86,24 +86,24 @@ static void read_servers(const char *text, struct rpc_creds *c)
 static int load(const char *path, const struct rpc_tls_spec *spec,
                 struct rpc_creds *c, struct cfs_err *err)
 {
+    const bool fresh = c->tls == NULL;
     struct cfs_err why = {0};
-    int rc = rpc_tls_new(&c->tls, err);
+    int rc = fresh ? rpc_tls_new(&c->tls, err) : 0;
 
     if (rc < 0)
         return rc;
     rc = rpc_tls_load(c->tls, spec, &why);
-    if (rc < 0) {
+    if (rc < 0 && fresh) {
         rpc_tls_unref(c->tls);
         c->tls = NULL;
-        return cfs_err_set(err, rc, "%s: %s", path, why.text);
     }
-    return 0;
+    return rc < 0 ? cfs_err_set(err, rc, "%s: %s", path, why.text) : 0;
 }
 
-int rpc_creds_load(const char *path, struct rpc_creds *ret,
-                   struct cfs_err *err)
+/* Into @c, whose context may be there already. */
+static int load_file(const char *path, struct rpc_creds *c,
+                     struct cfs_err *err)
 {
-    struct rpc_creds c = {0};
     char *text, *key, *cert, *ca;
     int rc = read_file(path, &text, err);
 
@@ -117,8 +117,11 @@ int rpc_creds_load(const char *path, struct rpc_creds *ret,
                          "'clusterfs client add' on a node makes them", path);
     else
         rc = load(path, &(struct rpc_tls_spec){.cert = cert, .key = key,
-                                               .node_ca = ca}, &c, err);
-    read_servers(text, &c);
+                                               .node_ca = ca}, c, err);
+    if (rc == 0) {
+        c->n_servers = 0;
+        read_servers(text, c);
+    }
     explicit_bzero(text, strlen(text));
     if (key != NULL)
         explicit_bzero(key, strlen(key));
@@ -126,7 +129,27 @@ int rpc_creds_load(const char *path, struct rpc_creds *ret,
     free(key);
     free(cert);
     free(ca);
+    return rc;
+}
+
+static int keep_path(struct rpc_creds *c, const char *path, bool is_node)
+{
+    c->path = strdup(path);
+    c->is_node = is_node;
+    return c->path != NULL ? 0 : -ENOMEM;
+}
+
+int rpc_creds_load(const char *path, struct rpc_creds *ret,
+                   struct cfs_err *err)
+{
+    struct rpc_creds c = {0};
+    int rc = load_file(path, &c, err);
+
     if (rc == 0)
+        rc = keep_path(&c, path, false);
+    if (rc < 0)
+        rpc_creds_fini(&c);
+    else
         *ret = c;
     return rc;
 }
@@ -178,6 +201,8 @@ int rpc_creds_find(const char *path, const char *config_dir,
         snprintf(text, sizeof text, "%s/trust", state_dir);
         why = (struct cfs_err){0};
         rc = load_node(text, &c, &why);
+        if (rc == 0)
+            rc = keep_path(&c, text, true);
     }
     if (rc == -ENOENT || rc == -EACCES)
         rc = load_nothing(&c, err);
@@ -188,8 +213,17 @@ int rpc_creds_find(const char *path, const char *config_dir,
     return rc;
 }
 
+int rpc_creds_refresh(struct rpc_creds *c, struct cfs_err *err)
+{
+    if (c->path == NULL)
+        return 0;
+    return c->is_node ? load_node(c->path, c, err)
+                      : load_file(c->path, c, err);
+}
+
 void rpc_creds_fini(struct rpc_creds *c)
 {
+    free(c->path);
     rpc_tls_unref(c->tls);
     *c = (struct rpc_creds){0};
 }

@@ -19,6 +19,8 @@
 
 struct rpc_creds {
     struct rpc_tls *tls;
+    char           *path; /* of the file, or a node's folder; NULL: none */
+    bool            is_node;
     struct rpc_addr server[RPC_CREDS_SERVERS]; /* of the cluster, then */
     unsigned        n_servers;
 };
@@ -31,6 +33,9 @@ int rpc_creds_load(const char *path, struct rpc_creds *ret,
 int rpc_creds_find(const char *path, const char *config_dir,
                    const char *state_dir, struct rpc_creds *ret,
                    struct cfs_err *err);
+/* Read them again: a node's renew themselves. New connections use them. What
+ * cannot be read leaves them as they were. */
+int rpc_creds_refresh(struct rpc_creds *c, struct cfs_err *err);
 void rpc_creds_fini(struct rpc_creds *c);
 
 #endif

@@ -3,6 +3,8 @@
  * ends that do not speak it, or not to its end. */
 #include "tests/unit/tls_rig.h"
 
+#include "rpc/creds.h"
+
 #include <fcntl.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -324,6 +326,64 @@ static void who_has_nothing_to_know_by_takes_whom_it_meets(void **state)
     own_free(&a);
 }
 
+/* -- credentials in a file ------------------------------------------------ */
+
+static char creds_path[64];
+
+static void write_creds(const struct own *o)
+{
+    FILE *f = fopen(creds_path, "w");
+
+    assert_non_null(f);
+    fprintf(f, "# made for a test\n# server n1:24007\n# server [::1]:9\n"
+            "%s%s%s", o->key, o->cert, world.nodes_pem);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void check_known_as(const struct own *server, struct rpc_tls *t,
+                           const char *expected)
+{
+    struct ends e = {0};
+    const char *name;
+
+    begin_tls(&e, member(&world, server), rpc_tls_ref(t));
+    WAIT(&e, is_up);
+    assert_int_equal(rpc_conn_peer(e.accepted, &name), RPC_PEER_CLIENT);
+    assert_string_equal(name, expected);
+    end(&e);
+}
+
+static void credentials_are_read_again_when_they_change(void **state)
+{
+    struct own a = new_own(&world.nodes, "alpha", DAY);
+    struct own c = new_own(&world.clients, "desk", DAY);
+    struct own d = new_own(&world.clients, "lamp", DAY);
+    struct rpc_creds creds;
+    struct cfs_err err = {0};
+
+    snprintf(creds_path, sizeof creds_path, "/tmp/cfs-test-creds.%d",
+             getpid());
+    write_creds(&c);
+    assert_int_equal(rpc_creds_load(creds_path, &creds, &err), 0);
+    assert_int_equal(creds.n_servers, 2);
+    assert_string_equal(creds.server[1].text, "[::1]:9");
+    check_known_as(&a, creds.tls, "desk");
+    write_creds(&d);
+    assert_int_equal(rpc_creds_refresh(&creds, &err), 0);
+    assert_int_equal(creds.n_servers, 2);
+    check_known_as(&a, creds.tls, "lamp");
+    assert_int_equal(truncate(creds_path, 100), 0); /* half written */
+    assert_true(rpc_creds_refresh(&creds, &err) < 0);
+    assert_non_null(strstr(err.text, creds_path));
+    check_known_as(&a, creds.tls, "lamp");
+    rpc_creds_fini(&creds);
+    assert_true(rpc_creds_load(creds_path, &creds, &err) < 0);
+    assert_int_equal(unlink(creds_path), 0);
+    own_free(&a);
+    own_free(&c);
+    own_free(&d);
+}
+
 /* -- other languages ------------------------------------------------------ */
 
 static void plain_and_tls_do_not_come_together(void **state)
@@ -566,6 +626,7 @@ int main(void)
         cmocka_unit_test(a_pin_lets_in_its_authority_or_itself_and_nobody_else),
         cmocka_unit_test(a_copied_authority_in_the_chain_does_not_help),
         cmocka_unit_test(who_has_nothing_to_know_by_takes_whom_it_meets),
+        cmocka_unit_test(credentials_are_read_again_when_they_change),
         cmocka_unit_test(plain_and_tls_do_not_come_together),
         cmocka_unit_test(large_payloads_pass_both_ways),
         cmocka_unit_test(a_connection_that_was_not_read_goes_on),
