@@ -29,18 +29,21 @@ int cli_check_name(const char *name, struct cfs_err *err)
     return 0;
 }
 
-/* HOST:/PATH, the path without what makes it no other path: "//" and "/" at
+/* HOST alone, or HOST:/PATH, the path without what makes it no other path: "//" and "/" at
  * its end. Malloc'ed; NULL when it is no such thing. */
 static char *brick_parse(const char *text)
 {
     const char *colon = strstr(text, ":/");
     char *ret, *at;
 
-    if (!colon || colon == text || !colon[2])
+    if (!*text || (!colon && strpbrk(text, "/:")) ||
+        (colon && (colon == text || !colon[2])))
         return NULL;
     ret = strdup(text);
     if (!ret)
         abort();
+    if (!colon)
+        return ret;
     at = ret + (colon - text) + 1;
     for (const char *s = colon + 1; *s; s++)
         if (*s != '/' || (s[1] != '/' && s[1] != '\0'))
@@ -58,8 +61,8 @@ static int add_brick(json_t *bricks, const char *text, struct cfs_err *err)
 
     if (!brick)
         return cfs_err_set(err, -EINVAL, "'%s' is no brick: expected "
-                           "HOST:/PATH, such as localhost:/srv/brick.img",
-                           text);
+                           "HOST:/PATH, such as localhost:/srv/brick.img, or "
+                           "HOST alone", text);
     json_array_foreach(bricks, i, other)
         if (strcmp(json_string_value(other), brick) == 0)
             rc = cfs_err_set(err, -EINVAL, "brick %s is given twice", brick);

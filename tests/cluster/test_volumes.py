@@ -229,3 +229,12 @@ def test_a_create_whose_node_dies_in_the_middle_leaves_nothing(cluster):
         "volume", "create", "v", "replica", 3,
         *("%s:/srv/v.img" % n.name for n in c), "--brick-size", "256M",
         check=False, timeout=120).returncode == 0, 60, 0.5)
+
+
+def test_bricks_need_no_paths(cluster):
+    c = cluster(1)
+    c[1].clusterfs("volume", "create", "v", "replica", 2, "n1", "localhost",
+                   "--brick-size", "256M", "--force", check=False)
+    bricks = c[1].json("volume", "info", "v")["bricks"]
+    assert [b["path"] for b in bricks] == [
+        "/var/lib/clusterfs/bricks/v-%d.img" % i for i in (1, 2)]
