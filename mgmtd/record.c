@@ -229,6 +229,19 @@ json_t *rec_volume_new(const struct rec_volume *v, int64_t created)
     return mem_ok(rec);
 }
 
+void rec_volume_set_request(json_t *rec, struct cfs_uuid id)
+{
+    json_object_set_new(rec, "request", rec_json_uuid(id));
+}
+
+bool rec_volume_is_request(const json_t *rec, struct cfs_uuid id)
+{
+    const char *s = json_string_value(json_object_get(rec, "request"));
+    struct cfs_uuid last;
+
+    return s && cfs_uuid_parse(s, &last) == 0 && cfs_uuid_eq(last, id);
+}
+
 const char *rec_volume_secret(const json_t *rec)
 {
     const char *s = json_string_value(json_object_get(rec, "secret"));

@@ -89,6 +89,10 @@ int rec_volume_read(const json_t *rec, struct rec_volume *ret,
 json_t *rec_volume_new(const struct rec_volume *v, int64_t created);
 /* Set the state in @rec, and raise its generation. */
 void rec_volume_set_state(json_t *rec, enum vol_state state);
+/* Which request of the CLI changed the volume last: a repeat of it, to a mgmtd
+ * that was started since, is known by that. */
+void rec_volume_set_request(json_t *rec, struct cfs_uuid id);
+bool rec_volume_is_request(const json_t *rec, struct cfs_uuid id);
 /* The volume's secret (rpc/proof.h), in hex, borrowed; NULL: none. */
 const char *rec_volume_secret(const json_t *rec);
 /* Unless it has one: volumes of older versions have none. */

@@ -332,6 +332,7 @@ static void commit(struct create *cr)
     key = rec_volume_key(cr->name);
     rec = rec_volume_new(&v, cr->prep.now.sec);
     rec_volume_need_secret(m->host.loop, rec);
+    rec_volume_set_request(rec, cr->c->id);
     store_txn_if_absent(t, key);
     store_txn_put(t, key, rec);
     json_decref(rec);
@@ -452,8 +453,15 @@ static void on_looked(void *arg, int status, const struct cfs_err *err)
 
 void volume_create(struct command *c)
 {
-    struct create *cr = mem_new(sizeof *cr);
+    struct volume *vol = volume_find(c->m, command_str(c, "name"));
+    struct create *cr;
 
+    if (vol && rec_volume_is_request(vol->rec, c->id)) {
+        command_ok(c, mem_ok(json_pack("{s:s,s:o}", "name", vol->name, "id",
+                                       rec_json_uuid(vol->id))));
+        return; /* a repeat, to a mgmtd that was started since */
+    }
+    cr = mem_new(sizeof *cr);
     cr->c = c;
     cr->name = command_str(c, "name");
     cr->creating = (struct creating){

@@ -155,6 +155,7 @@ static void record(struct start *st)
     json_t *rec = mem_ok(json_deep_copy(vol->rec));
 
     rec_volume_set_state(rec, VOL_STARTED);
+    rec_volume_set_request(rec, st->c->id);
     rec_volume_need_secret(vol->m->host.loop, rec);
     store_txn_if(t, key, vol->token);
     store_txn_put(t, key, rec);
@@ -174,7 +175,8 @@ void volume_start(struct command *c)
         command_fail(c, &err);
         return;
     }
-    if (vol->state == VOL_STARTED && !force) {
+    if (vol->state == VOL_STARTED && !force &&
+        !rec_volume_is_request(vol->rec, c->id)) {
         cfs_err_set(&err, -EALREADY, "volume %s is started already; to start "
                     "its bricks that are faulty, add --force", vol->name);
         command_fail(c, &err);
@@ -189,7 +191,7 @@ void volume_start(struct command *c)
         record(st);
         return;
     }
-    for (unsigned i = 0; i < vol->n; i++)
+    for (unsigned i = 0; i < vol->n && force; i++)
         brick_forgive(&vol->brick[i]);
     volume_changed(vol);
     volume_wait(vol, &st->wait, PATIENCE, is_over, on_waited);

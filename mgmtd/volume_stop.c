@@ -103,6 +103,7 @@ static void record(struct stop *st)
     json_t *rec = mem_ok(json_deep_copy(vol->rec));
 
     rec_volume_set_state(rec, VOL_STOPPED);
+    rec_volume_set_request(rec, st->c->id);
     store_txn_if(t, key, vol->token);
     store_txn_put(t, key, rec);
     store_commit(vol->m->store, t, on_committed, st);
@@ -184,7 +185,8 @@ void volume_stop(struct command *c)
     struct stop *st;
 
     if (volume_need(c->m, command_str(c, "name"), &vol, &err) == 0) {
-        if (vol->state != VOL_STARTED)
+        if (vol->state != VOL_STARTED &&
+            !rec_volume_is_request(vol->rec, c->id))
             cfs_err_set(&err, -EALREADY, "volume %s is not started",
                         vol->name);
         else if (vol->stopping)
@@ -199,6 +201,10 @@ void volume_stop(struct command *c)
     st->c = c;
     st->vol = volume_ref(vol);
     st->force = command_flag(c, "force");
+    if (vol->state != VOL_STARTED) { /* a repeat: the rest of it */
+        volume_wait(vol, &st->wait, END_PATIENCE, all_ended, on_ended);
+        return;
+    }
     vol->stopping = true;
     st->pending = vol->n;
     for (unsigned i = 0; i < vol->n; i++)
