@@ -164,6 +164,21 @@ def test_the_only_voter_can_be_detached(cluster):
     wait_for("n1's etcd ends", lambda: not c[1].pids("etcd"))
 
 
+def test_five_voters_bear_the_loss_of_two_and_become_three(cluster):
+    c = cluster(5)
+    pool.form(c)
+    assert voters(c[1]) == names(c)
+    for n in (c[4], c[5]):
+        n.crash()
+    wait_change(c[1])
+    for n in (c[4], c[5]):
+        n.boot()
+    wait_voters(c[2], names(c), 60)
+    c[2].clusterfs("peer", "detach", "n1", "--yes", timeout=120)
+    wait_voters(c[2], ["n2", "n3", "n4"], 60)
+    wait_change(c[5])
+
+
 def test_killed_again_and_again_three_voters_come_of_three_nodes(cluster):
     """mgmtd and etcd of any node, at any point of founding and joining."""
     rng = random.Random(5)
