@@ -29,8 +29,9 @@ json_t *record_new(struct engine *e, uint64_t lineage, const char *token)
 {
     return mem_ok(json_pack("{s:i,s:I,s:I,s:s,s:{},s:[],s:[]}", "v",
                             REC_VERSION, "serial",
-                            (json_int_t)e->rec_serial + 1, "lineage", (json_int_t)lineage, "token", token,
-                            "voters", "past", "leaving"));
+                            (json_int_t)e->rec_serial + 1, "lineage",
+                            (json_int_t)lineage, "token", token, "voters",
+                            "past", "leaving"));
 }
 
 char *engine_token(struct engine *e, uint64_t lineage)

@@ -13,7 +13,8 @@
  *             "etcd", "lineage", "cluster", "token", "voters": [client URLs],
  *             "member" (own, hex) and whether its directory is "fresh";
  *             "joining": whom it is about to follow.
- *   STATE_DIR/etcd/              etcd's directory; RUN_DIR/etcd.out, LOG_DIR/etcd.log
+ *   STATE_DIR/etcd/              etcd's directory; its words: RUN_DIR/etcd.out,
+ *             LOG_DIR/etcd.log
  *
  * How many    1 and 2 members: one voter; 3 and 4: three; from 5 on: five.
  * Who acts    voters_core.h decides the next single step from records, etcd's
@@ -34,7 +35,8 @@
 
 /* First of all: m->node and m->node_id from engine.json, made durable when
  * this is a new node; then m->store, embedded or the copy of an etcd's, which
- * is adopted or started. Reads work afterwards, whether or not etcd is there. */
+ * is adopted or started. Reads work afterwards, whether or not etcd is
+ * there. */
 int  engine_open(struct mgmtd *m, struct cfs_err *err);
 /* Peers and volumes are loaded: look after members from now on. */
 void engine_run(struct mgmtd *m);

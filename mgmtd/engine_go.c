@@ -25,7 +25,13 @@
 #define ASK_EVERY    (100 * CFS_MS)
 #define ASK_MS       1000u
 
-enum go_state { GO_CLEARING, GO_STARTING, GO_RECORDING, GO_COPYING, GO_STOPPING };
+enum go_state {
+    GO_CLEARING,  /* an etcd of an earlier attempt is ended */
+    GO_STARTING,  /* a fresh one, until it answers */
+    GO_RECORDING, /* the record engine */
+    GO_COPYING,
+    GO_STOPPING,  /* it failed: etcd is ended */
+};
 
 struct waiter {
     struct cfs_list link;

@@ -119,7 +119,8 @@ static void put_node(struct mgmtd *m, struct store_txn *t, uint64_t number,
     rec = mem_ok(json_pack("{s:i,s:o,s:o,s:s,s:i,s:s,s:s}", "v", REC_VERSION,
                            "id", rec_json_uuid(m->node_id), "number",
                            rec_json_u64(number), "host", host, "port",
-                           (int)m->host.port, "serial", serial, "cert", cert ? cert : ""));
+                           (int)m->host.port, "serial", serial, "cert",
+                           cert ? cert : ""));
     store_txn_put(t, key, rec);
     json_decref(rec);
     free(cert);

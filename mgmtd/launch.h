@@ -5,8 +5,8 @@
 
 #include "core/err.h"
 
-/* Where @name of clusterfs is: beside this program, in ../server (a build tree), or in
- * PATH. Malloc'ed. -ENOENT. */
+/* Where @name of clusterfs is: beside this program, in ../server (a build
+ * tree), or in PATH. Malloc'ed. -ENOENT. */
 int spawn_find(const char *name, char **ret, struct cfs_err *err);
 
 /* Where @name of the system is: in PATH. Malloc'ed. -ENOENT, without words. */
