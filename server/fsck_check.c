@@ -109,7 +109,14 @@ static void progress(const struct walk *w)
 {
     const struct fsck_config *c = w->f->config;
 
-    if (c->progress)
+    if (!c->progress)
+        return;
+    if (w->pass->table == REC_CHUNK) /* what takes long is their data */
+        c->progress(c->ctx, "blocks of data", w->f->r->data_blocks,
+                    w->f->in_use > w->f->r->tree_blocks
+                        ? w->f->in_use - w->f->r->tree_blocks
+                        : 0);
+    else
         c->progress(c->ctx, w->pass->what, w->f->seen, w->pass->of);
 }
 
@@ -262,8 +269,11 @@ void fsck_run(struct cfs_loop *loop, struct eng *e,
               const struct fsck_config *config, struct fsck_result *ret)
 {
     struct fsck f = {.loop = loop, .e = e, .config = config, .r = ret};
+    struct eng_info info;
 
     *ret = (struct fsck_result){0};
+    eng_info(e, &info);
+    f.in_use = info.blocks - info.free;
     fsck_tree(&f);
     fsck_inodes(&f);
     fsck_marks(&f);

@@ -93,6 +93,7 @@ struct fsck {
     struct fsck_block *batch;
     unsigned  n_batch;
 
+    uint64_t  in_use; /* blocks, about: for the progress */
     struct rec_brick brick;
     bool      has_brick;
     bool      few_sessions; /* there are higher numbers than it says */

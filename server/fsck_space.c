@@ -97,6 +97,14 @@ static void on_lost(void *ctx, unsigned level, struct cfs_blob lo,
     free(to);
 }
 
+static void on_nodes(void *ctx, uint64_t nodes)
+{
+    const struct fsck_config *c = ((struct fsck *)ctx)->config;
+
+    if (c->progress)
+        c->progress(c->ctx, "nodes of the tree", nodes, 0);
+}
+
 void fsck_tree(struct fsck *f)
 {
     const struct eng_check check = {
@@ -104,6 +112,7 @@ void fsck_tree(struct fsck *f)
         .bad = on_bad,
         .used = on_used,
         .lost = f->config->fixes ? on_lost : NULL,
+        .progress = on_nodes,
         .no_map = f->config->no_map,
     };
     int rc;
@@ -112,8 +121,6 @@ void fsck_tree(struct fsck *f)
     f->end = eng_end_lba(f->e);
     f->owned = new_map(f->end - f->first);
     f->tree = new_map(f->end - f->first);
-    if (f->config->progress)
-        f->config->progress(f->config->ctx, "nodes of the tree", 0, 0);
     rc = eng_check(f->e, &check);
     if (rc < 0 && f->r->findings == 0)
         on_bad(f, "it cannot be walked: %s", cfs_err_str(rc));

@@ -226,9 +226,8 @@ unsigned cache_slot_of(const struct node *parent, const struct node *kid)
 
 /* -- reading --------------------------------------------------------------- */
 
-/* Whether a page just read is the node that its pointer promised. */
-static int verify(struct eng *e, const uint8_t *page, unsigned level,
-                  const struct fmt_ptr *at)
+int cache_verify(struct eng *e, const uint8_t *page, unsigned level,
+                 const struct fmt_ptr *at)
 {
     const struct fmt_node *h = page_chead(page);
 
@@ -258,12 +257,27 @@ int cache_read_parts(struct eng *e, const struct fmt_ptr *at, unsigned parts,
         if (rc < 0)
             return rc;
         for (; n > 0; n--, i++) {
-            rc = verify(e, page + i * (size_t)CFS_BLOCK, level, &at[i]);
+            rc = cache_verify(e, page + i * (size_t)CFS_BLOCK, level, &at[i]);
             if (rc < 0)
                 return rc;
         }
     }
     return 0;
+}
+
+unsigned cache_run(const struct eng *e, const uint8_t *page, unsigned slot,
+                   unsigned max)
+{
+    uint64_t first = page_ptr(page, slot, 0).lba;
+    unsigned n = 1;
+
+    if (!space_valid(e, (struct eng_ext){first, 1}))
+        return 1;
+    while (n < max && slot + n < page_n(page) &&
+           page_ptr(page, slot + n, 0).lba == first + n &&
+           space_valid(e, (struct eng_ext){first, n + 1}))
+        n++;
+    return n;
 }
 
 static void on_read_work(struct cfs_job *j)
@@ -367,6 +381,41 @@ static int read_in_line(struct eng *e, struct node *n)
     return rc;
 }
 
+#define RUN_AHEAD 64u /* leaves read at once where nobody else waits */
+
+static struct node *kid_new(struct eng *e, struct node *p, unsigned slot);
+
+/* In line, for a scan: the leaves behind slot @slot of @p that lie behind one
+ * another come with one read. Those that are not what they should be stay
+ * unread, and are found out when somebody wants them. */
+static void read_ahead(struct eng *e, struct node *p, unsigned slot)
+{
+    unsigned n = cache_run(e, p->page, slot, RUN_AHEAD);
+    uint8_t *buf;
+
+    if (n < 2)
+        return;
+    buf = eng_alloc_aligned(n * (size_t)NODE_SIZE);
+    if (eng_read(e, CFS_DEV_DIRECT, page_ptr(p->page, slot, 0).lba, buf,
+                 n) < 0)
+        n = 0;
+    for (unsigned i = 0; i < n; i++) {
+        const uint8_t *got = buf + i * (size_t)NODE_SIZE;
+        struct fmt_ptr at = page_ptr(p->page, slot + i, 0);
+        struct node *kid;
+        uint8_t *page;
+
+        if ((p->kid && p->kid[slot + i]) ||
+            cache_verify(e, got, p->level - 1u, &at) < 0)
+            continue;
+        kid = kid_new(e, p, slot + i);
+        page = cache_page_new(e);
+        memcpy(page, got, NODE_SIZE);
+        settle(e, kid, page, 0);
+    }
+    free(buf);
+}
+
 /* The child that slot @slot of @p refers to, not yet read. */
 static struct node *kid_new(struct eng *e, struct node *p, unsigned slot)
 {
@@ -395,6 +444,16 @@ int cache_kid(struct eng *e, struct node *p, unsigned slot, struct node **ret)
             n->ref = true;
         *ret = n;
         return 0;
+    }
+    if (fresh && e->conf.blocking && e->in_line && p->level == 1) {
+        read_ahead(e, p, slot);
+        n = p->kid ? p->kid[slot] : NULL;
+        fresh = !n;
+        if (n) {
+            n->ref = true;
+            *ret = n;
+            return 0;
+        }
     }
     if (fresh)
         n = kid_new(e, p, slot);

@@ -110,6 +110,16 @@ int cache_read_root(struct eng *e, const struct fmt_ptr *at, unsigned level,
 int cache_read_parts(struct eng *e, const struct fmt_ptr *at, unsigned parts,
                      unsigned level, uint8_t *page);
 
+/* Whether @page, just read, is the node or the part of a value of @level that
+ * @at promised. 0, -CFS_E_CORRUPT. Any thread. */
+int cache_verify(struct eng *e, const uint8_t *page, unsigned level,
+                 const struct fmt_ptr *at);
+
+/* How many children of inner node @page, from @slot on and at most @max, lie
+ * behind one another on the device. */
+unsigned cache_run(const struct eng *e, const uint8_t *page, unsigned slot,
+                   unsigned max);
+
 /* Take @n out: it is in no parent any more. Its struct goes when nothing
  * refers to it. */
 void cache_kill(struct eng *e, struct node *n);

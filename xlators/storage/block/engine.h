@@ -288,6 +288,7 @@ struct eng_check {
      * the end) are lost; with a large value (ENG_LARGE) the record @lo. */
     void (*lost)(void *ctx, unsigned level, struct cfs_blob lo,
                  struct cfs_blob hi);
+    void (*progress)(void *ctx, uint64_t nodes); /* now and then; or NULL */
     bool no_map; /* whatever the space map says */
 };
 int eng_check(struct eng *e, const struct eng_check *c);
