@@ -276,6 +276,8 @@ static char **arguments(const struct prep *p, const struct prep_brick *b,
         put_arg(argv, &n, "--sparse", NULL);
     if (p->force)
         put_arg(argv, &n, "--force", NULL);
+    if (p->n == 1) /* there is no other brick to heal a bad node from */
+        put_arg(argv, &n, "--metadata-copies", "2");
     put_arg(argv, &n, b->path, NULL);
     return argv;
 }

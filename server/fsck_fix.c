@@ -49,6 +49,11 @@ uint64_t fsck_fixes_count(const struct fsck_fixes *x)
     return x->n + x->n_trace;
 }
 
+bool fsck_fixes_changed(const struct fsck_fixes *x)
+{
+    return x->changed;
+}
+
 bool fsck_fixes_cut(const struct fsck_fixes *x)
 {
     return x->cuts;
@@ -209,6 +214,14 @@ void fsck_fix_cut(struct fsck *f, unsigned level, struct cfs_blob lo)
         return;
     f->config->fixes->cuts = true;
     add_key(f, FIX_CUT, lo, NULL, 0);
+    f->config->fixes->v[f->config->fixes->n - 1].n = level;
+}
+
+void fsck_fix_rewrite(struct fsck *f, unsigned level, struct cfs_blob lo)
+{
+    if (!f->config->fixes)
+        return;
+    add_key(f, FIX_REWRITE, lo, NULL, 0);
     f->config->fixes->v[f->config->fixes->n - 1].n = level;
 }
 
@@ -623,6 +636,9 @@ static bool do_one(struct eng *e, const struct fix *x)
     case FIX_CUT:
         eng_cut(e, (unsigned)x->n, (struct cfs_blob){x->key, x->key_len});
         return true;
+    case FIX_REWRITE:
+        eng_rewrite(e, (unsigned)x->n, (struct cfs_blob){x->key, x->key_len});
+        return true;
     case FIX_LINK:
     case FIX_DOUBLE:
         break;
@@ -635,15 +651,20 @@ static bool do_one(struct eng *e, const struct fix *x)
 uint64_t fsck_fixes_apply(struct fsck_fixes *x, struct cfs_loop *loop,
                           struct eng *e)
 {
-    uint64_t done = 0;
+    uint64_t done = 0, many;
 
     for (size_t i = 0; i < x->n; i++) {
         /* What was found where nodes are missing means nothing. */
-        if (!x->cuts || x->v[i].kind == FIX_CUT)
-            done += do_one(e, &x->v[i]);
+        if (!x->cuts || x->v[i].kind == FIX_CUT) {
+            bool did = do_one(e, &x->v[i]);
+
+            done += did;
+            x->changed |= did && x->v[i].kind != FIX_REWRITE;
+        }
         if (i % TRIM_EVERY == 0)
             eng_trim(e);
     }
+    many = done;
     if (!x->cuts) {
         done += do_doubles(x, loop, e);
         done += mend_traces(x, e);
@@ -652,6 +673,7 @@ uint64_t fsck_fixes_apply(struct fsck_fixes *x, struct cfs_loop *loop,
                 if (x->v[i].kind == FIX_LINK)
                     done += do_link(x, e, x->v[i].gfid);
     }
+    x->changed |= many < done;
     eng_trim(e);
     clear(x);
     return done;

@@ -66,6 +66,7 @@ void fsck_fix_tail(struct fsck *f, struct cfs_gfid g, uint64_t block);
 /* The brick's record is made anew from what was counted. */
 void fsck_fix_brick(struct fsck *f);
 void fsck_fix_cut(struct fsck *f, unsigned level, struct cfs_blob lo);
+void fsck_fix_rewrite(struct fsck *f, unsigned level, struct cfs_blob lo);
 
 /* Something refers to inode @g, which has no record. */
 enum fsck_trace {
@@ -89,6 +90,8 @@ struct fsck_tail {
 struct fsck_fixes *fsck_fixes_new(struct cfs_time now);
 void fsck_fixes_free(struct fsck_fixes *x);
 uint64_t fsck_fixes_count(const struct fsck_fixes *x);
+/* Whether any of them changed a record, not only where it lies. */
+bool fsck_fixes_changed(const struct fsck_fixes *x);
 /* Whether parts of the tree are to be cut out first. */
 bool fsck_fixes_cut(const struct fsck_fixes *x);
 /* Change the records; the fixes are gone. How many had an effect. */

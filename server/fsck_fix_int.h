@@ -16,6 +16,7 @@ enum fix_kind {
     FIX_DOUBLE, /* the same; .lba, .sum, .tree */
     FIX_BRICK,  /* .brick */
     FIX_CUT,    /* .n: the level; .key: the lower bound */
+    FIX_REWRITE, /* the same: it stays, in new places */
     FIX_LINK,   /* .gfid */
 };
 
@@ -53,6 +54,7 @@ struct fsck_fixes {
     struct fsck_tail *tail;
     size_t            n_tail, cap_tail;
     bool              cuts; /* there are some: all else waits */
+    bool              changed; /* records */
     struct cfs_time   now;
 };
 

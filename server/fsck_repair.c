@@ -319,7 +319,7 @@ int fsck_repair(struct tool_brick *b, unsigned early,
     if (ret->first.findings > 0 || ret->first.incomplete) {
         rc = rounds(&m, err);
         fsck_fixes_tails(m.fixes, &tails);
-        ret->changed = ret->fixes > 0 || tails > 0 || early > 0;
+        ret->changed = fsck_fixes_changed(m.fixes) || tails > 0 || early > 0;
         ret->lost |= early > 0 || ret->last.lost_files >
                                       ret->first.lost_files;
         if (rc == 0)

@@ -97,6 +97,16 @@ static void on_lost(void *ctx, unsigned level, struct cfs_blob lo,
     free(to);
 }
 
+static void on_copy(void *ctx, unsigned level, struct cfs_blob lo,
+                    uint64_t lba)
+{
+    struct fsck *f = ctx;
+
+    fsck_find(f, "copy", nobody, "one of two copies of a %s, at block %" PRIu64
+              ", is damaged", level == ENG_LARGE ? "value" : "node", lba);
+    fsck_fix_rewrite(f, level, lo);
+}
+
 static void on_nodes(void *ctx, uint64_t nodes)
 {
     const struct fsck_config *c = ((struct fsck *)ctx)->config;
@@ -112,6 +122,7 @@ void fsck_tree(struct fsck *f)
         .bad = on_bad,
         .used = on_used,
         .lost = f->config->fixes ? on_lost : NULL,
+        .copy = on_copy,
         .progress = on_nodes,
         .no_map = f->config->no_map,
     };

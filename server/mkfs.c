@@ -348,13 +348,14 @@ static void print_json(const struct mkfs *m)
     cfs_uuid_print(m->sb.brick, brick);
     cfs_uuid_print(m->sb.cluster, cluster);
     j = json_pack(
-        "{s:o, s:s, s:s?, s:s, s:I, s:I, s:I, s:b, s:b, s:s?}",
+        "{s:o, s:s, s:s?, s:s, s:I, s:I, s:I, s:i, s:b, s:b, s:s?}",
         "device", tool_json_path(m->path), "brick", brick,
         "cluster", cfs_uuid_is_null(m->sb.cluster) ? NULL : cluster,
         "label", m->sb.label,
         "size", (json_int_t)(m->sb.size * CFS_BLOCK),
         "journal", (json_int_t)(m->sb.jrn_blocks * CFS_BLOCK),
         "heartbeat", (json_int_t)(m->sb.hb_blocks * CFS_BLOCK),
+        "metadata_copies", m->sb.incompat & FMT_TWICE ? 2 : 1,
         "created", m->made, "sparse", m->sparse, "wiped", m->wiped);
     if (!j)
         abort(); /* out of memory: all text is UTF-8 */
@@ -400,6 +401,8 @@ static const char help[] =
     "      --label TEXT     up to 63 bytes to know it by\n"
     "      --time TIME      when its root directory was made, SEC[.NSEC] or\n"
     "                       \"now\": the same for all replicas\n"
+    "      --metadata-copies N  of the tree's nodes: 1, or 2, so that a bad one\n"
+    "                       is read from the other\n"
     "      --force          also when it holds something: that is wiped\n"
     "      --json           say in JSON what was made\n"
     "      --help, --version\n"
@@ -413,6 +416,7 @@ enum {
     OPT_CLUSTER,
     OPT_LABEL,
     OPT_TIME,
+    OPT_COPIES,
     OPT_FORCE,
     OPT_JSON,
     OPT_HELP,
@@ -426,6 +430,7 @@ static const struct option options[] = {
     {"cluster", required_argument, NULL, OPT_CLUSTER},
     {"label", required_argument, NULL, OPT_LABEL},
     {"time", required_argument, NULL, OPT_TIME},
+    {"metadata-copies", required_argument, NULL, OPT_COPIES},
     {"force", no_argument, NULL, OPT_FORCE},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, OPT_HELP},
@@ -481,6 +486,11 @@ static int parse_one(struct mkfs *m, int opt, struct cfs_err *err)
             return cfs_err_set(err, -EINVAL,
                                "--time: \"%s\" is neither SEC.NSEC nor now",
                                optarg);
+        return 0;
+    case OPT_COPIES:
+        if (strcmp(optarg, "1") != 0 && strcmp(optarg, "2") != 0)
+            return cfs_err_set(err, -EINVAL, "--metadata-copies: 1 or 2");
+        m->format.copies = (unsigned)(*optarg - '0');
         return 0;
     case OPT_SPARSE:
         m->sparse = true;

@@ -22,6 +22,7 @@ const struct cfs_vopt cfs_vopts[] = {
     {"storage.checkpoint-interval", "storage/block", "checkpoint-interval",
      false},
     {"storage.grow", "storage/block", "grow", false},
+    {"storage.metadata-copies", "storage/block", "metadata-copies", false},
     {"storage.small-file", "storage/block", "small-file", false},
     {0},
 };

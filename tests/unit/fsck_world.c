@@ -59,7 +59,12 @@ static void furnish(struct world *w)
 
 void world_open(struct world *w)
 {
-    struct ops_config config = ops_config_default;
+    world_open_as(w, &ops_config_default);
+}
+
+void world_open_as(struct world *w, const struct ops_config *as)
+{
+    struct ops_config config = *as;
     struct fix *f = &w->f;
 
     config.eng.checkpoint_ms = 3600 * 1000; /* not while the test runs */

@@ -25,6 +25,7 @@ struct world {
 };
 
 void world_open(struct world *w);
+void world_open_as(struct world *w, const struct ops_config *config);
 /* Stopped with a checkpoint: no journal is left to be applied. */
 void world_stop(struct world *w);
 

@@ -585,7 +585,7 @@ static void an_unknown_feature_is_treated_as_its_kind_says(void **state)
     r.conf.read_only = true;
     assert_int_equal(rig_open(&r, NULL), 0);
     rig_close(&r, true);
-    set_flags(&r, 0, 0, 1);
+    set_flags(&r, 0, 0, 1u << 31);
     assert_int_equal(rig_open(&r, NULL), -EINVAL);
     rig_fini(&r);
 }

@@ -344,6 +344,7 @@ static void record_run(struct record_of_run *rr, unsigned changes,
 
     rig_init(&rr->rig, 32 * MIB);
     rr->rig.conf.cache_size = 4 * MIB;
+    rr->rig.conf.copies = seed == 2 ? 2 : 1;
     assert_int_equal(rig_open(&rr->rig, NULL), 0);
     e = rr->rig.eng;
     /* Hold nearly all blocks, so that what is freed is soon taken again. */

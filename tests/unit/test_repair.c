@@ -464,7 +464,7 @@ static void flipped_bits_are_mended_or_refused(void **state)
 {
     const unsigned n = getenv("CFS_TRIALS")
                            ? (unsigned)strtoul(getenv("CFS_TRIALS"), NULL, 0)
-                           : 150;
+                           : 60;
     struct world w;
 
     world_open(&w);
@@ -475,6 +475,45 @@ static void flipped_bits_are_mended_or_refused(void **state)
     world_open(&w);
     world_stop(&w);
     assert_true(trials(&w, n, 2) > n * 8 / 10);
+    fix_close(&w.f);
+}
+
+/* With two copies of each node, the first of all of them hurt. */
+static void a_second_copy_saves_everything(void **state)
+{
+    struct ops_config config = ops_config_default;
+    struct lbas *all = test_malloc(sizeof *all);
+    const struct eng_check collect = {
+        .ctx = all, .bad = on_bad, .used = on_used};
+    struct fsck_repair_result r;
+    struct rec_brick brick;
+    struct world w;
+    struct eng *e;
+    uint64_t half;
+
+    config.eng.copies = 2;
+    world_open_as(&w, &config);
+    world_stop(&w);
+    e = world_open_bare(&w, true);
+    half = (eng_first_lba(e) + eng_end_lba(e)) / 2;
+    brick = brick_of(e);
+    all->n = 0;
+    assert_int_equal(eng_check(e, &collect), 0);
+    world_close_bare(&w, e);
+    for (unsigned i = 0; i < all->n; i++)
+        if (all->lba[i] < half)
+            damage_flip(&w, all->lba[i], 1000);
+    assert_int_equal(repair(&w, &r), 0);
+    assert_true(r.first.findings > 10);
+    assert_true(r.written && !r.changed && !r.lost);
+    assert_sound(&w, "copies");
+    e = world_open_bare(&w, true);
+    assert_true(intact(&w, e, w.big, 2 * CHUNK_BYTES + 10));
+    assert_int_equal(brick_of(e).clean, brick.clean);
+    world_close_bare(&w, e);
+    assert_int_equal(repair(&w, &r), 0);
+    assert_false(r.written);
+    test_free(all);
     fix_close(&w.f);
 }
 
@@ -559,7 +598,7 @@ static void made_up_records_are_mended(void **state)
 {
     const unsigned n = getenv("CFS_TRIALS")
                            ? (unsigned)strtoul(getenv("CFS_TRIALS"), NULL, 0)
-                           : 150;
+                           : 60;
     const struct cfs_blob all = {0};
     struct keys keys = {0};
     struct cfs_dev *sound;
@@ -700,6 +739,7 @@ int main(void)
         cmocka_unit_test(a_bad_block_stays_bad_and_is_no_news),
         cmocka_unit_test(a_view_ends_being_repaired),
         cmocka_unit_test(flipped_bits_are_mended_or_refused),
+        cmocka_unit_test(a_second_copy_saves_everything),
         cmocka_unit_test(the_root_comes_from_the_checkpoint_before),
         cmocka_unit_test(made_up_records_are_mended),
         cmocka_unit_test(it_writes_only_when_it_may),

@@ -31,6 +31,7 @@ struct block {
     uint64_t        checkpoint_ms;
     uint64_t        small_file;
     bool            grow;
+    uint32_t        copies;
 
     struct cfs_xl     *xl;
     struct ops        *ops; /* NULL: not yet open, or closed */
@@ -70,6 +71,9 @@ static const struct cfs_opt block_opts[] = {
      .at = offsetof(struct block, small_file), .def = "1280",
      .max = 4096, .flags = CFS_OPT_RECONF,
      .help = "files up to this size are kept in the tree"},
+    {.name = "metadata-copies", .type = CFS_OPT_U32,
+     .at = offsetof(struct block, copies), .def = "0", .max = 2,
+     .help = "copies of the tree's nodes (0: as the brick was made)"},
     {.name = "grow", .type = CFS_OPT_BOOL,
      .at = offsetof(struct block, grow), .def = "on",
      .help = "grow at a start with a device that became larger"},
@@ -193,6 +197,7 @@ static int block_init(struct cfs_xl *xl, struct cfs_err *err)
     w->config.eng.checkpoint_ms = b->checkpoint_ms;
     w->config.eng.sparse_image = w->dev->sparse;
     w->config.eng.no_grow = !b->grow;
+    w->config.eng.copies = b->copies;
     w->config.small_file = b->small_file;
     w->done = on_opened;
     b->is_opening = true;
@@ -287,6 +292,8 @@ static void dump_engine(struct cfs_dump *d, const struct eng_info *i)
     cfs_dump_put(d, "checkpoints", "%llu",
                  (unsigned long long)i->checkpoints);
     cfs_dump_put(d, "flushes", "%llu", (unsigned long long)i->flushes);
+    cfs_dump_put(d, "second-reads", "%llu",
+                 (unsigned long long)i->second_reads);
     cfs_dump_put(d, "poisoned", "%d", i->poisoned);
 }
 

@@ -240,6 +240,22 @@ int cache_verify(struct eng *e, const uint8_t *page, unsigned level,
     return page_check(page, level);
 }
 
+/* One block from its second place. */
+static int read_second(struct eng *e, const struct fmt_ptr *at, unsigned level,
+                       uint8_t *page)
+{
+    int rc;
+
+    if (at->lba2 == 0 || !space_valid(e, (struct eng_ext){at->lba2, 1}))
+        return -CFS_E_CORRUPT;
+    rc = eng_read(e, CFS_DEV_DIRECT, at->lba2, page, 1);
+    if (rc == 0)
+        rc = cache_verify(e, page, level, at);
+    if (rc == 0)
+        e->second_reads++;
+    return rc;
+}
+
 int cache_read_parts(struct eng *e, const struct fmt_ptr *at, unsigned parts,
                      unsigned level, uint8_t *page)
 {
@@ -247,19 +263,21 @@ int cache_read_parts(struct eng *e, const struct fmt_ptr *at, unsigned parts,
         unsigned n = 1;
         int rc;
 
-        if (!space_valid(e, (struct eng_ext){at[i].lba, 1}) ||
-            at[i].lba2 != 0)
+        if (!space_valid(e, (struct eng_ext){at[i].lba, 1}))
             return -CFS_E_CORRUPT;
         while (i + n < parts && at[i + n].lba == at[i].lba + n)
             n++;
         rc = eng_read(e, CFS_DEV_DIRECT, at[i].lba,
                       page + i * (size_t)CFS_BLOCK, n);
-        if (rc < 0)
-            return rc;
         for (; n > 0; n--, i++) {
-            rc = cache_verify(e, page + i * (size_t)CFS_BLOCK, level, &at[i]);
-            if (rc < 0)
-                return rc;
+            uint8_t *to = page + i * (size_t)CFS_BLOCK;
+            int one = rc < 0 ? rc : cache_verify(e, to, level, &at[i]);
+
+            if (one < 0 && at[i].lba2 != 0 &&
+                read_second(e, &at[i], level, to) == 0)
+                one = 0;
+            if (one < 0)
+                return one;
         }
     }
     return 0;

@@ -106,7 +106,8 @@ int cache_read_root(struct eng *e, const struct fmt_ptr *at, unsigned level,
                     struct node **ret);
 
 /* All parts of a node or value from the device into @page, verified. Any
- * thread; the cache does not know of it. -CFS_E_CORRUPT, -EIO. */
+ * thread; the cache does not know of it. A part that is not what it should be
+ * comes from its second place. -CFS_E_CORRUPT, -EIO. */
 int cache_read_parts(struct eng *e, const struct fmt_ptr *at, unsigned parts,
                      unsigned level, uint8_t *page);
 

@@ -44,6 +44,13 @@ static bool first_visit(struct checker *k, uint64_t lba)
     return true;
 }
 
+/* The same of both of its places; the second may be nowhere. */
+static bool first_visits(struct checker *k, const struct fmt_ptr *at)
+{
+    return first_visit(k, at->lba) &&
+           (at->lba2 == 0 || first_visit(k, at->lba2));
+}
+
 static void used(struct checker *k, uint64_t lba, uint32_t n, const char *what)
 {
     k->c->used(k->c->ctx, (struct eng_ext){lba, n}, what);
@@ -67,14 +74,40 @@ static void count_node(struct checker *k, const struct fmt_ptr *at,
 {
     if (n && n->epoch != 0)
         return;
-    for (unsigned i = 0; i < parts; i++) {
-        if (!k->c->no_map && !eng_in_use(k->eng, at[i].lba)) {
+    for (unsigned i = 0; i < 2 * parts; i++) {
+        const uint64_t lba = i < parts ? at[i].lba : at[i - parts].lba2;
+
+        if (i >= parts && lba == 0)
+            continue;
+        if (!k->c->no_map && !eng_in_use(k->eng, lba)) {
             k->c->bad(k->c->ctx, "block %" PRIu64 " holds a %s, but the space "
-                      "map says that it is free", at[i].lba, what);
+                      "map says that it is free", lba, what);
             broken(k, -CFS_E_CORRUPT);
         }
-        used(k, at[i].lba, 1, what);
+        used(k, lba, 1, what);
     }
+}
+
+/* Each of the copies of what can be read. */
+static void check_copies(struct checker *k, const struct fmt_ptr *at,
+                         unsigned parts, unsigned level, struct cfs_blob lo)
+{
+    uint8_t *buf;
+
+    if (!k->c->copy || at[0].lba2 == 0)
+        return;
+    buf = eng_alloc_aligned(NODE_SIZE);
+    for (unsigned i = 0; i < 2 * parts; i++) {
+        const struct fmt_ptr *p = &at[i / 2];
+        const uint64_t lba = i % 2 ? p->lba2 : p->lba;
+
+        if (lba == 0 ||
+            (eng_read(k->eng, CFS_DEV_DIRECT, lba, buf, 1) == 0 &&
+             cache_verify(k->eng, buf, level, p) == 0))
+            continue;
+        k->c->copy(k->c->ctx, level, lo, lba);
+    }
+    free(buf);
 }
 
 static void check_value(struct checker *k, const struct visit *v,
@@ -95,7 +128,7 @@ static void check_value(struct checker *k, const struct visit *v,
     rc = cache_read_parts(k->eng, at, parts, LEVEL_VALUE, buf);
     free(buf);
     for (unsigned i = 0; i < parts && rc == 0; i++)
-        rc = first_visit(k, at[i].lba) ? 0 : -CFS_E_CORRUPT;
+        rc = first_visits(k, &at[i]) ? 0 : -CFS_E_CORRUPT;
     if (rc < 0) {
         k->c->bad(k->c->ctx, "a value of %u bytes at block %" PRIu64 ": %s",
                   len, at[0].lba, cfs_err_str(rc));
@@ -104,6 +137,7 @@ static void check_value(struct checker *k, const struct visit *v,
         return;
     }
     count_node(k, at, parts, NULL, "value");
+    check_copies(k, at, parts, LEVEL_VALUE, page_key(v->page, slot));
 }
 
 /* False: the node is not to be believed. */
@@ -173,7 +207,7 @@ static int find_kid(struct checker *k, const struct visit *v, unsigned slot,
         k->c->bad(k->c->ctx, "the node of level %u at block %" PRIu64 ": %s",
                   page_level(v->page) - 1u, ret->at.lba, cfs_err_str(rc));
     } else if ((!ret->node || ret->node->epoch == 0) &&
-               !first_visit(k, ret->at.lba)) {
+               !first_visits(k, &ret->at)) {
         k->c->bad(k->c->ctx, "block %" PRIu64 " is in the tree twice",
                   ret->at.lba);
         rc = -CFS_E_CORRUPT;
@@ -205,6 +239,8 @@ static void check_node(struct checker *k, const struct visit *v,
     if (k->nodes++ % PROGRESS_EVERY == 0 && k->c->progress)
         k->c->progress(k->c->ctx, k->nodes);
     count_node(k, &v->at, 1, v->node, "node");
+    if (!v->node || v->node->epoch == 0)
+        check_copies(k, &v->at, 1, page_level(v->page), lo);
     if (!check_bounds(k, v, lo, hi) && k->c->lost) {
         lost(k, page_level(v->page), lo, hi);
         return;

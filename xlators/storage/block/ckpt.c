@@ -24,8 +24,10 @@ void ckpt_init(struct eng *e)
     cfs_list_init(&c->now);
     c->slot = eng_alloc_aligned(SLOT_BYTES);
     memset(c->slot, 0, SLOT_BYTES);
-    if (!e->conf.read_only || e->conf.repair)
+    if (!e->conf.read_only || e->conf.repair) {
         c->bounce = eng_alloc_aligned(CKPT_RUN);
+        c->bounce2 = eng_alloc_aligned(CKPT_RUN);
+    }
     if (e->loop)
         cfs_timer_init(e->loop, &c->timer, on_timer);
 }
@@ -75,7 +77,9 @@ void ckpt_fini(struct eng *e)
     free(c->result);
     free(c->slot);
     free(c->bounce);
+    free(c->bounce2);
     extv_fini(&c->ext);
+    extv_fini(&c->ext2);
 }
 
 bool ckpt_idle(const struct eng *e)
@@ -223,7 +227,7 @@ static int freeze(struct eng *e, bool clean)
         e->in_line = was;
         e->freezing = false;
     }
-    if (t->dirty_blocks > s->free)
+    if (t->dirty_blocks * e->copies > s->free)
         return -ENOSPC;
     c->epoch = e->epoch;
     c->asked = false;
@@ -235,8 +239,10 @@ static int freeze(struct eng *e, bool clean)
     c->root = t->root->at[0];
 
     c->blocks = t->dirty_blocks;
-    c->ext.n = 0;
-    space_reserve_nodes(e, c->blocks, &c->ext);
+    c->ext.n = c->ext2.n = 0;
+    space_reserve_nodes(e, c->blocks, false, &c->ext);
+    if (e->copies == 2)
+        space_reserve_nodes(e, c->blocks, true, &c->ext2);
 
     SWAP(c->list, t->dirty);
     SWAP(c->cap_list, t->cap_dirty);
@@ -367,10 +373,11 @@ static void on_task(struct cfs_task *t)
 static void free_result(struct eng *e, const struct dirt *d, unsigned parts)
 {
     for (unsigned i = 0; i < parts; i++) {
-        struct eng_ext x = {e->ckpt.result[d->first + i].lba, 1};
+        const struct fmt_ptr *p = &e->ckpt.result[d->first + i];
+        struct eng_ext x = {p->lba, 1}, y = {p->lba2, 1};
 
         /* Only where two referred to one block before. */
-        if (space_free(e, x) < 0)
+        if (space_free(e, x) < 0 || (p->lba2 != 0 && space_free(e, y) < 0))
             eng_poison(e, -CFS_E_CORRUPT, "block %llu was freed twice",
                        (unsigned long long)x.lba);
     }

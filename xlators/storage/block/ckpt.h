@@ -58,7 +58,8 @@ struct ckpt {
     struct fmt_ptr  root;    /* ...where it lies */
     uint64_t        blocks;  /* of all nodes of the list */
     uint64_t        written; /* of these; the pool counts */
-    struct extv     ext;     /* where they go */
+    struct extv     ext;     /* where they go, */
+    struct extv     ext2;    /* and their second copies */
     struct fmt_ptr *result;  /* for each block */
     uint64_t        cap_result;
     struct mdirt   *maps;
@@ -69,6 +70,7 @@ struct ckpt {
     struct fmt_ckpt rec;
     uint8_t        *slot;   /* SLOT_BYTES: the record as written */
     uint8_t        *bounce; /* CKPT_RUN bytes */
+    uint8_t        *bounce2; /* the same, for second copies */
 };
 
 #define CKPT_RUN (1024u * 1024u)

@@ -17,11 +17,13 @@
 
 /* Blocks on their way out, gathered while their places follow each other. */
 struct run {
-    struct eng *eng;
-    uint64_t    lba;
-    unsigned    n;
-    size_t      ext;  /* the next place: extent, */
-    uint32_t    used; /* and block in it */
+    struct eng        *eng;
+    uint8_t           *bounce;
+    const struct extv *places; /* that the freeze reserved */
+    uint64_t           lba;
+    unsigned           n;
+    size_t             ext;  /* the next place: extent, */
+    uint32_t           used; /* and block in it */
 };
 
 static int run_flush(struct run *r)
@@ -29,9 +31,9 @@ static int run_flush(struct run *r)
     int rc = 0;
 
     if (r->n > 0)
-        rc = eng_write(r->eng, CFS_DEV_DIRECT, r->lba, r->eng->ckpt.bounce,
-                       r->n);
-    __atomic_fetch_add(&r->eng->ckpt.written, r->n, __ATOMIC_RELAXED);
+        rc = eng_write(r->eng, CFS_DEV_DIRECT, r->lba, r->bounce, r->n);
+    if (r->bounce == r->eng->ckpt.bounce) /* second copies are no news */
+        __atomic_fetch_add(&r->eng->ckpt.written, r->n, __ATOMIC_RELAXED);
     r->n = 0;
     return rc;
 }
@@ -48,7 +50,7 @@ static int run_room(struct run *r, uint64_t lba, uint8_t **ret)
     }
     if (r->n == 0)
         r->lba = lba;
-    *ret = r->eng->ckpt.bounce + r->n * (size_t)CFS_BLOCK;
+    *ret = r->bounce + r->n * (size_t)CFS_BLOCK;
     r->n++;
     return 0;
 }
@@ -56,7 +58,7 @@ static int run_room(struct run *r, uint64_t lba, uint8_t **ret)
 /* The next of the blocks that the freeze reserved. */
 static uint64_t next_place(struct run *r)
 {
-    const struct extv *v = &r->eng->ckpt.ext;
+    const struct extv *v = r->places;
     uint64_t lba;
 
     assert(r->ext < v->n);
@@ -131,8 +133,22 @@ static void fill_in(struct ckpt *c, uint8_t *page)
     }
 }
 
-static int write_part(struct run *r, const struct dirt *d, unsigned part,
-                      struct fmt_ptr *ret)
+/* The same bytes once more, in a place of their own. */
+static int write_copy(struct run *r, const uint8_t *bytes, uint64_t *ret_lba)
+{
+    uint64_t lba = next_place(r);
+    uint8_t *to;
+    int rc = run_room(r, lba, &to);
+
+    if (rc < 0)
+        return rc;
+    memcpy(to, bytes, CFS_BLOCK);
+    *ret_lba = lba;
+    return 0;
+}
+
+static int write_part(struct run *r, struct run *copy, const struct dirt *d,
+                      unsigned part, struct fmt_ptr *ret)
 {
     struct eng *e = r->eng;
     uint64_t lba = next_place(r);
@@ -151,13 +167,14 @@ static int write_part(struct run *r, const struct dirt *d, unsigned part,
     }
     *ret = (struct fmt_ptr){.lba = lba, .gen = e->ckpt.rec.gen,
                             .sum = eng_sum(e, to, CFS_BLOCK)};
-    return 0;
+    return e->copies == 2 ? write_copy(copy, to, &ret->lba2) : 0;
 }
 
 static int write_nodes(struct eng *e)
 {
     struct ckpt *c = &e->ckpt;
-    struct run r = {.eng = e};
+    struct run r = {.eng = e, .bounce = c->bounce, .places = &c->ext};
+    struct run copy = {.eng = e, .bounce = c->bounce2, .places = &c->ext2};
     struct dirt **v;
     uint32_t n, at = 0;
     int rc = 0;
@@ -174,10 +191,12 @@ static int write_nodes(struct eng *e)
 
         v[i]->first = at;
         for (unsigned k = 0; k < parts && rc == 0; k++, at++)
-            rc = write_part(&r, v[i], k, &c->result[at]);
+            rc = write_part(&r, &copy, v[i], k, &c->result[at]);
     }
     if (rc == 0)
         rc = run_flush(&r);
+    if (rc == 0)
+        rc = run_flush(&copy);
     assert(rc < 0 || at == c->blocks);
     free(v);
     return rc;
@@ -259,7 +278,7 @@ static int by_page(const void *a, const void *b)
 static int write_maps(struct eng *e)
 {
     struct ckpt *c = &e->ckpt;
-    struct run r = {.eng = e};
+    struct run r = {.eng = e, .bounce = c->bounce};
     uint32_t group = UINT32_MAX;
     int rc = 0;
 

@@ -123,7 +123,8 @@ int64_t eng_avail(const struct eng *e, unsigned flags)
     const struct space *s = &e->space;
     uint64_t keep = flags & ENG_RESERVE ? s->floor : s->reserve;
 
-    return (int64_t)s->free - (int64_t)e->tree.dirty_blocks - (int64_t)keep;
+    return (int64_t)s->free - (int64_t)(e->tree.dirty_blocks * e->copies) -
+           (int64_t)keep;
 }
 
 int eng_short_of_space(struct eng *e, int64_t lack)
@@ -196,9 +197,10 @@ static bool slowed(struct eng *e, unsigned flags)
 static int admit(struct eng *e, uint64_t blocks, size_t rec, unsigned flags)
 {
     uint64_t dirty = blocks * CFS_BLOCK;
+    int64_t space = (int64_t)(blocks * e->copies);
 
-    if (eng_avail(e, flags) < (int64_t)blocks)
-        return eng_short_of_space(e, (int64_t)blocks - eng_avail(e, flags));
+    if (eng_avail(e, flags) < space)
+        return eng_short_of_space(e, space - eng_avail(e, flags));
     e->cache.miss = NULL;
     if (dirty > e->dirty_max / 2)
         dirty = e->dirty_max / 2;
@@ -345,7 +347,8 @@ void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx)
 static struct eng_format format_of(const struct fmt_super *sb)
 {
     struct eng_format f = {.brick = sb->brick, .cluster = sb->cluster,
-                           .size = sb->size * CFS_BLOCK};
+                           .size = sb->size * CFS_BLOCK,
+                           .copies = sb->incompat & FMT_TWICE ? 2 : 1};
 
     memcpy(f.label, sb->label, sizeof f.label - 1);
     return f;
@@ -366,6 +369,7 @@ void eng_info(const struct eng *e, struct eng_info *ret)
         .dirty = dirty_bytes(e),
         .checkpoints = e->ckpt.count,
         .flushes = e->jrn.flushes,
+        .second_reads = e->second_reads,
         .poisoned = e->poisoned,
     };
 }
@@ -425,6 +429,9 @@ void eng_setup(struct eng *e)
     cfs_timer_init(e->loop, &e->slow_timer, on_slow_timer);
     e->epoch = 2;
     e->dirty_max = e->conf.cache_size / 2;
+    e->copies = e->conf.copies           ? e->conf.copies
+                : e->sb.incompat & FMT_TWICE ? 2
+                                             : 1;
     cache_init(e);
     jrn_init(e);
     data_init(e);

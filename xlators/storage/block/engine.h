@@ -51,6 +51,7 @@ struct eng_format {
     struct cfs_uuid cluster; /* null: none yet */
     char            label[64];
     uint64_t        size;    /* bytes to use; 0: all of the device */
+    unsigned        copies;  /* of the tree's nodes and values: 1 (or 0), 2 */
 };
 
 struct eng_config {
@@ -59,6 +60,7 @@ struct eng_config {
     bool     blocking;       /* read misses in line */
     bool     read_only;      /* nothing is written; replay stays in memory */
     bool     sparse_image;   /* preallocate ahead; only that counts as space */
+    unsigned copies;         /* as eng_format's, from now on; 0: as made */
     bool     no_grow;        /* stay small on a device that became larger */
     bool     repair;         /* see eng_repair(); with .blocking, .read_only */
     bool     no_journal;     /* repair: as the checkpoint has it, */
@@ -126,6 +128,7 @@ struct eng_info {
     uint64_t dirty;          /* of these, not in a checkpoint */
     uint64_t checkpoints;    /* since open */
     uint64_t flushes;
+    uint64_t second_reads;   /* the first copy was bad, the second was not */
     int      poisoned;       /* 0, or the error */
 };
 void        eng_info(const struct eng *e, struct eng_info *ret);
@@ -288,6 +291,9 @@ struct eng_check {
      * the end) are lost; with a large value (ENG_LARGE) the record @lo. */
     void (*lost)(void *ctx, unsigned level, struct cfs_blob lo,
                  struct cfs_blob hi);
+    /* NULL, or: a copy of a node of @level in which @lo would be (of the value
+     * of the record @lo), at @lba, is bad, and another is not. */
+    void (*copy)(void *ctx, unsigned level, struct cfs_blob lo, uint64_t lba);
     void (*progress)(void *ctx, uint64_t nodes); /* now and then; or NULL */
     bool no_map; /* whatever the space map says */
 };
@@ -303,6 +309,8 @@ uint64_t eng_end_lba(const struct eng *e);
 
 /* Take out of the tree what eng_check.lost() said. */
 void eng_cut(struct eng *e, unsigned level, struct cfs_blob lo);
+/* Write anew, in all its copies, what eng_check.copy() said. */
+void eng_rewrite(struct eng *e, unsigned level, struct cfs_blob lo);
 /* What ops keep in memory goes into the tree; they are not asked again. */
 void eng_settle(struct eng *e);
 /* Whether parts of the space map could not be read. */

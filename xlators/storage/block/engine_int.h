@@ -27,6 +27,8 @@ struct eng {
     bool     freezing; /* in on_freeze */
     bool     closing;
     bool     in_line;  /* misses are read in line */
+    unsigned copies;    /* of nodes and values that are written: 1, 2 */
+    _Atomic uint64_t second_reads;
     uint64_t dirty_max; /* bytes of dirty and frozen nodes */
 
     int             poisoned;

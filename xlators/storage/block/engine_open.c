@@ -102,15 +102,24 @@ static void want_growth(struct eng *e, struct fmt_super *ret_small)
         super_larger(ret_small, e->dev->size / CFS_BLOCK, &e->sb);
 }
 
-/* A superblock that cannot be read, or was torn while it grew. */
+/* A superblock that cannot be read, or was torn while it was changed; or that
+ * does not say yet that there may be second copies. */
 static int mend_super(struct eng *e, struct cfs_err *err)
 {
-    int rc = e->conf.read_only ? 0 : super_mend(e->dev, &e->sb);
+    bool marked = e->copies == 2 && !(e->sb.incompat & FMT_TWICE);
+    int rc;
 
+    if (e->conf.read_only)
+        return 0;
+    if (marked) {
+        e->sb.incompat |= FMT_TWICE;
+        e->sb.sum = super_sum(&e->sb);
+    }
+    rc = super_mend(e->dev, &e->sb);
     if (rc < 0)
         return cfs_err_set(err, rc, "write of the superblock: %s",
                            cfs_err_str(rc));
-    if (rc > 0)
+    if (rc > 0 && !marked)
         cfs_log_warning(e->log, "store", "%s: a copy of its superblock was "
                         "damaged, and is written anew", e->dev->path);
     return 0;
@@ -130,7 +139,7 @@ static int grow(struct eng *e, const struct fmt_super *small,
     cfs_log_info(e->log, "store", "%s has grown from %llu to %llu bytes",
                  e->dev->path, (unsigned long long)(small->size * CFS_BLOCK),
                  (unsigned long long)(e->sb.size * CFS_BLOCK));
-    return 0;
+    return mend_super(e, err);
 }
 
 static int open_store(struct eng *e, eng_replay *replay, void *ctx,

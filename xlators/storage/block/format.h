@@ -40,7 +40,8 @@
 #define FMT_FIXED     1u /* compat: it does not grow with its device by itself */
 #define FMT_COMPAT    FMT_FIXED
 #define FMT_RO_COMPAT 0u
-#define FMT_INCOMPAT  0u
+#define FMT_TWICE     1u /* incompat: nodes and values may have second copies */
+#define FMT_INCOMPAT  FMT_TWICE
 
 /* Where things lie in the first and the last AREA_BLOCKS blocks. */
 #define AREA_BLOCKS 64u
@@ -65,7 +66,7 @@
 
 struct fmt_ptr {
     uint64_t lba;
-    uint64_t lba2; /* room for a second copy: 0 */
+    uint64_t lba2; /* the same bytes once more; 0: nowhere */
     uint64_t gen;  /* of the checkpoint that wrote it */
     uint64_t sum;
 };

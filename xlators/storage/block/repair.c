@@ -72,6 +72,14 @@ static void drop_child(struct eng *e, struct node *parent, unsigned slot)
     node_remove(parent, slot);
 }
 
+static void dirty_path(struct eng *e, const struct path *p, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (node_dirty(e, p->s[i].node) && i > 0)
+            node_set_temp(p->s[i - 1].node, p->s[i - 1].slot, p->s[i].node);
+    }
+}
+
 void eng_cut(struct eng *e, unsigned level, struct cfs_blob lo)
 {
     struct path p;
@@ -83,12 +91,38 @@ void eng_cut(struct eng *e, unsigned level, struct cfs_blob lo)
     }
     if (!descend_to(e, level, lo, &p))
         return;
-    for (unsigned i = 0; i < p.n; i++) {
-        if (node_dirty(e, p.s[i].node) && i > 0)
-            node_set_temp(p.s[i - 1].node, p.s[i - 1].slot, p.s[i].node);
-    }
+    dirty_path(e, &p, p.n);
     drop_child(e, p.s[p.n - 1].node, p.s[p.n - 1].slot);
     tree_rebalance(e, &p, p.n - 1);
+}
+
+void eng_rewrite(struct eng *e, unsigned level, struct cfs_blob lo)
+{
+    struct path p = {.n = 0};
+    struct cfs_blob v;
+    uint8_t *copy;
+
+    assert(e->conf.repair);
+    if (level == LEVEL_VALUE) {
+        if (eng_get(e, lo, &v) < 0)
+            return;
+        copy = eng_alloc_aligned(ENG_VALUE_MAX);
+        memcpy(copy, v.p, v.len);
+        eng_put(e, lo, (struct cfs_blob){copy, v.len});
+        free(copy);
+        return;
+    }
+    if (e->tree.root->level == level) {
+        node_dirty(e, e->tree.root);
+        return;
+    }
+    if (!descend_to(e, level, lo, &p))
+        return;
+    p.s[p.n] = (struct step){.slot = 0};
+    if (cache_kid(e, p.s[p.n - 1].node, p.s[p.n - 1].slot,
+                  &p.s[p.n].node) < 0)
+        return;
+    dirty_path(e, &p, p.n + 1);
 }
 
 void eng_settle(struct eng *e)
@@ -110,7 +144,7 @@ unsigned eng_copies(struct eng *e)
 
 static int enough(const struct eng *e, uint64_t more, struct cfs_err *err)
 {
-    uint64_t need = e->tree.dirty_blocks + more;
+    uint64_t need = (e->tree.dirty_blocks + more) * e->copies;
 
     if (need <= e->space.free)
         return 0;

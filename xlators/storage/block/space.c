@@ -227,8 +227,11 @@ void space_init(struct eng *e)
         s->reserve = 512;
     if (s->reserve > 262144)
         s->reserve = 262144;
-    s->floor = s->reserve / 4 < 192 ? 192 : s->reserve / 4;
+    s->floor = s->reserve / 4;
+    if (s->floor < 192u * e->copies)
+        s->floor = 192u * e->copies;
     s->node_next = s->lba;
+    s->copy_next = s->lba + e->sb.grp_blocks / 2;
     s->data_next = s->lba + e->sb.grp_blocks / 8;
 }
 
@@ -581,9 +584,11 @@ void space_unalloc(struct eng *e, struct eng_ext ext)
     }
 }
 
-void space_reserve_nodes(struct eng *e, uint64_t n, struct extv *ret)
+void space_reserve_nodes(struct eng *e, uint64_t n, bool second,
+                         struct extv *ret)
 {
     struct space *s = &e->space;
+    uint64_t *next = second ? &s->copy_next : &s->node_next;
     uint32_t want = 256;
 
     assert(n <= s->free);
@@ -592,7 +597,7 @@ void space_reserve_nodes(struct eng *e, uint64_t n, struct extv *ret)
 
         if (want > n)
             want = (uint32_t)n;
-        if (!find_run(e, s->node_next, want, 0, &x)) {
+        if (!find_run(e, *next, want, 0, &x)) {
             if (windows_forget(s))
                 continue;
             assert(want > 1);
@@ -603,7 +608,7 @@ void space_reserve_nodes(struct eng *e, uint64_t n, struct extv *ret)
         space_commit(e, x);
         extv_push(ret, x);
         n -= x.n;
-        s->node_next = x.lba + x.n < s->end ? x.lba + x.n : s->lba;
+        *next = x.lba + x.n < s->end ? x.lba + x.n : s->lba;
     }
 }
 

@@ -90,6 +90,7 @@ struct space {
     size_t        n_dirty;
     size_t        cap_dirty;
     uint64_t      node_next; /* where to look first: nodes, */
+    uint64_t      copy_next; /* their second copies, */
     uint64_t      data_next; /* data */
 
     struct window window[WINDOWS];
@@ -123,8 +124,10 @@ bool space_live(const struct eng *e, uint64_t lba);
 int  space_alloc(struct eng *e, uint32_t n, uint64_t goal, bool stream,
                  struct eng_ext *ret, unsigned max, unsigned *ret_n);
 void space_unalloc(struct eng *e, struct eng_ext ext);
-/* @n blocks for nodes, made live; there are as many. */
-void space_reserve_nodes(struct eng *e, uint64_t n, struct extv *ret);
+/* @n blocks for nodes, made live; there are as many. @second: for their second
+ * copies, half the store away where there is room. */
+void space_reserve_nodes(struct eng *e, uint64_t n, bool second,
+                         struct extv *ret);
 void space_commit(struct eng *e, struct eng_ext ext);
 
 /* From a journal that is to be replayed: -CFS_E_CORRUPT, taken already. */

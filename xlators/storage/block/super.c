@@ -385,6 +385,7 @@ static int write_first(struct cfs_dev *dev, const struct fmt_super *sb)
     e->sb = *sb;
     e->conf = eng_config_default;
     e->epoch = 2;
+    e->copies = sb->incompat & FMT_TWICE ? 2 : 1;
     e->last.jrn_start = CFS_BLOCK;
     cache_init(e);
     space_init(e);
@@ -419,6 +420,7 @@ int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
         .block = CFS_BLOCK,
         .brick = f->brick,
         .cluster = f->cluster,
+        .incompat = f->copies == 2 ? FMT_TWICE : 0,
         .compat = size + GROW_MIN <= dev->size ? FMT_FIXED : 0,
         .made = (uint64_t)time(NULL),
     };

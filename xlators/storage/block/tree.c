@@ -191,7 +191,9 @@ void node_set_temp(struct node *parent, unsigned slot, const struct node *n)
 static void free_parts(struct eng *e, const struct fmt_ptr *at, unsigned parts)
 {
     for (unsigned i = 0; i < parts; i++) {
-        if (space_free(e, (struct eng_ext){at[i].lba, 1}) < 0)
+        if (space_free(e, (struct eng_ext){at[i].lba, 1}) < 0 ||
+            (at[i].lba2 != 0 &&
+             space_free(e, (struct eng_ext){at[i].lba2, 1}) < 0))
             eng_poison(e, -CFS_E_CORRUPT,
                        "block %llu of the tree is not in use in the space map",
                        (unsigned long long)at[i].lba);
