@@ -226,11 +226,21 @@ unsigned cache_slot_of(const struct node *parent, const struct node *kid)
 
 /* -- reading --------------------------------------------------------------- */
 
+/* Whether a pointer's places can be any. */
+static bool places_ok(const struct eng *e, const struct fmt_ptr *at)
+{
+    return space_valid(e, (struct eng_ext){at->lba, 1}) &&
+           (at->lba2 == 0 || ((e->sb.incompat & FMT_TWICE) &&
+                              space_valid(e, (struct eng_ext){at->lba2, 1})));
+}
+
 int cache_verify(struct eng *e, const uint8_t *page, unsigned level,
                  const struct fmt_ptr *at)
 {
     const struct fmt_node *h = page_chead(page);
 
+    if (!places_ok(e, at))
+        return -CFS_E_CORRUPT;
     if (eng_sum(e, page, CFS_BLOCK) != at->sum)
         return -CFS_E_CORRUPT;
     if (level == LEVEL_VALUE)
@@ -246,7 +256,7 @@ static int read_second(struct eng *e, const struct fmt_ptr *at, unsigned level,
 {
     int rc;
 
-    if (at->lba2 == 0 || !space_valid(e, (struct eng_ext){at->lba2, 1}))
+    if (at->lba2 == 0)
         return -CFS_E_CORRUPT;
     rc = eng_read(e, CFS_DEV_DIRECT, at->lba2, page, 1);
     if (rc == 0)
@@ -263,9 +273,10 @@ int cache_read_parts(struct eng *e, const struct fmt_ptr *at, unsigned parts,
         unsigned n = 1;
         int rc;
 
-        if (!space_valid(e, (struct eng_ext){at[i].lba, 1}))
+        if (!places_ok(e, &at[i]))
             return -CFS_E_CORRUPT;
-        while (i + n < parts && at[i + n].lba == at[i].lba + n)
+        while (i + n < parts && at[i + n].lba == at[i].lba + n &&
+               places_ok(e, &at[i + n]))
             n++;
         rc = eng_read(e, CFS_DEV_DIRECT, at[i].lba,
                       page + i * (size_t)CFS_BLOCK, n);
@@ -273,8 +284,7 @@ int cache_read_parts(struct eng *e, const struct fmt_ptr *at, unsigned parts,
             uint8_t *to = page + i * (size_t)CFS_BLOCK;
             int one = rc < 0 ? rc : cache_verify(e, to, level, &at[i]);
 
-            if (one < 0 && at[i].lba2 != 0 &&
-                read_second(e, &at[i], level, to) == 0)
+            if (one < 0 && read_second(e, &at[i], level, to) == 0)
                 one = 0;
             if (one < 0)
                 return one;
@@ -290,7 +300,7 @@ unsigned cache_run(const struct eng *e, const uint8_t *page, unsigned slot,
     unsigned n = 1;
 
     if (!space_valid(e, (struct eng_ext){first, 1}))
-        return 1;
+        return 1; /* cache_read_parts() says so */
     while (n < max && slot + n < page_n(page) &&
            page_ptr(page, slot + n, 0).lba == first + n &&
            space_valid(e, (struct eng_ext){first, n + 1}))
