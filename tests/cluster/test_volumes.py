@@ -124,18 +124,6 @@ def test_mgmtds_that_are_gone_stop_nothing(cluster):
                  lambda n=n: states(n) == ["in-sync"] * 3, 30)
 
 
-def test_a_client_whose_node_is_lost_is_closed(cluster):
-    c = cluster(4)
-    form(c)
-    make(c, nodes=(1, 2, 3))
-    at = c[4].mount("v")
-    c[4].sh("echo before > %s/f; sync %s/f" % (at, at))
-    c[4].crash()
-    wait_for("its session is closed", lambda: clients(c[1]) == [], 40)
-    at = c[2].mount("v")
-    assert c[2].sh("cat %s/f" % at) == "before\n"
-
-
 def test_what_fails_on_one_node_leaves_nothing_on_any(cluster):
     c = cluster(3)
     form(c)
@@ -155,15 +143,6 @@ def test_what_fails_on_one_node_leaves_nothing_on_any(cluster):
         "256M", timeout=120)
 
 
-def test_two_nodes_are_no_place_for_a_volume(cluster):
-    c = cluster(2)
-    form(c)
-    args = ["volume", "create", "v", "replica", 2, c[1].name + ":/srv/a.img",
-            c[2].name + ":/srv/a.img", "--brick-size", "256M"]
-    assert "third node" in c[1].refused(*args, timeout=120)
-    c[1].clusterfs(*args, "--force", timeout=120)
-
-
 def test_a_brick_of_another_cluster_is_not_served(cluster):
     """Its image carries what makes it a brick of ours, but for the cluster."""
     c = cluster(1)
@@ -176,37 +155,6 @@ def test_a_brick_of_another_cluster_is_not_served(cluster):
     assert "of cluster 11111111" in n.refused("volume", "start", "v",
                                               timeout=120)
     assert n.pids("clusterfs-brickd") == []
-
-
-def test_a_node_with_a_sick_network_takes_nothing_down(cluster):
-    c = cluster(3)
-    form(c)
-    make(c)
-    at = c[1].mount("v")
-    c[1].sh("echo 1 > %s/f" % at)
-    longest_stall(c[1], at, 8, lambda: c[3].lose(0.5))
-    c[3].mend()
-    wait_for("two at least serve", lambda: states(c[1])[:2] == [
-        "in-sync"] * 2, 30)
-    longest_stall(c[1], at, 6, lambda: c[3].cut(direction="in"))
-    c[3].mend()
-    wait_for("two at least serve", lambda: states(c[2])[:2] == [
-        "in-sync"] * 2, 30)
-    assert c[1].sh("cat %s/f" % at) == "1\n"
-
-
-def test_a_mgmtd_that_stands_still_drops_nobody(cluster):
-    c = cluster(3)
-    form(c)
-    make(c)
-    at = c[1].mount("v")
-    longest_stall(c[1], at, 11, lambda: c[3].signal("clusterfs-mgmtd",
-                                                    signal.SIGSTOP))
-    assert c[1].json("volume", "status", "v")["view"]["epoch"] == 1
-    c[3].signal("clusterfs-mgmtd", signal.SIGCONT)
-    for n in c:
-        wait_for("%s shows all" % n.name,
-                 lambda n=n: states(n) == ["in-sync"] * 3, 30)
 
 
 def test_a_create_whose_node_dies_in_the_middle_leaves_nothing(cluster):
