@@ -19,9 +19,15 @@ static uint64_t first_chain(const struct eng *e)
 
 /* -- the steps ------------------------------------------------------------- */
 
-static int forget_cache(struct eng *e, struct cfs_err *err)
+/* What an earlier life left in the page cache goes to the device, and the
+ * result is known. If that life did not end well, journal and data are then
+ * read as the device has them (@forget); all else is, anyway. */
+static int settle_cache(struct eng *e, bool forget, struct cfs_err *err)
 {
-    int rc = e->conf.read_only ? 0 : e->dev->ops->drop_cache(e->dev);
+    const struct cfs_dev_ops *ops = e->dev->ops;
+    int rc = e->conf.read_only ? 0
+             : forget          ? ops->drop_cache(e->dev)
+                               : ops->flush(e->dev);
 
     return rc < 0 ? cfs_err_set(err, rc, "write-back of what was cached: %s",
                                 cfs_err_str(rc))
@@ -148,7 +154,7 @@ static int open_store(struct eng *e, eng_replay *replay, void *ctx,
     uint8_t *slot = eng_alloc_aligned(SLOT_BYTES);
     struct fmt_super *small = eng_alloc_aligned(sizeof *small);
     struct jscan *sc = NULL;
-    int rc = forget_cache(e, err);
+    int rc = settle_cache(e, false, err);
 
     if (rc == 0)
         rc = super_read(e->dev, e->conf.read_only && !e->conf.repair, &e->sb,
@@ -159,6 +165,8 @@ static int open_store(struct eng *e, eng_replay *replay, void *ctx,
         want_growth(e, small);
         eng_setup(e);
         rc = load_state(e, slot, err);
+        if (rc == 0 && !e->was_clean)
+            rc = settle_cache(e, true, err);
         if (rc == 0 && !e->was_clean)
             rc = jrn_examine(e, &sc, err);
         if (rc == 0)
