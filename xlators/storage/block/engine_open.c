@@ -20,14 +20,17 @@ static uint64_t first_chain(const struct eng *e)
 /* -- the steps ------------------------------------------------------------- */
 
 /* What an earlier life left in the page cache goes to the device, and the
- * result is known. If that life did not end well, journal and data are then
- * read as the device has them (@forget); all else is, anyway. */
-static int settle_cache(struct eng *e, bool forget, struct cfs_err *err)
+ * result is known. If that life did not end well, by the checkpoint record in
+ * @slot, journal and data are then read as the device has them; all else is,
+ * anyway. */
+static int settle_cache(struct eng *e, const uint8_t *slot,
+                        struct cfs_err *err)
 {
+    const struct fmt_ckpt *c = (const struct fmt_ckpt *)(const void *)slot;
     const struct cfs_dev_ops *ops = e->dev->ops;
-    int rc = e->conf.read_only ? 0
-             : forget          ? ops->drop_cache(e->dev)
-                               : ops->flush(e->dev);
+    int rc = e->conf.read_only       ? 0
+             : c->flags & CKPT_CLEAN ? ops->flush(e->dev)
+                                     : ops->drop_cache(e->dev);
 
     return rc < 0 ? cfs_err_set(err, rc, "write-back of what was cached: %s",
                                 cfs_err_str(rc))
@@ -154,19 +157,17 @@ static int open_store(struct eng *e, eng_replay *replay, void *ctx,
     uint8_t *slot = eng_alloc_aligned(SLOT_BYTES);
     struct fmt_super *small = eng_alloc_aligned(sizeof *small);
     struct jscan *sc = NULL;
-    int rc = settle_cache(e, false, err);
+    int rc = super_read(e->dev, e->conf.read_only && !e->conf.repair, &e->sb,
+                        err);
 
     if (rc == 0)
-        rc = super_read(e->dev, e->conf.read_only && !e->conf.repair, &e->sb,
-                        err);
-    if (rc == 0)
         rc = super_read_ckpt(e->dev, &e->sb, e->conf.older, slot, err);
+    if (rc == 0)
+        rc = settle_cache(e, slot, err);
     if (rc == 0) {
         want_growth(e, small);
         eng_setup(e);
         rc = load_state(e, slot, err);
-        if (rc == 0 && !e->was_clean)
-            rc = settle_cache(e, true, err);
         if (rc == 0 && !e->was_clean)
             rc = jrn_examine(e, &sc, err);
         if (rc == 0)
