@@ -124,8 +124,7 @@ static void say_why(struct engine *e, char *ret, size_t len)
 
 static bool is_about_reach(int code)
 {
-    return code == -EHOSTUNREACH || code == -EAGAIN || code == -ETIMEDOUT ||
-           code == -ENOTCONN;
+    return code == -EHOSTUNREACH || code == -EAGAIN || code == -ETIMEDOUT;
 }
 
 void engine_explain(struct mgmtd *m, struct cfs_err *err)

@@ -18,6 +18,8 @@
 #include "mgmtd/engine.h"
 #include "volfiles/voption.h"
 
+#define COMING (5 * CFS_SEC)
+
 struct create {
     struct command *c;
     const char     *name;
@@ -28,6 +30,8 @@ struct create {
     bool            begun; /* it has a record */
     bool            founding; /* the transaction makes the cluster, too */
     struct cfs_err  err;
+    struct cfs_timer coming; /* nodes that are not met yet */
+    uint64_t        patient_until;
 };
 
 /* -- the arguments ------------------------------------------------------- */
@@ -213,6 +217,7 @@ static int read_args(struct create *cr, struct cfs_err *err)
 
 static void create_free(struct create *cr)
 {
+    cfs_timer_fini(&cr->coming);
     creating_end(&cr->creating);
     prep_fini(&cr->prep);
     json_decref(cr->options);
@@ -451,6 +456,31 @@ static void on_looked(void *arg, int status, const struct cfs_err *err)
     node_prep_make(m, &cr->prep, on_made, cr);
 }
 
+static bool all_here(const struct create *cr)
+{
+    struct mgmtd *m = cr->c->m;
+
+    for (unsigned i = 0; i < cr->prep.n; i++) {
+        const struct peer *p = peer_find(m, cr->prep.brick[i].node);
+
+        if (p && !p->self && !p->up)
+            return false;
+    }
+    return true;
+}
+
+/* A node that joined just now, or was started, is met in a moment. */
+static void look_when_here(struct cfs_timer *t)
+{
+    struct create *cr = cfs_list_entry(t, struct create, coming);
+    struct mgmtd *m = cr->c->m;
+
+    if (!all_here(cr) && cfs_now(m->host.loop) < cr->patient_until)
+        cfs_timer_start(&cr->coming, 100 * CFS_MS);
+    else
+        node_prep_look(m, &cr->prep, on_looked, cr);
+}
+
 void volume_create(struct command *c)
 {
     struct volume *vol = volume_find(c->m, command_str(c, "name"));
@@ -464,6 +494,7 @@ void volume_create(struct command *c)
     cr = mem_new(sizeof *cr);
     cr->c = c;
     cr->name = command_str(c, "name");
+    cfs_timer_init(c->m->host.loop, &cr->coming, look_when_here);
     cr->creating = (struct creating){
         .m = c->m, .id = uuid_new(c->m), .prep = &cr->prep};
     cfs_list_init(&cr->creating.link);
@@ -471,5 +502,6 @@ void volume_create(struct command *c)
         fail(cr);
         return;
     }
-    node_prep_look(c->m, &cr->prep, on_looked, cr);
+    cr->patient_until = cfs_now(c->m->host.loop) + COMING;
+    look_when_here(&cr->coming);
 }

@@ -25,6 +25,8 @@
 #define FIRST_MS      10000u /* until somebody must have answered at all */
 #define AGAIN_MS      500u   /* after -EAGAIN: mgmtd is not ready yet */
 #define PATIENCE_MS   3000u  /* with our own mgmtd, before others are asked */
+#define REMOTE_PING_MS 500u  /* of silence of an mgmtd elsewhere */
+#define REMOTE_IDLE_MS 1500u /* then another is asked, if there is one */
 #define HOME_MS       2000u  /* between looks whether our own mgmtd is back */
 
 static const char who[] = "mgmt";
@@ -457,6 +459,10 @@ static void on_up(struct rpc_conn *c, void *ctx)
 
     cfs_log_info(m->log, who, "connected to mgmtd at %s", rpc_conn_name(c));
     m->lost = 0;
+    /* The machine may be gone without a word, and its bricks with it: who is
+     * to tell of the view without them is another. */
+    if (!rpc_addr_is_unix(&m->server[m->at_server]) && m->n_servers > 1)
+        rpc_conn_set_patience(c, REMOTE_PING_MS, REMOTE_IDLE_MS);
     if (m->is_brick)
         ask(m, &m->brick);
     if (m->is_client)
