@@ -35,6 +35,8 @@ EVP_PKEY *x509_key_new(struct cfs_err *err)
     return key;
 }
 
+/* For every text: otherwise one that says that it is encrypted, even a request,
+ * makes OpenSSL ask for a password on the terminal. */
 static int no_password(char *buf, int size, int rw, void *arg)
 {
     return -1;
@@ -54,7 +56,7 @@ EVP_PKEY *x509_key_read(const char *pem)
 X509 *x509_cert_read(const char *pem)
 {
     BIO *bio = BIO_new_mem_buf(pem, -1);
-    X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
 
     BIO_free(bio);
     ERR_clear_error();
@@ -310,7 +312,7 @@ int x509_sign(const struct x509_ca *ca, const char *csr,
 {
     BIO *bio = BIO_new_mem_buf(csr, -1);
     X509_REQ *req =
-        bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+        bio ? PEM_read_bio_X509_REQ(bio, NULL, no_password, NULL) : NULL;
     EVP_PKEY *key = req ? X509_REQ_get0_pubkey(req) : NULL;
     int rc;
 
@@ -329,7 +331,7 @@ bool x509_request_fits(const char *csr, X509 *cert)
 {
     BIO *bio = BIO_new_mem_buf(csr, -1);
     X509_REQ *req =
-        bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+        bio ? PEM_read_bio_X509_REQ(bio, NULL, no_password, NULL) : NULL;
     EVP_PKEY *key = req ? X509_REQ_get0_pubkey(req) : NULL;
     bool fits = key && EVP_PKEY_eq(key, X509_get0_pubkey(cert)) == 1;
 

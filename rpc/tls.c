@@ -157,18 +157,26 @@ bool rpc_tls_believes(struct rpc_tls *t, X509 *cert, STACK_OF(X509) *chain,
 
 /* -- loading -------------------------------------------------------------- */
 
-static X509 *read_cert(const char *pem)
-{
-    BIO *bio = BIO_new_mem_buf(pem, -1);
-    X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-
-    BIO_free(bio);
-    return cert;
-}
-
+/* For every text: otherwise one that says that it is encrypted, even a
+ * certificate, makes OpenSSL ask for a password on the terminal. */
 static int no_password(char *buf, int size, int rw, void *arg)
 {
     return -1;
+}
+
+static X509 *next_cert(BIO *bio)
+{
+    return bio != NULL ? PEM_read_bio_X509(bio, NULL, no_password, NULL)
+                       : NULL;
+}
+
+static X509 *read_cert(const char *pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    X509 *cert = next_cert(bio);
+
+    BIO_free(bio);
+    return cert;
 }
 
 static EVP_PKEY *read_key(const char *pem)
@@ -211,7 +219,8 @@ static int add_crl(SSL_CTX *ctx, const char *pem, const X509 *ca,
     if (pem == NULL)
         return 0;
     bio = BIO_new_mem_buf(pem, -1);
-    crl = bio != NULL ? PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL) : NULL;
+    crl = bio != NULL ? PEM_read_bio_X509_CRL(bio, NULL, no_password, NULL)
+                      : NULL;
     BIO_free(bio);
     ok = crl != NULL && ca != NULL &&
          X509_CRL_verify(crl, X509_get0_pubkey(ca)) == 1 &&
@@ -229,11 +238,11 @@ static int add_crl(SSL_CTX *ctx, const char *pem, const X509 *ca,
 static int add_chain(SSL_CTX *ctx, const char *pem)
 {
     BIO *bio = BIO_new_mem_buf(pem, -1);
-    X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    X509 *cert = next_cert(bio);
     int ok = cert != NULL;
 
     X509_free(cert);
-    while (ok && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+    while (ok && (cert = next_cert(bio)) != NULL) {
         ok = SSL_CTX_add1_chain_cert(ctx, cert) == 1;
         X509_free(cert);
     }

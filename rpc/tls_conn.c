@@ -159,6 +159,22 @@ static void identify(struct rpc_secure *s)
                                sk_X509_value(chain, sk_X509_num(chain) - 1));
 }
 
+/* The context was loaded anew while the handshake went on: what it believes
+ * now counts, or who was slow on purpose would come in by an old list. */
+static int look_again(const struct rpc_secure *s, struct cfs_err *why)
+{
+    X509 *cert = SSL_get0_peer_certificate(s->ssl);
+    const char *text = "";
+
+    if (SSL_get_SSL_CTX(s->ssl) == s->tls->ctx || cert == NULL ||
+        s->tls->pinned || s->tls->any ||
+        rpc_tls_believes(s->tls, cert, SSL_get_peer_cert_chain(s->ssl),
+                         !SSL_is_server(s->ssl), &text))
+        return 0;
+    return cfs_err_set(why, -EKEYREJECTED, "its certificate is refused: %s",
+                       text);
+}
+
 int rpc_tls_step(struct rpc_conn *c, struct cfs_err *why)
 {
     struct rpc_secure *s = c->sec;
@@ -174,7 +190,8 @@ int rpc_tls_step(struct rpc_conn *c, struct cfs_err *why)
             return cfs_err_set(why, sent, "cannot send: %s", strerror(-sent));
         if (rc == 1) {
             identify(s);
-            return 1;
+            rc = look_again(s, why);
+            return rc < 0 ? rc : 1;
         }
         if (e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE)
             return ssl_failed(c, why);

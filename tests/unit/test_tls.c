@@ -3,6 +3,7 @@
  * ends that do not speak it, or not to its end. */
 #include "tests/unit/tls_rig.h"
 
+#include "rpc/conn_impl.h"
 #include "rpc/creds.h"
 
 #include <fcntl.h>
@@ -204,6 +205,29 @@ static void a_list_that_comes_later_ends_connections(void **state)
     load_crl(t, &a, &b);
     rpc_tls_recheck(t);
     WAIT(&e, peer_is_down);
+    end(&e);
+    rpc_tls_unref(t);
+    own_free(&a);
+    own_free(&b);
+}
+
+static bool is_shaking(struct ends *e)
+{
+    return e->listener->n_raw > 0;
+}
+
+/* Who begins before the list came, and is slow, does not come in by that. */
+static void a_list_that_comes_during_the_handshake_counts(void **state)
+{
+    struct own a = new_own(&world.nodes, "alpha", DAY);
+    struct own b = new_own(&world.nodes, "beta", DAY);
+    struct rpc_tls *t = member(&world, &a);
+    struct ends e = {0};
+
+    begin_tls(&e, rpc_tls_ref(t), member(&world, &b));
+    WAIT(&e, is_shaking);
+    load_crl(t, &a, &b);
+    WAIT(&e, is_refused);
     end(&e);
     rpc_tls_unref(t);
     own_free(&a);
@@ -621,6 +645,7 @@ int main(void)
         cmocka_unit_test(a_self_signed_one_is_refused),
         cmocka_unit_test(a_revoked_node_is_refused_and_others_are_not),
         cmocka_unit_test(a_list_that_comes_later_ends_connections),
+        cmocka_unit_test(a_list_that_comes_during_the_handshake_counts),
         cmocka_unit_test(a_list_of_another_authority_is_not_taken),
         cmocka_unit_test(a_key_that_is_not_the_certificates_is_not_taken),
         cmocka_unit_test(a_pin_lets_in_its_authority_or_itself_and_nobody_else),
