@@ -316,6 +316,8 @@ void peer_on_ca_keys(struct peer_req *req)
 
 /* -- who is not believed any more ---------------------------------------- */
 
+/* A list that cannot be put on disk counts all the same: at the next start it
+ * is read from the store again. */
 static void take_list(struct authority *a, const char *key, const json_t *rec)
 {
     const enum trust_ca ca =
@@ -329,10 +331,10 @@ static void take_list(struct authority *a, const char *key, const json_t *rec)
     rc = trust_set_crl(a->m->trust, ca, crl, &err);
     if (rc < 0)
         cfs_log_error(a->m->host.log, WHO, "%s: %s", key, err.text);
-    if (rc == 0) {
+    if (rc <= 0)
         cfs_timer_start(&a->recheck, RECHECK);
+    if (rc == 0)
         engine_trust_changed(a->m);
-    }
 }
 
 static void on_ca(struct store_watch *w, const char *key, json_t *value,
@@ -387,6 +389,23 @@ static void on_recorded(void *arg, int status, const struct cfs_err *err)
     renewed(a, status, why.text);
 }
 
+/* The last few; and the one that is in use, which is older than those when the
+ * new ones could not be put on disk. */
+static void keep_serials(struct mgmtd *m, json_t *list)
+{
+    char used[TRUST_SERIAL];
+    json_t *one;
+
+    while (json_array_size(list) > KEEP_SERIALS)
+        json_array_remove(list, 0);
+    trust_serial(m->trust, used);
+    one = mem_ok(json_string(used));
+    if (!has_text(list, used))
+        json_array_insert_new(list, 0, one);
+    else
+        json_decref(one);
+}
+
 /* The new serial number first, so that no certificate is unknown to whoever
  * detaches this node. */
 static void on_signed(void *arg, int status, json_t *result, const char *text)
@@ -414,8 +433,7 @@ static void on_signed(void *arg, int status, json_t *result, const char *text)
         json_object_set_new(rec, "serials", old);
     }
     json_array_append(old, json_object_get(rec, "serial"));
-    while (json_array_size(old) > KEEP_SERIALS)
-        json_array_remove(old, 0);
+    keep_serials(a->m, old);
     json_object_set_new(rec, "serial", mem_ok(json_string(serial)));
     json_object_set_new(rec, "cert", mem_ok(json_string(cert)));
     t = store_txn_new();
