@@ -161,7 +161,7 @@ static const struct {
     {"volume-set", volume_set, true, NEEDED},
     {"volume-reset", volume_reset, true, NEEDED},
     {"volume-get", volume_get, false, WANTED},
-    {"volume-profile", volume_profile, false, WANTED},
+    {"volume-profile", volume_profile, true, WANTED}, /* but: info */
     {"volume-top", volume_top, false, WANTED},
     {"volume-statedump", volume_statedump, true, NOT},
 };
@@ -210,10 +210,13 @@ static int verb_of(const char *verb)
 }
 
 /* What a client with a certificate may ask, too. */
-static bool only_reads(const char *verb)
+static bool only_reads(const char *verb, const json_t *args)
 {
+    const char *action = json_string_value(json_object_get(args, "action"));
     int i = verb_of(verb);
 
+    if (i >= 0 && verbs[i].run == volume_profile)
+        return action && strcmp(action, "info") == 0;
     return i >= 0 && !verbs[i].changes;
 }
 
@@ -242,24 +245,20 @@ static void begin(struct command *c, int i)
 }
 
 static void run(struct mgmtd *m, const struct mgmt_cli_request *q,
-                struct rpc_msg *msg)
+                json_t *args, struct rpc_msg *msg)
 {
-    json_t *args = json_loads(q->args, JSON_REJECT_DUPLICATES, NULL);
     int i = verb_of(q->verb);
     struct command *c;
 
-    if (!json_is_object(args) || i < 0) {
-        json_decref(args);
-        rpc_reply_error(msg, i < 0 ? -ENOSYS : -EBADMSG, i < 0 ?
-                        "this clusterfs-mgmtd does not know that command; is "
-                        "it an older one?" :
-                        "arguments that are no JSON object");
+    if (i < 0) {
+        rpc_reply_error(msg, -ENOSYS, "this clusterfs-mgmtd does not know "
+                        "that command; is it an older one?");
         return;
     }
-    if (verbs[i].changes)
+    c = command_new(m, q, json_incref(args));
+    if (!only_reads(q->verb, args))
         cfs_log_info(m->host.log, WHO, "%s %s", q->verb,
-                     json_string_value(json_object_get(args, "name")));
-    c = command_new(m, q, args);
+                     command_str(c, "name"));
     add_asker(c, msg);
     begin(c, i);
 }
@@ -269,6 +268,7 @@ static void on_request(struct rpc_msg *msg, void *ctx)
     const struct line *line = line_of(msg);
     struct mgmtd *m = ctx;
     struct mgmt_cli_request q;
+    json_t *args = NULL;
     struct cfs_arena a;
     struct command *c;
 
@@ -276,15 +276,21 @@ static void on_request(struct rpc_msg *msg, void *ctx)
     if (mgmt_unpack_cli_request(&a, msg->body, &q) < 0 ||
         strlen(q.verb) > VERB_MAX)
         rpc_reply_error(msg, -EBADMSG, "a bad request");
-    else if (!line || (!line->trusted && !only_reads(q.verb)))
+    else if (!json_is_object(args = json_loads(q.args, JSON_REJECT_DUPLICATES,
+                                               NULL)))
+        rpc_reply_error(msg, -EBADMSG, "arguments that are no JSON object");
+    else if (!line || (!line->trusted && !only_reads(q.verb, args)))
         rpc_reply_error(msg, -EACCES, "only root may, on a node of the "
                         "cluster");
     else if (!(c = find(m, q.id)))
-        run(m, &q, msg);
+        run(m, &q, args, msg);
+    else if (strcmp(c->verb, q.verb) != 0)
+        rpc_reply_error(msg, -EINVAL, "another command had that id");
     else if (c->finished)
         answer(c, msg);
     else
         add_asker(c, msg);
+    json_decref(args);
     cfs_arena_fini(&a);
 }
 

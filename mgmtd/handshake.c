@@ -9,23 +9,6 @@
 
 #include "mgmtd/silence.h"
 
-/* To a stranger a volume that is not for it is as good as none: it does not
- * learn which there are. */
-static int volume_for(struct mgmtd *m, struct line *line, const char *name,
-                      struct volume **ret, struct cfs_err *err)
-{
-    struct volume *vol = volume_find(m, name);
-
-    if (!vol && line && !line->trusted && line->role != RPC_PEER_NODE)
-        return cfs_err_set(err, -EACCES, "volume %.80s is not for you, or "
-                           "there is none", name);
-    if (vol) {
-        *ret = vol;
-        return line_may_volume(line, vol, err);
-    }
-    return volume_need(m, name, ret, err);
-}
-
 /* The volume (and the brick; NULL for a client's key) that @key names; who
  * asks must be allowed to. */
 static int resolve(struct mgmtd *m, struct line *line, const char *key,
@@ -37,7 +20,7 @@ static int resolve(struct mgmtd *m, struct line *line, const char *key,
 
     if (strncmp(key, "volume:", 7) == 0) {
         *ret_brick = NULL;
-        return volume_for(m, line, key + 7, ret_vol, err);
+        return line_need_volume(line, m, key + 7, ret_vol, err);
     }
     if (!line || !line->trusted)
         return cfs_err_set(err, -EACCES, "a brick asks as root, on mgmtd's "

@@ -174,7 +174,7 @@ static bool may(struct rpc_conn *c, uint32_t program, uint32_t procedure,
     return !why;
 }
 
-static int refuse(const struct line *line, const struct volume *vol,
+static int refuse(const struct line *line, const char *volume,
                   const char *why, struct cfs_err *err)
 {
     char host[64];
@@ -182,14 +182,14 @@ static int refuse(const struct line *line, const struct volume *vol,
     rpc_conn_peer_host(line->conn, host, sizeof host);
     if (line->role != RPC_PEER_STRANGER || strangers_may_log(line->m))
         cfs_log_info(line->m->host.log, WHO,
-                     "volume %s refused to %s%s%s: %s", vol->name, host,
+                     "volume %.80s refused to %s%s%s: %s", volume, host,
                      *line->name ? " " : "", line->name, why);
-    return cfs_err_set(err, -EACCES, "volume %s is not for %s: %s", vol->name,
+    return cfs_err_set(err, -EACCES, "volume %.80s is not for %s: %s", volume,
                        host, why);
 }
 
 /* The client's record names the volumes that are for it; none: all are. */
-static int client_may(struct line *line, const struct volume *vol,
+static int client_may(struct line *line, const char *volume,
                       struct cfs_err *err)
 {
     char *key = mem_printf("client/%s", line->name);
@@ -199,15 +199,16 @@ static int client_may(struct line *line, const struct volume *vol,
 
     free(key);
     if (rc < 0)
-        return refuse(line, vol, "no such client is known here", err);
-    ok = spec_client_may(rec, vol->name);
+        return refuse(line, volume, "no such client is known here", err);
+    ok = spec_client_may(rec, volume);
     json_decref(rec);
-    return ok ? 0 : refuse(line, vol, "its certificate is not for this volume",
-                           err);
+    return ok ? 0 : refuse(line, volume, "its certificate is not for this "
+                           "volume", err);
 }
 
-int line_may_volume(struct line *line, const struct volume *vol,
-                    struct cfs_err *err)
+/* @vol: NULL, where none is called @name; the answer is the same then. */
+static int may_have(struct line *line, const char *name,
+                    const struct volume *vol, struct cfs_err *err)
 {
     const char *list;
     char host[64];
@@ -217,16 +218,31 @@ int line_may_volume(struct line *line, const struct volume *vol,
     if (line->role == RPC_PEER_NODE || line->trusted)
         return 0;
     if (line->role == RPC_PEER_CLIENT)
-        return client_may(line, vol, err);
+        return client_may(line, name, err);
     rpc_conn_peer_host(line->conn, host, sizeof host);
-    list = json_string_value(json_object_get(
-        json_object_get(vol->rec, "options"), "auth.allow"));
+    list = vol ? json_string_value(json_object_get(
+                     json_object_get(vol->rec, "options"), "auth.allow"))
+               : NULL;
     if (!list || !access_host_in(host, list))
-        return refuse(line, vol, "it has no certificate (clusterfs client "
+        return refuse(line, name, "it has no certificate (clusterfs client "
                       "add), and the volume's auth.allow does not name it",
                       err);
     line_admit(line);
     return 0;
+}
+
+int line_may_volume(struct line *line, const struct volume *vol,
+                    struct cfs_err *err)
+{
+    return may_have(line, vol->name, vol, err);
+}
+
+int line_need_volume(struct line *line, struct mgmtd *m, const char *name,
+                     struct volume **ret, struct cfs_err *err)
+{
+    int rc = may_have(line, name, volume_find(m, name), err);
+
+    return rc < 0 ? rc : volume_need(m, name, ret, err);
 }
 
 struct line *line_of(const struct rpc_msg *msg)

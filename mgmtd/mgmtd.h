@@ -106,6 +106,10 @@ struct line *line_of(const struct rpc_msg *msg);
 /* Whether who is there may have to do with @vol at all: -EACCES. */
 int  line_may_volume(struct line *line, const struct volume *vol,
                      struct cfs_err *err);
+/* The volume @name for who is there. To who may not have it, one that there is
+ * and one that there is not look the same. */
+int  line_need_volume(struct line *line, struct mgmtd *m, const char *name,
+                      struct volume **ret, struct cfs_err *err);
 /* Whether a line in the log that anybody may cause is written. */
 bool strangers_may_log(struct mgmtd *m);
 /* A stranger may stay: it has business here. */

@@ -74,9 +74,7 @@ static void on_client_signin(struct rpc_msg *msg, void *ctx)
     if (rc < 0)
         cfs_err_set(&err, rc, "a bad sign-in");
     else
-        rc = volume_need(m, q.volume, &vol, &err);
-    if (rc == 0)
-        rc = line_may_volume(line_of(msg), vol, &err);
+        rc = line_need_volume(line_of(msg), m, q.volume, &vol, &err);
     cfs_arena_fini(&a);
     if (rc < 0) {
         rpc_reply_error(msg, rc, err.text);

@@ -102,6 +102,7 @@ struct end {
     struct rpc_call  call;
     bool             done;
     int              status;
+    char             text[256]; /* with it */
 };
 
 static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
@@ -163,6 +164,8 @@ static void on_done(struct rpc_call *call, int status, struct rpc_msg *reply)
 
     e->done = true;
     e->status = status;
+    snprintf(e->text, sizeof e->text, "%s",
+             reply && rpc_reply_text(reply) ? rpc_reply_text(reply) : "");
 }
 
 static int call(struct end *e, uint32_t program, uint32_t proc,
@@ -229,9 +232,10 @@ static void each_procedure_is_for_whom_it_is_meant(void **state)
     }
 }
 
-static int command(struct end *e, const char *verb, uint8_t id)
+static int command_with(struct end *e, const char *verb, uint8_t id,
+                        const char *args)
 {
-    struct mgmt_cli_request q = {.verb = verb, .args = "{}",
+    struct mgmt_cli_request q = {.verb = verb, .args = args,
                                  .id = {{id, (uint8_t)getpid()}}};
     struct cfs_arena a;
     int rc;
@@ -240,6 +244,11 @@ static int command(struct end *e, const char *verb, uint8_t id)
     rc = call(e, RPC_CLI, RPC_CLI_REQUEST, mgmt_pack_cli_request(&a, &q));
     cfs_arena_fini(&a);
     return rc;
+}
+
+static int command(struct end *e, const char *verb, uint8_t id)
+{
+    return command_with(e, verb, id, "{}");
 }
 
 static void a_client_gives_no_commands(void **state)
@@ -261,7 +270,56 @@ static void a_client_gives_no_commands(void **state)
     for (uint8_t i = 0; i < CFS_ARRAY_SIZE(changes); i++)
         if (command(&e, changes[i], (uint8_t)(100 + i)) != -EACCES)
             fail_msg("%s", changes[i]);
+    assert_int_equal(command_with(&e, "volume-profile", 140,
+                                  "{\"action\": \"start\"}"), -EACCES);
+    assert_int_equal(command_with(&e, "volume-profile", 141,
+                                  "{\"action\": \"info\"}"), 0);
+    assert_int_equal(command(&e, "volume-list", 141), -EINVAL);
     close_end(&e);
+}
+
+/* -- volumes -------------------------------------------------------------- */
+
+/* By whatever a stranger asks, with the words of the answers. */
+static void ask_for(struct end *e, const char *name, char words[2][256])
+{
+    char key[80];
+    const struct mgmt_getspec spec = {.key = key};
+    const struct mgmt_client_signin in = {.volume = name};
+    struct cfs_arena a;
+
+    snprintf(key, sizeof key, "volume:%s", name);
+    cfs_arena_init(&a);
+    assert_int_equal(call(e, RPC_HANDSHAKE, RPC_HANDSHAKE_GETSPEC,
+                          mgmt_pack_getspec(&a, &spec)), -EACCES);
+    strcpy(words[0], e->text);
+    assert_int_equal(call(e, RPC_PORTMAP, RPC_PORTMAP_CLIENT_SIGNIN,
+                          mgmt_pack_client_signin(&a, &in)), -EACCES);
+    strcpy(words[1], e->text);
+    cfs_arena_fini(&a);
+}
+
+static void a_volume_that_is_there_looks_like_one_that_is_not(void **state)
+{
+    char there[2][256], not[2][256];
+    struct end e;
+
+    assert_int_equal(sh("%s %s volume create v1 127.0.0.1:%s/b.img "
+                        "--brick-size 1G --sparse >/dev/null", dirs, CLI,
+                        root), 0);
+    open_end(&e, STRANGER);
+    ask_for(&e, "v1", there);
+    ask_for(&e, "v2", not);
+    for (unsigned i = 0; i < 2; i++) {
+        char *name = strstr(there[i], "v1");
+
+        assert_non_null(name);
+        memcpy(name, "v2", 2);
+        assert_string_equal(there[i], not[i]);
+    }
+    close_end(&e);
+    assert_int_equal(sh("%s %s volume delete v1 --yes >/dev/null", dirs, CLI),
+                     0);
 }
 
 /* -- in numbers ----------------------------------------------------------- */
@@ -355,6 +413,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_procedure_is_for_whom_it_is_meant),
         cmocka_unit_test(a_client_gives_no_commands),
+        cmocka_unit_test(a_volume_that_is_there_looks_like_one_that_is_not),
         cmocka_unit_test(what_a_stranger_sends_is_bounded),
         cmocka_unit_test(silent_ones_in_numbers_keep_nobody_out),
         cmocka_unit_test(strangers_in_numbers_keep_nobody_out),
