@@ -29,7 +29,7 @@ clusterfs needs, by what they provide:
              libuv 1.44, protobuf-c 1.3, lz4, sqlite 3, libcurl, jansson,
              openssl 3, xxhash, libblkid, libmount, libuuid, cmocka
   to run     fusermount3 and a kernel with fuse; umount, mount (util-linux);
-             fuser, ps
+             fuser, ps; for several nodes etcd 3.4 or newer
   to test    python 3 with pytest; etcd, getfacl, getfattr, git, openssl,
              rsync, sqlite3, mkfs.ext4, ip, tc, nft
   to bench   fio, git, sqlite3, ip, nsenter, unshare; glusterd and gluster;

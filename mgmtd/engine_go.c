@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine_go.c - from the embedded engine to etcd with one member, this node.
  *
- *     an etcd left from an attempt that was cut off is ended
+ *     an etcd left from an attempt that was cut off, or from an earlier life
+ *     of the cluster, is ended
  *       -> its directory is put aside: it never was the authority
  *       -> a fresh etcd is started          if it ends: stop, say its reason
  *       -> it answers, with a leader
@@ -295,9 +296,6 @@ static int check(struct engine *e, struct cfs_err *err)
     if (!e->m->founded)
         return cfs_err_set(err, -EINVAL, "there is no cluster yet on this "
                            "node; make one: clusterfs cluster create");
-    if (e->aside)
-        return cfs_err_set(err, -EBUSY, "an etcd of an earlier life is still "
-                           "ending; try again");
     rc = etcd_proc_find(&program, err);
     if (rc == 0)
         free(program);
@@ -327,8 +325,8 @@ static void begin(struct go *go)
     snprintf(go->target.url[0], sizeof go->target.url[0], "%s", url);
     go->target.n = 1;
     free(url);
-    if (etcd_proc_adopt(&e->proc)) {
-        go->state = GO_CLEARING;
+    if (etcd_proc_adopt(&e->proc) || e->proc.state != ETCD_NONE) {
+        go->state = GO_CLEARING; /* of an attempt, or of an earlier life */
         etcd_proc_stop(&e->proc);
     } else
         start_etcd(go);
