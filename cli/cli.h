@@ -161,6 +161,11 @@ void cli_profile_show(FILE *out, const json_t *answer);
 void cli_top_show(FILE *out, const json_t *answer);
 void cli_statedump_show(FILE *out, const json_t *answer);
 void cli_create_show(FILE *out, const json_t *answer);
+
+/* Each text of the array @key of @answer, after @before. */
+void cli_print_lines(FILE *out, const json_t *answer, const char *key,
+                     const char *before);
+
 void cli_start_show(FILE *out, const json_t *answer);
 void cli_stop_show(FILE *out, const json_t *answer);
 void cli_delete_show(FILE *out, const json_t *answer);

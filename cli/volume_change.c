@@ -52,8 +52,8 @@ static const char *name_in(const json_t *answer)
 }
 
 /* Each text of the array @key, after @before. */
-static void print_lines(FILE *out, const json_t *answer, const char *key,
-                        const char *before)
+void cli_print_lines(FILE *out, const json_t *answer, const char *key,
+                     const char *before)
 {
     const json_t *line;
     size_t i;
@@ -71,12 +71,13 @@ void cli_start_show(FILE *out, const json_t *answer)
 {
     fprintf(out, "Volume %s is started. To mount it: mount -t clusterfs %s "
                  "DIRECTORY\n", name_in(answer), name_in(answer));
-    print_lines(out, answer, "warnings", "Warning: ");
+    cli_print_lines(out, answer, "warnings", "Warning: ");
 }
 
 void cli_stop_show(FILE *out, const json_t *answer)
 {
     fprintf(out, "Volume %s is stopped.\n", name_in(answer));
+    cli_print_lines(out, answer, "warnings", "Warning: ");
 }
 
 void cli_delete_show(FILE *out, const json_t *answer)
@@ -86,5 +87,5 @@ void cli_delete_show(FILE *out, const json_t *answer)
         return;
     fprintf(out, "What was in it is still on its bricks, which you may "
                  "remove:\n");
-    print_lines(out, answer, "bricks", "  ");
+    cli_print_lines(out, answer, "bricks", "  ");
 }

@@ -167,4 +167,5 @@ void cli_create_show(FILE *out, const json_t *answer)
     if (name)
         fprintf(out, "Volume %s is made. To start it: clusterfs volume start "
                      "%s\n", name, name);
+    cli_print_lines(out, answer, "warnings", "Warning: ");
 }

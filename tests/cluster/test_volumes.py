@@ -186,3 +186,16 @@ def test_bricks_need_no_paths(cluster):
     bricks = c[1].json("volume", "info", "v")["bricks"]
     assert [b["path"] for b in bricks] == [
         "/var/lib/clusterfs/bricks/v-%d.img" % i for i in (1, 2)]
+
+
+def test_of_creates_at_the_same_time_one_is_done(cluster):
+    c = cluster(3)
+    form(c)
+    bricks = ["%s:/srv/v.img" % n.name for n in c]
+    all_at_once = [n.popen("clusterfs", "volume", "create", "v", "replica",
+                           "3", *bricks, "--brick-size", "64M", stdout=-1,
+                           stderr=-1) for n in c]
+    said = [p.communicate(timeout=60)[1] for p in all_at_once]
+    assert [p.returncode for p in all_at_once].count(0) == 1
+    assert all("made" in s for s in said if s)
+    c[2].clusterfs("volume", "start", "v", timeout=60)
