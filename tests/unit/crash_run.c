@@ -767,6 +767,12 @@ void crash_finish(struct crash *c)
 {
     struct eng_info info;
 
+    if (c->mix->faults && !c->lossy) {
+        /* What has failed shows itself now, not while we look. */
+        recdev_fail(c->dev, RECDEV_WRITE, 0, 0);
+        recdev_fail(c->dev, RECDEV_FLUSH, 0, 0);
+        fix_settle(&c->f);
+    }
     eng_info(ops_engine(c->f.ops), &info);
     c->over = c->over || info.poisoned; /* between two operations */
     c->did[DID_checkpoint] = (unsigned)info.checkpoints;
