@@ -135,7 +135,8 @@ static bool in_net(const struct net *host, const struct net *net)
     if (host->family != net->family ||
         memcmp(host->addr, net->addr, whole) != 0)
         return false;
-    return rest == 0 || (host->addr[whole] ^ net->addr[whole]) >> (8 - rest) == 0;
+    return rest == 0 ||
+           (host->addr[whole] ^ net->addr[whole]) >> (8 - rest) == 0;
 }
 
 /* The next of @*list's words, without blanks around it; false: no more. */

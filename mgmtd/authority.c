@@ -17,7 +17,7 @@
 #define WHO "trust"
 
 #define SIGN_MS     5000u
-#define RECHECK     (1 * CFS_SEC)    /* after a list came: LEAVE goes out first */
+#define RECHECK     (1 * CFS_SEC)    /* after a list: LEAVE goes out first */
 #define LOOK_EVERY  (600 * CFS_SEC)  /* whether to renew */
 #define LOOK_FIRST  (10 * CFS_SEC)
 #define LOOK_SHORT  (1 * CFS_SEC)    /* with --certificate-life */

@@ -3,7 +3,8 @@
  * from the volume's record when it is asked for.
  *
  * Errors  -ENOENT unknown volume or brick, -ESHUTDOWN a volume that is not
- *         started, -EACCES a brick's for somebody else, -EINVAL a key that is neither.
+ *         started, -EACCES a brick's for somebody else, -EINVAL a key that is
+ *         neither.
  */
 #include <xxhash.h>
 

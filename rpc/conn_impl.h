@@ -172,8 +172,8 @@ void rpc_sockaddr_host(const struct rpc_sockaddr *s, char *ret, size_t size);
 
 /* -- conn.c --------------------------------------------------------------- */
 
-/* The reason, as -1 and text, that a handshake was refused: one line in the
- * log, if there were not too many of them. */
+/* The handshake of @c was refused, for c->why: one line in the log, if there
+ * were not too many of them. */
 void rpc_listener_refused(struct rpc_listener *l, const struct rpc_conn *c);
 
 /* An accepted socket becomes a connection of @l. NULL: no memory, closed. */

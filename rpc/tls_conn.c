@@ -2,7 +2,8 @@
 /* tls_conn.c - TLS of one connection: the handshake, bytes in, bytes out, and
  * who the peer proved to be; see tls_impl.h.
  *
- *   socket -> in -> SSL_read -> frames      segments -> SSL_write -> out -> socket
+ *   socket -> in -> SSL_read -> frames
+ *   segments -> SSL_write -> out -> socket
  *
  * @in is filled only when the SSL has used up what was there, and @out is
  * emptied into the socket before more is encrypted, so that neither grows.

@@ -48,7 +48,8 @@ static void addresses_and_networks_are_found_in_a_list(void **state)
 
 static void a_list_that_is_none_is_named(void **state)
 {
-    static const char *const good[] = {"", "*", "10.1.2.3", "10.0.0.0/8,fd00::/8",
+    static const char *const good[] = {"", "*", "10.1.2.3",
+                                       "10.0.0.0/8,fd00::/8",
                                        " 10.1.2.3 , * "};
     static const char *const bad[] = {"desk", "10.1.2", "10.1.2.3/33",
                                       "10.1.2.3;10.1.2.4", "fd00::/129"};
