@@ -507,6 +507,8 @@ static void peer_add(struct mgmtd *m, const char *name, json_t *rec,
     p->name = mem_str(name);
     p->number = (uint32_t)r->number;
     p->self = cfs_uuid_eq(r->id, m->node_id);
+    if (p->self)
+        m->founded = true; /* also when the copy was empty at our start */
     p->rec = json_incref(rec);
     set_place(p, r);
     insert(m, p);
