@@ -124,12 +124,11 @@ static void add_removed(struct removed *r, const char *name,
     r->len += (size_t)n;
 }
 
-bool spec_client_may(const json_t *rec, const char *volume)
+/* Whether the record, in its present generation, names @volume. */
+static bool is_meant(const json_t *rec, const char *volume)
 {
     const json_t *list = json_object_get(rec, "volumes");
 
-    if (json_is_true(json_object_get(rec, "removed")))
-        return false;
     if (!json_is_array(list) || json_array_size(list) == 0)
         return true; /* all */
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -141,6 +140,12 @@ bool spec_client_may(const json_t *rec, const char *volume)
     return false;
 }
 
+bool spec_client_may(const json_t *rec, const char *volume)
+{
+    return !json_is_true(json_object_get(rec, "removed")) &&
+           is_meant(rec, volume);
+}
+
 static int look_at_client(void *arg, const char *key, json_t *rec,
                           uint64_t token, struct cfs_err *err)
 {
@@ -150,36 +155,54 @@ static int look_at_client(void *arg, const char *key, json_t *rec,
 
     if (g < 0)
         g = 0;
-    if (json_is_true(json_object_get(rec, "removed")))
+    if (json_is_true(json_object_get(rec, "removed")) &&
+        is_meant(rec, r->vol->name))
         add_removed(r, name, (uint64_t)g);
     else if (g > 1)
         add_removed(r, name, (uint64_t)g - 1);
     return 0;
 }
 
+/* Of one name the last number says it all. */
 static int look_at_detached(void *arg, const char *key, json_t *rec,
                             uint64_t token, struct cfs_err *err)
 {
     const char *node = json_string_value(json_object_get(rec, "name"));
     json_int_t number = json_integer_value(json_object_get(rec, "number"));
-    char name[RPC_CLIENT_NAME + 1];
-    int n = snprintf(name, sizeof name, "node:%s", node ? node : "");
+    json_t *last = arg;
 
-    if (node && number >= 0 && n > 0 && (size_t)n < sizeof name)
-        add_removed(arg, name, (uint64_t)number);
+    if (node && number >= json_integer_value(json_object_get(last, node)))
+        json_object_set_new(last, node, mem_ok(json_integer(number)));
     return 0;
+}
+
+static void add_detached(struct removed *r, json_t *last)
+{
+    const char *node;
+    json_t *number;
+
+    json_object_foreach(last, node, number) {
+        char name[RPC_CLIENT_NAME + 1];
+        int n = snprintf(name, sizeof name, "node:%s", node);
+
+        if (n > 0 && (size_t)n < sizeof name)
+            add_removed(r, name, (uint64_t)json_integer_value(number));
+    }
 }
 
 static int list_removed(struct volume *vol, struct removed *ret,
                         struct cfs_err *err)
 {
+    json_t *detached = mem_ok(json_object());
     int rc;
 
     *ret = (struct removed){.vol = vol};
     rc = store_range(vol->m->store, "client/", look_at_client, ret, err);
     if (rc == 0)
-        rc = store_range(vol->m->store, "detached/", look_at_detached, ret,
-                         err);
+        rc = store_range(vol->m->store, "detached/", look_at_detached,
+                         detached, err);
+    add_detached(ret, detached);
+    json_decref(detached);
     if (rc == 0 && allow_generation(vol) > 0)
         add_removed(ret, "host:*", allow_generation(vol) - 1);
     if (rc == 0 && ret->full)

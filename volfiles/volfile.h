@@ -29,7 +29,7 @@
 #define CFS_VOLFILE_XLS      1024u
 #define CFS_VOLFILE_OPTIONS  256u /* of one translator */
 #define CFS_VOLFILE_CHILDREN 256u /* of one translator */
-#define CFS_VOLFILE_WORD     4096u
+#define CFS_VOLFILE_WORD     65536u
 
 struct cfs_volfile_xl {
     char         *name;

@@ -106,6 +106,18 @@ def test_a_removed_client_is_out(cluster):
         "--server", "n1", "volume", "list", check=False).returncode == 0)
 
 
+def test_many_removed_clients_keep_no_volume_from_starting(cluster):
+    c = pool(cluster, 1)
+    c[1].sh("""for i in $(seq 100 189); do
+        n=$(printf x%.0s {1..44})-$i
+        clusterfs client add $n -o /root/c.pem
+        clusterfs client remove $n --yes
+        rm /root/c.pem
+        done""")
+    c[1].clusterfs("volume", "stop", "v", "--yes")
+    c[1].clusterfs("volume", "start", "v")
+
+
 def test_a_client_reads_and_changes_nothing(cluster):
     c = pool(cluster, 1)
     desk = c[2]
