@@ -210,6 +210,20 @@ def test_nodes_that_join_at_the_same_time_all_get_in(cluster):
     assert sorted(numbers) == [1, 2, 3, 4]
 
 
+def test_of_two_that_come_under_one_name_one_gets_in(cluster):
+    c = cluster(3)
+    c[1].clusterfs("cluster", "create")
+    c[3].service("stop")
+    c[3].sh("hostname n2; rm -rf /var/lib/clusterfs/*")
+    c[3].service("start")
+    # Both are looked at before the first is in: that takes an etcd.
+    joining = [n.popen("clusterfs", "peer", "join", "--token", t)
+               for n, t in [(n, token(c[1])) for n in (c[2], c[3])]]
+    assert sorted(p.wait() for p in joining) == [0, 1]
+    wait_for("it is up", lambda: peers(c[1]) == {"n1": True, "n2": True})
+    assert "was detached" not in c[1].sh("cat /var/log/clusterfs/*.log")
+
+
 def test_one_token_lets_one_of_two_in(cluster):
     c = cluster(3)
     c[1].clusterfs("cluster", "create")
