@@ -316,8 +316,8 @@ void peer_on_ca_keys(struct peer_req *req)
 
 /* -- who is not believed any more ---------------------------------------- */
 
-/* A list that cannot be put on disk counts all the same: at the next start it
- * is read from the store again. */
+/* A list that cannot be put on disk counts all the same; it is tried again
+ * now and then, since etcd goes by the file. */
 static void take_list(struct authority *a, const char *key, const json_t *rec)
 {
     const enum trust_ca ca =
@@ -453,6 +453,7 @@ static void on_renew(struct cfs_timer *timer)
     char *csr;
 
     cfs_timer_start(timer, m->certificate_s > 0 ? LOOK_SHORT : LOOK_EVERY);
+    store_range(m->store, "ca/", each_ca, a, NULL);
     if (a->renewing || !self || !trust_is_founded(m->trust) ||
         cfs_realtime(m->host.loop).sec < trust_half_life(m->trust))
         return;

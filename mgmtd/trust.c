@@ -48,6 +48,7 @@ struct trust {
     struct cfs_uuid id;
     long            life_s;
     char           *text[N_FILES]; /* PEM; NULL: there is none */
+    bool            unsaved[N_FILES]; /* the file is older */
     struct rpc_tls *tls;
 };
 
@@ -75,6 +76,7 @@ static int put(struct trust *t, enum trust_file f, const char *text,
     int rc = file_put(path, text, files[f].mode, err);
 
     free(path);
+    t->unsaved[f] = rc < 0;
     if (rc == 0) {
         char *copy = mem_str(text); /* it may be the old one */
 
@@ -605,7 +607,7 @@ int trust_set_crl(struct trust *t, enum trust_ca which, const char *crl,
     int rc;
 
     if (old && strcmp(old, crl) == 0)
-        return 1;
+        return t->unsaved[f] ? put(t, f, old, err) : 1;
     t->text[f] = mem_str(crl);
     rc = reload(t, err); /* before the file: a bad one is refused */
     if (rc < 0) {

@@ -113,7 +113,7 @@ int trust_revoke(struct trust *t, enum trust_ca ca, const char *const *serials,
                  size_t n, char **ret_crl, struct cfs_err *err);
 /* Believe this list from now on, at new connections; for those that are up
  * there is rpc_tls_recheck(). 1: it is the one that was there; 0; -EINVAL: not
- * of our authority. */
+ * of our authority; another error: it counts, but is not on disk: try again. */
 int trust_set_crl(struct trust *t, enum trust_ca ca, const char *crl,
                   struct cfs_err *err);
 

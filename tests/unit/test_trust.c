@@ -326,6 +326,31 @@ static void a_list_names_who_was_revoked_and_stays(void **state)
     trust_close(a);
 }
 
+/* No room on the disk, say: it counts, and is put there later. */
+static void a_list_that_cannot_be_written_counts(void **state)
+{
+    struct trust *a = found("a", "10.0.0.1");
+    char *in_the_way = mem_printf("%s/client.crl.new", trust_dir(a)), *crl;
+    const char *serials[] = {"4711AA"};
+    struct cfs_err err = {0};
+
+    assert_int_equal(trust_revoke(a, TRUST_CLIENTS, serials, 1, &crl, &err),
+                     0);
+    assert_int_equal(mkdir(in_the_way, 0700), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(trust_set_crl(a, TRUST_CLIENTS, crl, &err) < 0);
+    assert_string_equal(trust_crl(a, TRUST_CLIENTS), crl);
+    assert_int_equal(rmdir(in_the_way), 0);
+    assert_int_equal(trust_set_crl(a, TRUST_CLIENTS, crl, &err), 0);
+    assert_int_equal(trust_set_crl(a, TRUST_CLIENTS, crl, &err), 1);
+    trust_close(a);
+    a = open_node("a", id_a);
+    assert_string_equal(trust_crl(a, TRUST_CLIENTS), crl);
+    free(crl);
+    free(in_the_way);
+    trust_close(a);
+}
+
 /* -- tokens -------------------------------------------------------------- */
 
 static struct trust_token some_token(const char *address)
@@ -424,6 +449,7 @@ int main(void)
         T(a_node_that_forgets_is_somebody_else),
         T(half_of_a_life_is_told),
         T(a_list_names_who_was_revoked_and_stays),
+        T(a_list_that_cannot_be_written_counts),
         cmocka_unit_test(a_token_survives_being_printed),
         cmocka_unit_test(a_damaged_token_is_no_token),
         cmocka_unit_test(random_words_are_no_tokens),
