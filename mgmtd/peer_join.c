@@ -92,6 +92,15 @@ static void answer(struct taking *t, const char *cert)
     peer_reply(req, result);
 }
 
+/* It has a token: what follows may take longer than a stranger is given. */
+static void has_business(const struct peer_req *req)
+{
+    struct line *line = line_of(req->msg);
+
+    if (line)
+        line_admit(line);
+}
+
 /* -- looking ------------------------------------------------------------- */
 
 static bool name_valid(const char *s)
@@ -421,6 +430,7 @@ static void look(struct taking *t)
         refuse(t, &err);
         return;
     }
+    has_business(t->req);
     engine_go_etcd(t->m, on_many, t);
 }
 
@@ -498,6 +508,7 @@ void peer_on_invite(struct peer_req *req)
         peer_fail(req, &err);
         return;
     }
+    has_business(req);
     i = mem_new(sizeof *i);
     i->req = req;
     i->m = m;
