@@ -2,6 +2,7 @@
 /* server.c - protocol/server: a brick's graph, offered to clients; see
  * README.md. Here: listening, connections, the end.
  */
+#include "rpc/tls.h"
 #include "xlators/protocol/server/server.h"
 
 #include <stdio.h>
