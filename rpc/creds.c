@@ -154,23 +154,31 @@ int rpc_creds_load(const char *path, struct rpc_creds *ret,
     return rc;
 }
 
-/* A node's own, as mgmtd keeps them. -ENOENT: it is of no cluster. */
+/* A node's own, as mgmtd keeps them, with who is revoked, if there is a list.
+ * -ENOENT: it is of no cluster. */
 static int load_node(const char *dir, struct rpc_creds *c,
                      struct cfs_err *err)
 {
-    static const char *const names[3] = {"node-ca.crt", "node.crt",
-                                         "node.key"};
-    char *text[3] = {0}, path[4200];
+    static const char *const names[4] = {"node.crl", "node-ca.crt",
+                                         "node.crt", "node.key"};
+    char *text[4] = {0}, path[4200];
     int rc = 0;
 
-    for (unsigned i = 0; i < 3 && rc == 0; i++) {
+    for (unsigned i = 0; i < 4 && rc == 0; i++) {
+        struct cfs_err why = {0};
+
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
-        rc = read_file(path, &text[i], err);
+        rc = read_file(path, &text[i], &why);
+        if (rc == -ENOENT && i == 0)
+            rc = 0;
+        else if (rc < 0)
+            cfs_err_set(err, rc, "%s", why.text);
     }
     if (rc == 0)
-        rc = load(dir, &(struct rpc_tls_spec){.cert = text[1], .key = text[2],
-                                              .node_ca = text[0]}, c, err);
-    for (unsigned i = 0; i < 3; i++)
+        rc = load(dir, &(struct rpc_tls_spec){.cert = text[2], .key = text[3],
+                                              .node_ca = text[1],
+                                              .node_crl = text[0]}, c, err);
+    for (unsigned i = 0; i < 4; i++)
         free(text[i]);
     return rc;
 }

@@ -10,6 +10,7 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 static struct world world;
 
@@ -377,6 +378,51 @@ static void check_known_as(const struct own *server, struct rpc_tls *t,
     end(&e);
 }
 
+static void write_file(const char *dir, const char *name, const char *text)
+{
+    char path[128];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/trust/%s", dir, name);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Who connects as a member, without being mgmtd: by mgmtd's list. */
+static void a_member_s_credentials_know_who_is_revoked(void **state)
+{
+    struct own a = new_own(&world.nodes, "alpha", DAY);
+    struct own b = new_own(&world.nodes, "beta", DAY);
+    const char *revoked[] = {b.serial};
+    char dir[] = "/tmp/cfs-test-state.XXXXXX", cmd[64], trust[64], *crl;
+    struct rpc_creds creds;
+    struct cfs_err err = {0};
+    struct ends e = {0};
+
+    assert_non_null(mkdtemp(dir));
+    snprintf(trust, sizeof trust, "%s/trust", dir);
+    assert_int_equal(mkdir(trust, 0700), 0);
+    write_file(dir, "node.key", a.key);
+    write_file(dir, "node.crt", a.cert);
+    write_file(dir, "node-ca.crt", world.nodes_pem);
+    assert_int_equal(rpc_creds_find(NULL, "/nowhere", dir, &creds, &err), 0);
+    begin_tls(&e, member(&world, &b), rpc_tls_ref(creds.tls));
+    WAIT(&e, is_up);
+    end(&e);
+    assert_int_equal(x509_crl(&world.nodes, revoked, 1, 2, &crl, &err), 0);
+    write_file(dir, "node.crl", crl);
+    assert_int_equal(rpc_creds_refresh(&creds, &err), 0);
+    check_refused(member(&world, &b), rpc_tls_ref(creds.tls), "revoked");
+    rpc_creds_fini(&creds);
+    snprintf(cmd, sizeof cmd, "rm -r %s", dir);
+    assert_int_equal(system(cmd), 0);
+    free(crl);
+    own_free(&a);
+    own_free(&b);
+}
+
 static void credentials_are_read_again_when_they_change(void **state)
 {
     struct own a = new_own(&world.nodes, "alpha", DAY);
@@ -651,6 +697,7 @@ int main(void)
         cmocka_unit_test(a_pin_lets_in_its_authority_or_itself_and_nobody_else),
         cmocka_unit_test(a_copied_authority_in_the_chain_does_not_help),
         cmocka_unit_test(who_has_nothing_to_know_by_takes_whom_it_meets),
+        cmocka_unit_test(a_member_s_credentials_know_who_is_revoked),
         cmocka_unit_test(credentials_are_read_again_when_they_change),
         cmocka_unit_test(plain_and_tls_do_not_come_together),
         cmocka_unit_test(large_payloads_pass_both_ways),
