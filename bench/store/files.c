@@ -210,13 +210,8 @@ struct files *files_open(struct bench *b, uint64_t max)
     return f;
 }
 
-void files_close(struct files *f)
+void files_leave(struct files *f)
 {
-    struct cfs_session_close bye = {.req.fop = CFS_FOP_SESSION_CLOSE};
-
-    bye.session = f->session;
-    bye.done = once_session_close;
-    do_once(f, &bye.req, "session_close");
     for (unsigned i = 0; i < IN_FLIGHT; i++)
         cfs_arena_fini(&f->slot[i].call.arena);
     cfs_arena_fini(&f->settler.call.arena);
@@ -228,6 +223,16 @@ void files_close(struct files *f)
     free(f->slot);
     free(f->touched);
     free(f);
+}
+
+void files_close(struct files *f)
+{
+    struct cfs_session_close bye = {.req.fop = CFS_FOP_SESSION_CLOSE};
+
+    bye.session = f->session;
+    bye.done = once_session_close;
+    do_once(f, &bye.req, "session_close");
+    files_leave(f);
 }
 
 /* -- changes --------------------------------------------------------------- */

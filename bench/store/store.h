@@ -172,6 +172,7 @@ struct files;
 
 struct files *files_open(struct bench *b, uint64_t max);
 void          files_close(struct files *f); /* says goodbye; the store stays */
+void files_leave(struct files *f); /* without a word: its session lives on */
 
 struct file_spec {
     enum file_act act;

@@ -186,6 +186,32 @@ static void a_lost_checkpoint_is_noticed(void **state)
     rig_fini(&r);
 }
 
+/* The same of a life that followed a clean stop: the clean record would have
+ * its journal forgotten. */
+static void a_lost_life_after_a_clean_stop_is_noticed(void **state)
+{
+    struct cfs_err err = {0};
+    struct rig r;
+    uint64_t seq;
+
+    open_rig(&r);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(put_no(&r, i, 100), 0);
+    rig_close(&r, true);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_true(r.eng->was_clean);
+    seq = r.eng->last.seq;
+    assert_int_equal(put_no(&r, 3, 50), 0);
+    rig_settle(&r);
+    for (unsigned end = 0; end < 2; end++)
+        memset(recdev_bytes(r.dev) +
+                   super_slot_lba(&r.eng->sb, seq, end) * CFS_BLOCK, 0, 512);
+    rig_kill(&r);
+    assert_int_equal(rig_open(&r, &err), -CFS_E_CORRUPT);
+    assert_non_null(strstr(err.text, "newer checkpoint"));
+    rig_fini(&r);
+}
+
 /* One data block in a record that was not synced. */
 static void commit_data(struct rig *r, struct eng_ext *ext)
 {
@@ -408,6 +434,7 @@ int main(void)
         cmocka_unit_test(damage_is_not_papered_over_by_another_start),
         cmocka_unit_test(an_old_tail_is_never_joined_to_a_new_one),
         cmocka_unit_test(a_lost_checkpoint_is_noticed),
+        cmocka_unit_test(a_lost_life_after_a_clean_stop_is_noticed),
         cmocka_unit_test(a_record_counts_only_with_its_data),
         cmocka_unit_test(an_incarnation_is_durable_when_it_is_told),
         cmocka_unit_test(lives_and_generations_are_never_repeated),

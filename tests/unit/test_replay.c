@@ -241,11 +241,53 @@ static void a_journal_may_be_replayed_many_times(void **state)
     free(l);
 }
 
+/* A stop is clean for the engine whoever is still there: its journal is not
+ * looked at. For the view it is clean only without sessions. All that is kept
+ * in memory comes back: the session, the answers that repeats get. */
+static void a_stop_with_a_session_leaves_an_empty_journal(void **state)
+{
+    struct fix *f = calloc(1, sizeof *f);
+    struct flight *l = calloc(1, sizeof *l);
+    struct cfs_brick before, after;
+    struct eng_info info;
+
+    fix_open(f, NULL);
+    f->check = fix_fsck;
+    make_all(f, l);
+    fix_begin(f);
+    for (unsigned i = 0; i < N; i++)
+        post_one(f, l, i);
+    fix_wait_all(f, l->wait, N);
+    fix_info(f, &before);
+    fix_reopen(f, FIX_STOP);
+    eng_info(ops_engine(f->ops), &info);
+    assert_true(info.was_clean);
+    fix_info(f, &after);
+    assert_false(after.clean);
+    assert_int_equal(after.n_sessions, before.n_sessions);
+    assert_true(after.n_sessions > 0);
+    assert_int_equal(after.inodes, before.inodes);
+    assert_int_equal(after.dirty, before.dirty);
+    assert_int_equal(after.oplog, before.oplog);
+
+    fix_begin(f);
+    for (unsigned i = 0; i < N; i++)
+        post_one(f, l, i);
+    fix_wait_all(f, l->wait, N);
+    for (unsigned i = 0; i < N; i++)
+        assert_int_equal(l->wait[i].status, 0);
+    assert_int_equal(count_names(f), N * 2 / 3);
+    fix_close(f);
+    free(f);
+    free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_answered_is_there_after_a_kill),
         cmocka_unit_test(a_journal_may_be_replayed_many_times),
+        cmocka_unit_test(a_stop_with_a_session_leaves_an_empty_journal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -492,6 +492,9 @@ static void on_close_task(struct cfs_task *t)
     }
     if (!cfs_list_empty(&e->ckpt.task.link))
         return; /* the last checkpoint is about to begin */
+    /* What "clean" says. */
+    assert(e->poisoned || e->conf.read_only || !e->close_clean ||
+           e->jrn.records == e->ckpt.jrn_records);
     status = e->poisoned ? -CFS_E_POISONED : 0;
     eng_teardown(e);
     dev->ops->close(dev);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine_open.c - a start: what the page cache still holds is written back
  * and forgotten; superblock; the newest checkpoint record; space map and
- * root; the journal is examined. Up to here nothing is written, and a damaged
+ * root; the journal is examined (after a clean stop, its first record). Up to here nothing is written, and a damaged
  * store stays as it is. Then it grows, if its device has; a new life is made
  * durable; the journal is applied; and, unless the last end was clean, a checkpoint follows, so that
  * the journal begins empty, with a chain that nothing old can continue.
@@ -170,6 +170,8 @@ static int open_store(struct eng *e, eng_replay *replay, void *ctx,
         rc = load_state(e, slot, err);
         if (rc == 0 && !e->was_clean)
             rc = jrn_examine(e, &sc, err);
+        else if (rc == 0 && !e->conf.no_journal)
+            rc = jrn_confirm(e, err);
         if (rc == 0)
             rc = grow(e, small, slot, err);
         if (rc == 0)

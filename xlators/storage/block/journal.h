@@ -89,6 +89,9 @@ void jrn_advance(struct eng *e, uint64_t start);
 void jrn_fail(struct eng *e);
 bool jrn_idle(const struct eng *e);
 
+/* After a clean stop: that no later life has begun there. If one has, its
+ * checkpoint records are lost, in all their copies. -CFS_E_CORRUPT, -EIO. */
+int  jrn_confirm(struct eng *e, struct cfs_err *err);
 /* What is in the journal behind the newest checkpoint: find its end, mark the
  * blocks that its records name. Nothing is written. -CFS_E_CORRUPT, -EIO. */
 struct jscan;

@@ -195,6 +195,8 @@ static int data_whole(struct jscan *sc, const struct eng_rec *rec)
 
 /* -- the passes ------------------------------------------------------------ */
 
+#define NEWER_CKPT "it knows a newer checkpoint than there is"
+
 static int damage(struct cfs_err *err, uint64_t pos, const char *what)
 {
     return cfs_err_set(err, -CFS_E_CORRUPT,
@@ -212,8 +214,7 @@ static int walk(struct jscan *sc, struct cfs_err *err)
     sc->durable = pos;
     while ((rc = next_at(sc, &pos, chain)) == 1) {
         if (h->ckpt > e->last.seq)
-            return damage(err, pos, "it knows a newer checkpoint than there "
-                                    "is");
+            return damage(err, pos, NEWER_CKPT);
         if (h->durable > pos)
             return damage(err, pos, "a record that claims to be durable");
         if (h->durable > sc->durable)
@@ -296,8 +297,7 @@ static int search_behind(struct jscan *sc, struct cfs_err *err)
             return damage(err, sc->end, "a later record knows that more was "
                                         "durable");
         if (rc == 1 && h->ckpt > e->last.seq)
-            return damage(err, pos, "it knows a newer checkpoint than there "
-                                    "is");
+            return damage(err, pos, NEWER_CKPT);
     }
     return 0;
 }
@@ -362,6 +362,20 @@ int jrn_apply(struct jscan *sc, eng_replay *replay, void *ctx,
     return 0;
 }
 
+static struct jscan *jscan_new(struct eng *e)
+{
+    struct jscan *sc = eng_calloc(sizeof *sc);
+
+    sc->eng = e;
+    sc->win = eng_alloc_aligned(WINDOW);
+    sc->rec = eng_alloc_aligned(ENG_REC_MAX);
+    sc->block = eng_alloc_aligned(WINDOW);
+    sc->ext = eng_calloc(ENG_REC_MAX / REC_EXT_BYTES * sizeof *sc->ext);
+    sc->sums = eng_calloc(ENG_REC_MAX);
+    e->jrn.start = e->last.jrn_start;
+    return sc;
+}
+
 void jscan_free(struct jscan *sc)
 {
     if (!sc)
@@ -374,18 +388,26 @@ void jscan_free(struct jscan *sc)
     free(sc);
 }
 
+int jrn_confirm(struct eng *e, struct cfs_err *err)
+{
+    struct jscan *sc = jscan_new(e);
+    const struct fmt_rec *h = (const struct fmt_rec *)(void *)sc->rec;
+    uint64_t pos = (e->last.jrn_start + CFS_BLOCK - 1) / CFS_BLOCK * CFS_BLOCK;
+    int rc = whole_at(sc, pos);
+
+    if (rc < 0)
+        cfs_err_set(err, rc, "read of the journal: %s", cfs_err_str(rc));
+    else if (rc == 1 && h->ckpt > e->last.seq)
+        rc = damage(err, pos, NEWER_CKPT);
+    jscan_free(sc);
+    return rc < 0 ? rc : 0;
+}
+
 int jrn_examine(struct eng *e, struct jscan **ret, struct cfs_err *err)
 {
-    struct jscan *sc = eng_calloc(sizeof *sc);
+    struct jscan *sc = jscan_new(e);
     int rc;
 
-    sc->eng = e;
-    sc->win = eng_alloc_aligned(WINDOW);
-    sc->rec = eng_alloc_aligned(ENG_REC_MAX);
-    sc->block = eng_alloc_aligned(WINDOW);
-    sc->ext = eng_calloc(ENG_REC_MAX / REC_EXT_BYTES * sizeof *sc->ext);
-    sc->sums = eng_calloc(ENG_REC_MAX);
-    e->jrn.start = e->last.jrn_start;
     rc = walk(sc, err);
     if (rc == 0)
         rc = pass_one(sc, err);

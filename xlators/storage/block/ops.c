@@ -335,7 +335,9 @@ static void close_task(struct cfs_task *t)
         op_begin(op_own_new(o, JREC_CLEAN, plan_own_clean, clean_said));
         return;
     }
-    eng_close(o->e, o->brick.clean, closed, o);
+    /* Nothing is in progress, so the last checkpoint has everything. Whether
+     * the brick stopped in sync and alone is in its own record. */
+    eng_close(o->e, true, closed, o);
 }
 
 void ops_idle(struct ops *o)
