@@ -4,16 +4,15 @@
  * what their struct says.
  */
 #include "tests/unit/cfs_test.h"
+#include "tests/unit/tls_any.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "mgmtd/trust_x509.h"
 #include "rpc/mgmt.h"
 #include "rpc/mgmt_codec.h"
 #include "rpc/programs.h"
-#include "rpc/tls.h"
 
 #define LIMIT (10 * CFS_SEC)
 
@@ -585,31 +584,6 @@ static void the_line_may_be_closed_from_its_own_event(void **state)
 
 /* -- servers that were not given ------------------------------------------ */
 
-/* One context for both ends: a certificate, and no choosing. */
-static struct rpc_tls *new_tls(void)
-{
-    const struct x509_subject s = {"alpha", NULL, NULL};
-    struct cfs_err err = {0};
-    struct rpc_tls_spec spec;
-    EVP_PKEY *key = x509_key_new(&err);
-    char *cert_pem, *key_pem;
-    struct rpc_tls *t;
-    X509 *cert;
-
-    assert_int_equal(x509_self_sign(key, &s, 3600, &cert, &err), 0);
-    cert_pem = x509_cert_print(cert);
-    key_pem = x509_key_print(key);
-    spec = (struct rpc_tls_spec){.cert = cert_pem, .key = key_pem};
-    assert_int_equal(rpc_tls_new(&t, &err), 0);
-    assert_int_equal(rpc_tls_load(t, &spec, &err), 0);
-    rpc_tls_any_server(t);
-    X509_free(cert);
-    EVP_PKEY_free(key);
-    free(cert_pem);
-    free(key_pem);
-    return t;
-}
-
 static bool first_is_asked_again(struct world *w)
 {
     return w->server[0].getspecs >= 2;
@@ -622,7 +596,7 @@ static struct rpc_tls *begin_with_tcp(struct world *w)
     struct cfs_err err = {0};
 
     begin(w);
-    w->tls = new_tls();
+    w->tls = tls_any_new();
     assert_int_equal(rpc_addr_parse("127.0.0.1:0", &w->server[1].addr, &err),
                      0);
     start_server(w, 1);

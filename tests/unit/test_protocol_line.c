@@ -2,6 +2,7 @@
 /* test_protocol_line.c - protocol/client and protocol/server: bricks that are
  * lost, absent, moved or somebody else; hostile and slow peers; stopping. */
 #include "tests/unit/protocol_rig.h"
+#include "tests/unit/tls_any.h"
 
 #include <netinet/in.h>
 
@@ -152,6 +153,7 @@ static void a_brick_s_port_is_asked_of_its_mgmtd(void **state)
         [RPC_PORTMAP_PORT_BY_BRICK] = {"port_by_brick", on_port_by_brick},
     };
     struct rpc_program portmap = rpc_to_portmap;
+    struct rpc_opts speaks_tls = rpc_opts_default;
     struct rpc_listener *l;
     struct rpc_addr addr;
     struct cfs_err err = {0};
@@ -163,11 +165,14 @@ static void a_brick_s_port_is_asked_of_its_mgmtd(void **state)
                                   {"reconnect-delay", "10ms"}};
 
     begin(&w);
+    speaks_tls.tls = tls_any_new();
     portmap.procs = procs;
     portmap.n_procs = CFS_ARRAY_SIZE(procs);
     assert_int_equal(rpc_addr_parse("127.0.0.1:0", &addr, &err), 0);
     assert_int_equal(rpc_listen(w.loop, w.log, "mgmtd", &addr, 49152, 60999,
-                                NULL, &portmap, 1, NULL, NULL, &l, &err), 0);
+                                &speaks_tls, &portmap, 1, NULL, NULL, &l,
+                                &err), 0);
+    rpc_tls_unref(speaks_tls.tls);
     snprintf(port, sizeof port, "%u", rpc_listener_port(l));
     port_to_tell = 0;
     start_client(&w, &w.client, opts, CFS_ARRAY_SIZE(opts));

@@ -3,11 +3,14 @@
  *
  * The address is a Unix socket, a host and port, or a host whose management
  * daemon knows the port; the latter is asked again after each loss of the
- * connection, because a brick that starts anew has another port.
+ * connection, because a brick that starts anew has another port. It is asked as
+ * a stranger, and whoever answers is believed: who the brick is, it proves
+ * itself (greet.c).
  */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "rpc/tls.h"
 #include "xlators/protocol/client/client.h"
 
 #define PORT_ASK_MS 5000u
@@ -134,15 +137,20 @@ static void on_portmap_down(struct rpc_conn *c, const struct cfs_err *why,
 static void ask_port(struct cl *cl)
 {
     static const struct rpc_events events = {on_portmap_up, on_portmap_down};
+    struct rpc_opts opts = rpc_opts_default;
     struct cfs_err err = {0};
     struct rpc_addr addr;
 
     if (cl->portmap != NULL || cfs_timer_active(&cl->port_timer))
         return;
-    if (tcp_addr(cl->host, cl->mgmt_port, &addr, &err) < 0 ||
-        rpc_connect(cl->xl->loop, cl->xl->log, cl->xl->name, &addr, NULL, NULL,
-                    0, &events, cl, &cl->portmap, &err) < 0)
+    if (rpc_tls_new(&opts.tls, &err) == 0)
+        rpc_tls_any_server(opts.tls);
+    if (opts.tls == NULL ||
+        tcp_addr(cl->host, cl->mgmt_port, &addr, &err) < 0 ||
+        rpc_connect(cl->xl->loop, cl->xl->log, cl->xl->name, &addr, &opts,
+                    NULL, 0, &events, cl, &cl->portmap, &err) < 0)
         port_failed(cl, err.code, err.text);
+    rpc_tls_unref(opts.tls); /* the connection has its own */
 }
 
 static void on_port_timer(struct cfs_timer *t)
