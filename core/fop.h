@@ -113,6 +113,9 @@ struct cfs_session {
     char     node[CFS_NODE_MAX];
     char     service[32];    /* "mount", "shd", ... */
     char     where[256];     /* the mount point */
+    /* Who proved to be behind it, as the brick knows it: "node:NAME", a
+     * client's name, "host:ADDRESS"; "": not known. Never from the wire. */
+    char     owner[CFS_OWNER_MAX];
 };
 
 #define CFS_INFO_SESSIONS 16

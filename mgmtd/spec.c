@@ -307,6 +307,7 @@ static void describe(struct volume *vol, struct told *t, bool for_brick)
         .n_opts = tell_options(vol, t),
     };
     if (for_brick) {
+        t->vol.node = vol->m->node;
         t->vol.secret = rec_volume_secret(vol->rec);
         t->vol.removed = t->removed.text;
     } else {

@@ -287,6 +287,10 @@ static int put_session(FILE *out, const struct rec_id *id, struct cfs_blob v)
             s.s.dead_ms, s.acked);
     tool_put_escaped(out, s.s.where, strlen(s.s.where));
     putc('"', out);
+    if (s.s.owner[0] != '\0') {
+        fputs(" of ", out);
+        tool_put_escaped(out, s.s.owner, strlen(s.s.owner));
+    }
     return 0;
 }
 

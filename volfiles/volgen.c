@@ -189,6 +189,8 @@ int cfs_vg_brick(const struct cfs_vg_volume *vol, size_t i,
         option(&g, "listen-path", "%s", b->socket);
     if (b->address)
         option(&g, "listen-address", "%s", b->address);
+    if (vol->node)
+        option(&g, "node", "%s", vol->node);
     if (vol->secret) {
         option_uuid(&g, "volume-id", vol->id);
         option(&g, "volume-secret", "%s", vol->secret);

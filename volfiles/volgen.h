@@ -40,6 +40,7 @@ struct cfs_vg_volume {
     uint16_t                   mgmt_port; /* of brick.host; 0: the usual one */
     /* Who proves what over TCP (rpc/proof.h); secrets in hex, NULL: none. A
      * brick's volfile has the volume's secret, a client's only its own. */
+    const char                *node; /* a brick's own node; NULL: not said */
     const char                *secret;
     const char                *removed;
     const char                *client;

@@ -253,6 +253,40 @@ static void a_live_mount_excludes_another(void **state)
     assert_int_equal(fix->opens, 1);
 }
 
+/* Somebody else knows all that its process says of itself. */
+static void a_session_is_its_opener_s_alone(void **state)
+{
+    struct cfs_session s = mount_by(100), other;
+
+    strcpy(s.owner, "alice");
+    open_start(&s, 1);
+    assert_int_equal(fix->status, 0);
+    other = s = fix->session;
+    assert_string_equal(s.owner, "alice");
+    strcpy(other.owner, "node:n1");
+    assert_int_equal(attach(&other, 1), -EACCES); /* reserved */
+    assert_int_equal(attach(&s, 1), 0);
+    assert_int_equal(attach(&other, 1), -EACCES);
+    other.owner[0] = '\0';
+    assert_int_equal(attach(&other, 1), -EACCES);
+    assert_int_equal(fix->attaches, 1); /* the brick never heard of it */
+    assert_int_equal(attach(&s, 1), 0);
+}
+
+static void another_client_cannot_take_a_reserved_number_away(void **state)
+{
+    struct cfs_session s = mount_by(100), other = mount_by(100);
+
+    strcpy(s.owner, "alice");
+    strcpy(other.owner, "bob");
+    open_start(&s, 1);
+    assert_int_equal(fix->status, 0);
+    s = fix->session;
+    open_start(&other, 1);
+    assert_int_equal(fix->status, -CFS_E_IN_USE);
+    assert_int_equal(attach(&s, 1), 0);
+}
+
 static void other_services_are_not_excluded(void **state)
 {
     struct cfs_session who = mount_by(200);
@@ -384,6 +418,8 @@ int main(void)
         T(the_master_gives_a_number),
         T(only_the_master_of_the_current_view_does),
         T(a_live_mount_excludes_another),
+        T(a_session_is_its_opener_s_alone),
+        T(another_client_cannot_take_a_reserved_number_away),
         T(other_services_are_not_excluded),
         T(a_number_is_reserved_until_it_is_attached),
         T(of_two_that_open_at_once_one_gets_on),

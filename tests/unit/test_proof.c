@@ -109,6 +109,7 @@ static void set_server(struct world *w, const char *removed, bool again)
                                   {"listen-address", "0.0.0.0"},
                                   {"volume-id", VOLUME},
                                   {"volume-secret", secret_text},
+                                  {"node", "n1"},
                                   {"removed-clients", removed}};
     struct cfs_err err = {0};
 
@@ -162,6 +163,48 @@ static void both_prove_and_the_session_is_attached(void **state)
     ask(&w, &w.client, req, 0);
     assert_int_equal(req->status, 0);
     end_op(req);
+    end(&w);
+}
+
+/* What is below is told who opens and attaches, whatever a client says. */
+static void expect_owner(struct world *w, struct side *s, enum cfs_fop fop,
+                         const char *owner)
+{
+    struct cfs_req *req = new_op(s, fop), *below;
+    void *op = req;
+
+    if (fop == CFS_FOP_SESSION_OPEN)
+        strcpy(((struct cfs_session_open *)op)->who.owner, "mallory");
+    else
+        strcpy(((struct cfs_session_attach *)op)->session.owner, "mallory");
+    wind(s, req);
+    below = take(w);
+    op = below;
+    if (fop == CFS_FOP_SESSION_OPEN)
+        assert_string_equal(((struct cfs_session_open *)op)->who.owner, owner);
+    else
+        assert_string_equal(((struct cfs_session_attach *)op)->session.owner,
+                            owner);
+    cfs_unwind(below, -EACCES);
+    WAIT(w, op_done);
+    assert_int_equal(req->status, -EACCES);
+    end_op(req);
+}
+
+static void sessions_carry_the_name_that_was_proved(void **state)
+{
+    struct world w;
+
+    begin(&w);
+    set_server(&w, "", false);
+    start_tcp(&w, &w.client, "alice", "alice");
+    start_client_unix(&w, &w.second);
+    WAIT(&w, is_connecting);
+    WAIT(&w, second_is_connecting);
+    expect_owner(&w, &w.client, CFS_FOP_SESSION_OPEN, "alice");
+    expect_owner(&w, &w.client, CFS_FOP_SESSION_ATTACH, "alice");
+    expect_owner(&w, &w.second, CFS_FOP_SESSION_OPEN, "node:n1");
+    expect_owner(&w, &w.second, CFS_FOP_SESSION_ATTACH, "node:n1");
     end(&w);
 }
 
@@ -443,6 +486,7 @@ int main(void)
         cmocka_unit_test(a_secret_as_text),
         cmocka_unit_test(lists_of_removed_clients),
         cmocka_unit_test(both_prove_and_the_session_is_attached),
+        cmocka_unit_test(sessions_carry_the_name_that_was_proved),
         cmocka_unit_test(a_wrong_secret_is_noticed_by_the_client_first),
         cmocka_unit_test(a_client_without_a_secret_is_refused),
         cmocka_unit_test(a_removed_client_is_cut_and_others_go_on),

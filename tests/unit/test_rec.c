@@ -214,7 +214,7 @@ static void the_rest_comes_back(void **state)
                           .clean = true, .inodes = 4, .dirty = 5,
                           .oplog = 6}, b2;
     struct rec_dirty d = {5, {1, 2}}, d2;
-    uint8_t v[REC_ANSWER_MAX];
+    uint8_t v[REC_SESSION_MAX];
     uint32_t len;
 
     for (unsigned i = 0; i < 5; i++)
@@ -228,6 +228,15 @@ static void the_rest_comes_back(void **state)
     assert_int_equal(rec_session_unpack((struct cfs_blob){v, len}, 9, &s2),
                      0);
     assert_memory_equal(&s, &s2, sizeof s);
+    memset(s.s.node, 'n', sizeof s.s.node - 1);
+    memset(s.s.service, 's', sizeof s.s.service - 1);
+    memset(s.s.owner, 'o', sizeof s.s.owner - 1);
+    len = rec_session_pack(&s, v);
+    assert_int_equal(rec_session_unpack((struct cfs_blob){v, len}, 9, &s2),
+                     0);
+    assert_memory_equal(&s, &s2, sizeof s);
+    assert_int_equal(rec_session_unpack((struct cfs_blob){v, len - 1}, 9, &s2),
+                     -CFS_E_CORRUPT);
     len = rec_brick_pack(&b, v);
     assert_int_equal(rec_brick_unpack((struct cfs_blob){v, len}, &b2), 0);
     assert_int_equal(b.oplog, b2.oplog);

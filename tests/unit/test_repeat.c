@@ -558,6 +558,26 @@ static void numbers_of_sessions_are_given_once(void **state)
     }
 }
 
+/* What a brick that was started since knows, too. */
+static void a_session_keeps_its_owner(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_session mine = f->session, other = f->session;
+
+    assert_string_equal(mine.owner, ""); /* as of before there were owners */
+    strcpy(mine.owner, "alice");
+    strcpy(other.owner, "bob");
+    assert_int_equal(attach(f, &mine), 0);
+    assert_int_equal(attach(f, &other), -EACCES);
+    assert_int_equal(attach(f, &f->session), -EACCES);
+    f->session = mine;
+    for (enum fix_how how = FIX_STOP; how <= FIX_KILL; how++) {
+        fix_reopen(f, how);
+        assert_int_equal(attach(f, &other), -EACCES);
+        assert_int_equal(attach(f, &mine), 0);
+    }
+}
+
 static void another_process_cannot_attach(void **state)
 {
     struct fix *f = *state;
@@ -830,6 +850,7 @@ int main(void)
         T(a_close_waits_for_answers),
         T(numbers_of_sessions_are_given_once),
         T(another_process_cannot_attach),
+        T(a_session_keeps_its_owner),
         T(a_closed_session_leaves_no_orphan),
         T(a_session_may_be_closed_with_changes_on_their_way),
         T(tails_tell_bricks_that_differ),

@@ -89,6 +89,16 @@ static void decide_open(struct ls_op *op)
 
 /* -- attach: it is used here ----------------------------------------------- */
 
+/* Its process is right, but it is not who opened the session. */
+static void tell_refused(const struct ls_op *op)
+{
+    const struct cfs_session *s = &op->attach->session;
+
+    cfs_log_warning(op->xl->log, op->xl->name, "session=%u is not %s's, who "
+                    "asked for it: refused", s->no,
+                    s->owner[0] != '\0' ? s->owner : "a nameless client");
+}
+
 static void attach_done(struct cfs_session_attach *down, int status)
 {
     struct ls_op *op = container_of(down, struct ls_op, down.attach);
@@ -99,6 +109,8 @@ static void attach_done(struct cfs_session_attach *down, int status)
         status = ls_attached(&ls->sessions, &down->session);
     else if (status == -CFS_E_SESSION)
         ls_gone(&ls->sessions, down->session.no);
+    else if (status == -EACCES)
+        tell_refused(op);
     end(op, status);
 }
 
@@ -110,6 +122,8 @@ static void decide_attach(struct ls_op *op)
 
     rc = ls_may_attach(&ls->sessions, &op->info.brick, up->req.epoch,
                        &up->session, cfs_now(op->xl->loop));
+    if (rc == -EACCES)
+        tell_refused(op);
     if (rc < 0) {
         up->req.post = op->info.req.post;
         learn_view(op, up->req.epoch);
@@ -260,9 +274,9 @@ static void ls_dump(struct cfs_xl *xl, struct cfs_dump *d)
         char key[32];
 
         snprintf(key, sizeof key, "session-%u", e->s.no);
-        cfs_dump_put(d, key, "%s service=%s node=%s pid=%u where=%s",
+        cfs_dump_put(d, key, "%s service=%s node=%s pid=%u where=%s owner=%s",
                      e->attached ? "attached" : "reserved", e->s.service,
-                     e->s.node, e->s.pid, e->s.where);
+                     e->s.node, e->s.pid, e->s.where, e->s.owner);
     }
 }
 

@@ -59,7 +59,8 @@ static bool valid(const struct cfs_session *s)
 {
     return memchr(s->node, '\0', sizeof s->node) &&
            memchr(s->service, '\0', sizeof s->service) &&
-           memchr(s->where, '\0', sizeof s->where) && s->service[0] != '\0';
+           memchr(s->where, '\0', sizeof s->where) &&
+           memchr(s->owner, '\0', sizeof s->owner) && s->service[0] != '\0';
 }
 
 static bool exclusive(const struct cfs_session *s)
@@ -72,6 +73,20 @@ static bool same_process(const struct cfs_session *a,
 {
     return a->pid == b->pid && a->pid_start == b->pid_start &&
            cfs_uuid_eq(a->boot, b->boot);
+}
+
+/* What a client says of its process others can say, too; who it is, it has
+ * proved. */
+static bool same_owner(const struct cfs_session *a,
+                       const struct cfs_session *b)
+{
+    return strcmp(a->owner, b->owner) == 0;
+}
+
+static bool same_opener(const struct cfs_session *a,
+                        const struct cfs_session *b)
+{
+    return same_process(a, b) && same_owner(a, b);
 }
 
 static int check_view(const struct cfs_brick *info, uint64_t epoch,
@@ -112,7 +127,7 @@ static const struct cfs_session *holder(struct ls_sessions *t,
         if (!e->attached && now >= e->until)
             drop(t, e);
         else if (e->s.no != no && exclusive(&e->s) &&
-                 (e->attached || !same_process(&e->s, who)))
+                 (e->attached || !same_opener(&e->s, who)))
             return &e->s;
     }
     return NULL;
@@ -144,7 +159,7 @@ int ls_opened(struct ls_sessions *t, const struct cfs_session *s, uint64_t now)
     cfs_list_for_each_safe(it, &t->all) {
         struct ls_session *e = cfs_list_entry(it, struct ls_session, link);
 
-        if (!e->attached && same_process(&e->s, s) &&
+        if (!e->attached && same_opener(&e->s, s) &&
             strcmp(e->s.service, s->service) == 0)
             drop(t, e);
     }
@@ -165,6 +180,8 @@ int ls_may_attach(struct ls_sessions *t, const struct cfs_brick *info,
     e = find(t, s->no);
     if (e && !same_process(&e->s, s))
         return -CFS_E_SESSION;
+    if (e && !same_owner(&e->s, s))
+        return -EACCES;
     return holder(t, info, s, s->no, now) ? -CFS_E_IN_USE : 0;
 }
 

@@ -47,7 +47,8 @@ int ls_opened(struct ls_sessions *t, const struct cfs_session *s,
               uint64_t now);
 
 /* Whether @s may be attached. Errors: -CFS_E_EPOCH, -CFS_E_NOT_MEMBER,
- * -EINVAL, -CFS_E_SESSION (the number is another process's), -CFS_E_IN_USE. */
+ * -EINVAL, -CFS_E_SESSION (the number is another process's), -EACCES (it was
+ * opened by another client or node), -CFS_E_IN_USE. */
 int ls_may_attach(struct ls_sessions *t, const struct cfs_brick *info,
                   uint64_t epoch, const struct cfs_session *s, uint64_t now);
 /* -ENOMEM. */

@@ -141,6 +141,17 @@ static const char *why_not(const struct srv *srv, const struct srv_conn *sc)
                ? "this client was removed" : NULL;
 }
 
+void srv_owner(const struct srv_conn *sc, char ret[static CFS_OWNER_MAX])
+{
+    const char *node = sc->srv->node;
+
+    memset(ret, 0, CFS_OWNER_MAX);
+    if (sc->proved)
+        snprintf(ret, CFS_OWNER_MAX, "%s", sc->client);
+    else if (node != NULL && *node != '\0')
+        snprintf(ret, CFS_OWNER_MAX, "node:%s", node);
+}
+
 static void on_hello(struct rpc_msg *msg, void *ctx)
 {
     struct srv *srv = ctx;

@@ -46,6 +46,17 @@ static void finish(struct cfs_req *req, int status)
     srv_op_ended(srv);
 }
 
+/* A session is of who proved what on this connection, whatever it says. */
+static void sign(const struct srv_conn *sc, struct cfs_req *req)
+{
+    void *op = req;
+
+    if (req->fop == CFS_FOP_SESSION_OPEN)
+        srv_owner(sc, ((struct cfs_session_open *)op)->who.owner);
+    else if (req->fop == CFS_FOP_SESSION_ATTACH)
+        srv_owner(sc, ((struct cfs_session_attach *)op)->session.owner);
+}
+
 /* -- by operation --------------------------------------------------------- */
 
 #define FOP(lower, UPPER, class, in, out)                                    \
@@ -99,6 +110,7 @@ static void admit(struct srv *srv, struct rpc_msg *msg, struct cfs_call *call,
         cfs_call_end(call);
         return;
     }
+    sign(rpc_conn_user(msg->conn), req);
     op = cfs_call_new(call, struct srv_op);
     op->srv = srv;
     op->msg = msg;

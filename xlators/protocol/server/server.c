@@ -421,6 +421,9 @@ static const struct cfs_opt srv_opts[] = {
      .help = "the brick that is served"},
     {.name = "volume-id", .type = CFS_OPT_UUID,
      .at = offsetof(struct srv, volume), .help = "the volume, in proofs"},
+    {.name = "node", .type = CFS_OPT_STR,
+     .at = offsetof(struct srv, node), .flags = CFS_OPT_RECONF,
+     .help = "this node's name: who root on the Unix socket is"},
     {.name = "volume-secret", .type = CFS_OPT_STR,
      .at = offsetof(struct srv, secret), .flags = CFS_OPT_RECONF,
      .help = "from which clients' secrets follow: 64 hex digits; without it "

@@ -23,6 +23,7 @@ struct srv {
     uint32_t        port;    /* 0: any free one */
     struct cfs_uuid brick;
     struct cfs_uuid volume;
+    char           *node;    /* whose root is at the Unix socket */
     char           *secret;  /* in hex; NULL or "": none */
     char           *removed; /* clients; NULL: none */
     uint32_t        max_calls;
@@ -71,6 +72,11 @@ extern const uint32_t        srv_session_n_procs;
 
 bool srv_has_secret(const struct srv *srv);
 int  srv_check_options(const struct srv *srv, struct cfs_err *err);
+
+/* Who is behind @sc, which has greeted: "" when nobody has told us our node's
+ * name. As mgmtd names it in the volfile of a client, so that one is the same
+ * on the Unix socket and over TCP. */
+void srv_owner(const struct srv_conn *sc, char ret[static CFS_OWNER_MAX]);
 
 /* -- serve.c -------------------------------------------------------------- */
 

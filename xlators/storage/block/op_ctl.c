@@ -168,6 +168,15 @@ static bool same_process(const struct cfs_session *a,
            strncmp(a->node, b->node, sizeof a->node) == 0;
 }
 
+/* A session without an owner is of before there were owners; the first to
+ * come back to it becomes that. */
+static bool other_owner(const struct cfs_session *s,
+                        const struct cfs_session *by)
+{
+    return s->owner[0] != '\0' &&
+           strncmp(s->owner, by->owner, sizeof s->owner) != 0;
+}
+
 static void attached(struct op *op)
 {
     struct cfs_session_attach *r = (struct cfs_session_attach *)op->req;
@@ -195,12 +204,17 @@ int run_session_attach(struct op *op)
               s->rec.s.state == CFS_SESSION_CLOSED ||
               s->rec.s.state == CFS_SESSION_FENCED))
         return -CFS_E_SESSION;
-    if (s && s->rec.s.state == CFS_SESSION_LIVE) {
+    if (s && other_owner(&s->rec.s, &r->session))
+        return -EACCES;
+    if (s && s->rec.s.state == CFS_SESSION_LIVE &&
+        strcmp(s->rec.s.owner, r->session.owner) == 0) {
         if (s->pos >= eng_durable(o->e))
             return make_durable(op, attached);
         r->view = o->view;
         return 0;
     }
+    if (s)
+        rec.acked = s->rec.acked;
     rec.s.state = CFS_SESSION_LIVE;
     return write_session(op, &rec, attached);
 }

@@ -199,7 +199,7 @@ struct rec_session {
     uint64_t           acked; /* acked_below of its last applied change */
 };
 
-#define REC_SESSION_MAX (45u + CFS_NODE_MAX + 32u + 256u)
+#define REC_SESSION_MAX (47u + CFS_NODE_MAX + 32u + 256u + CFS_OWNER_MAX)
 uint32_t rec_session_pack(const struct rec_session *s,
                           uint8_t ret[static REC_SESSION_MAX]);
 int      rec_session_unpack(struct cfs_blob v, uint32_t no,

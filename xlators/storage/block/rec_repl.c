@@ -166,6 +166,8 @@ uint32_t rec_session_pack(const struct rec_session *s,
     put_text(&w, s->s.node, sizeof s->s.node);
     put_text(&w, s->s.service, sizeof s->s.service);
     put_text(&w, s->s.where, sizeof s->s.where);
+    if (s->s.owner[0] != '\0')
+        put_text(&w, s->s.owner, sizeof s->s.owner);
     assert(w.at <= ret + REC_SESSION_MAX);
     return wrote(&w, ret);
 }
@@ -185,6 +187,8 @@ int rec_session_unpack(struct cfs_blob v, uint32_t no, struct rec_session *ret)
     get_text(&r, s.s.node, sizeof s.s.node);
     get_text(&r, s.s.service, sizeof s.s.service);
     get_text(&r, s.s.where, sizeof s.s.where);
+    if (!r.bad && rd_left(&r) > 0) /* else of before there were owners */
+        get_text(&r, s.s.owner, sizeof s.s.owner);
     if (!rd_done(&r) || s.s.state > SESSION_GIVEN)
         return -CFS_E_CORRUPT;
     *ret = s;
