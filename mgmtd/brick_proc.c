@@ -99,8 +99,8 @@ static void note_reason(struct brick *b, int status)
     else if (b->here && b->info.poisoned)
         snprintf(b->reason, sizeof b->reason, "%s", b->info.reason);
     else if (status >= 0 && WIFSIGNALED(status))
-        snprintf(b->reason, sizeof b->reason, "killed by signal %d",
-                 WTERMSIG(status));
+        snprintf(b->reason, sizeof b->reason, "killed by signal %d (%s); see "
+                 "%s", WTERMSIG(status), strsignal(WTERMSIG(status)), b->log);
     else if (status >= 0)
         snprintf(b->reason, sizeof b->reason, "ended with status %d; see %s",
                  WEXITSTATUS(status), b->log);
@@ -135,6 +135,23 @@ static uint64_t back_off(struct brick *b)
     return recent == 1 ? 1 : BACKOFF << (recent - 2);
 }
 
+/* @status < 0: it is not our child, but an earlier mgmtd's. */
+static void tell_stopped(const struct brick *b, int status)
+{
+    struct cfs_log *log = mgmtd_of(b)->host.log;
+    bool named = strstr(b->reason, b->log) != NULL;
+
+    if (status == 0)
+        cfs_log_info(log, WHO, "%s has stopped", b->path);
+    else if (status < 0)
+        cfs_log_info(log, WHO, "%s has ended; how, its log says: %s", b->path,
+                     b->log);
+    else
+        cfs_log_warning(log, WHO, "%s was being stopped, and did not end "
+                        "well: %s%s%s", b->path, b->reason,
+                        named ? "" : "; see ", named ? "" : b->log);
+}
+
 static void on_ended(void *arg, int status)
 {
     struct brick *b = arg;
@@ -148,7 +165,7 @@ static void on_ended(void *arg, int status)
     b->ended = true;
     cfs_timer_stop(&b->timer);
     if (b->state == BRICK_STOPPING) {
-        cfs_log_info(m->host.log, WHO, "%s has stopped", b->path);
+        tell_stopped(b, status);
         b->state = BRICK_IDLE;
         b->reason[0] = '\0';
         unlink(b->output);

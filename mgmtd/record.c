@@ -242,6 +242,40 @@ bool rec_volume_is_request(const json_t *rec, struct cfs_uuid id)
     return s && cfs_uuid_parse(s, &last) == 0 && cfs_uuid_eq(last, id);
 }
 
+#define DELETED_FOR 3600 /* s; the CLI repeats itself for 20 s */
+
+char *rec_deleted_key(const char *name)
+{
+    return mem_printf("%s%s", REC_DELETED, name);
+}
+
+json_t *rec_deleted_new(struct cfs_uuid request, int64_t now,
+                        const json_t *answer)
+{
+    json_t *rec = mem_ok(json_pack("{s:i,s:I,s:o}", "v", REC_VERSION, "at",
+                                   (json_int_t)now, "answer",
+                                   mem_ok(json_deep_copy(answer))));
+
+    rec_volume_set_request(rec, request);
+    return rec;
+}
+
+json_t *rec_deleted_answer(const json_t *rec, struct cfs_uuid request)
+{
+    json_t *answer = json_object_get(rec, "answer");
+
+    return rec_volume_is_request(rec, request) && json_is_object(answer)
+               ? answer : NULL;
+}
+
+/* One from the future is of a clock that was wrong. */
+bool rec_deleted_is_old(const json_t *rec, int64_t now)
+{
+    json_int_t at = json_integer_value(json_object_get(rec, "at"));
+
+    return at > now || now - at > DELETED_FOR;
+}
+
 const char *rec_volume_secret(const json_t *rec)
 {
     const char *s = json_string_value(json_object_get(rec, "secret"));

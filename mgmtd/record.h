@@ -16,6 +16,8 @@
  *   engine                   see mgmtd/engine.h
  *   ca/nodes, ca/clients     {"cert", "crl", "revoked": [serials]}
  *   client/NAME              {"serial", "volumes", "generation", "removed"}
+ *   deleted-volume/NAME      {"request", "at", "answer"}: what a repeat of that
+ *                            request is told; goes after an hour
  *   view-past/SET/EPOCH      {"id"}: every view that the set ever had; EPOCH
  *                            in 20 digits, so that they sort
  *
@@ -93,6 +95,15 @@ void rec_volume_set_state(json_t *rec, enum vol_state state);
  * that was started since, is known by that. */
 void rec_volume_set_request(json_t *rec, struct cfs_uuid id);
 bool rec_volume_is_request(const json_t *rec, struct cfs_uuid id);
+/* Of a volume that was deleted, what the CLI was told: kept for a while under
+ * rec_deleted_key(), for a repeat of that request. */
+#define REC_DELETED "deleted-volume/"
+char   *rec_deleted_key(const char *name);
+json_t *rec_deleted_new(struct cfs_uuid request, int64_t now,
+                        const json_t *answer);
+/* The answer, borrowed from @rec; NULL: it was another request's. */
+json_t *rec_deleted_answer(const json_t *rec, struct cfs_uuid request);
+bool    rec_deleted_is_old(const json_t *rec, int64_t now);
 /* The volume's secret (rpc/proof.h), in hex, borrowed; NULL: none. */
 const char *rec_volume_secret(const json_t *rec);
 /* Unless it has one: volumes of older versions have none. */

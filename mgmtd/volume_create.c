@@ -257,26 +257,49 @@ static void undo(struct create *cr)
 
 static void commit(struct create *cr);
 
-static json_t *warnings(const struct create *cr)
+static unsigned nodes_of(const struct volume *vol)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < vol->n; i++) {
+        bool first = true;
+
+        for (unsigned k = 0; k < i; k++)
+            first = first &&
+                    strcmp(vol->brick[k].node, vol->brick[i].node) != 0;
+        n += first;
+    }
+    return n;
+}
+
+static json_t *warnings(const struct volume *vol)
 {
     json_t *list = mem_ok(json_array());
 
-    if (cr->prep.n > 1 && count_nodes(&cr->prep) < cr->prep.n)
+    if (nodes_of(vol) < vol->n)
         json_array_append_new(list, mem_ok(json_string(
             "several copies are on one node: they are lost together")));
-    if (count_nodes(&cr->prep) > 1 && peers_count(cr->c->m) == 2)
+    if (nodes_of(vol) > 1 && peers_count(vol->m) == 2)
         json_array_append_new(list, mem_ok(json_string(
             "the cluster has two nodes: the volume stops when either of them "
             "is lost, until a third one joins")));
     return list;
 }
 
+/* Its request's, and that of a repeat of it. */
+static void answer(struct command *c, const struct volume *vol)
+{
+    command_ok(c, mem_ok(json_pack("{s:s,s:o,s:o}", "name", vol->name, "id",
+                                   rec_json_uuid(vol->id), "warnings",
+                                   warnings(vol))));
+}
+
 static void on_committed(void *arg, int status, const struct cfs_err *err)
 {
     struct create *cr = arg;
     struct command *c = cr->c;
+    struct cfs_err gone = {0};
     struct volume *vol;
-    json_t *result;
 
     if (status == -CFS_E_CONFLICT && cr->founding && c->m->founded) {
         commit(cr); /* another first one founded the cluster */
@@ -293,11 +316,14 @@ static void on_committed(void *arg, int status, const struct cfs_err *err)
     }
     c->m->founded = true;
     vol = volume_find(c->m, cr->name);
-    result = mem_ok(json_pack("{s:s,s:o,s:o}", "name", cr->name, "id",
-                              vol ? rec_json_uuid(vol->id) : json_null(),
-                              "warnings", warnings(cr)));
+    if (!vol)
+        cfs_err_set(&gone, -ECANCELED, "volume %s was created, and deleted by "
+                    "somebody else right after", cr->name);
     create_free(cr);
-    command_ok(c, result);
+    if (vol)
+        answer(c, vol);
+    else
+        command_fail(c, &gone);
 }
 
 /* -- the record ---------------------------------------------------------- */
@@ -487,8 +513,7 @@ void volume_create(struct command *c)
     struct create *cr;
 
     if (vol && rec_volume_is_request(vol->rec, c->id)) {
-        command_ok(c, mem_ok(json_pack("{s:s,s:o}", "name", vol->name, "id",
-                                       rec_json_uuid(vol->id))));
+        answer(c, vol);
         return; /* a repeat, to a mgmtd that was started since */
     }
     cr = mem_new(sizeof *cr);

@@ -175,8 +175,10 @@ def test_a_configuration_that_was_rolled_back_is_noticed(volume):
     shutil.copytree(lib, volume.root / "old")
     volume.start()
     volume.wait_states(["in-sync"] * 3)
+    mnt = volume.mount()
     os.kill(volume.bricks()[2]["pid"], signal.SIGKILL)
     volume.wait_states(["in-sync", "in-sync", "out"])
+    (mnt / "f").write_text("without the third")
     epoch = volume.status()["view"]["epoch"]
 
     volume.kill_mgmtd(signal.SIGTERM)
@@ -185,10 +187,17 @@ def test_a_configuration_that_was_rolled_back_is_noticed(volume):
     volume.start()
     instance.wait_for("the bricks' memory is noticed",
                       lambda: "never had" in volume.status()["problem"])
-    assert volume.status()["view"]["epoch"] < epoch
+    old = volume.status()["view"]["epoch"]
+    assert old < epoch
+    # The old one says that all are in sync: the third brick lacks "f".
+    assert (mnt / "f").read_text() == "without the third"
+    (mnt / "f").write_text("in the bricks' own view")
+    assert (mnt / "f").read_text() == "in the bricks' own view"
     os.kill(volume.bricks()[0]["pid"], signal.SIGKILL)
     time.sleep(0.5)
-    assert volume.status()["view"]["epoch"] < epoch
+    status = volume.status()
+    assert status["view"]["epoch"] == old and "never had" in status["problem"]
+    assert "never had" in volume.cli("volume", "status", "v").stdout
 
 
 def test_two_mgmtds_never_share_a_directory(node):
@@ -212,6 +221,26 @@ def test_a_brick_that_dies_again_and_again_is_given_up_and_forgiven(volume):
     assert "signal 9" in volume.bricks()[1]["reason"]
     volume.cli("volume", "start", "v", "--force")
     volume.wait_states(["in-sync", "out", "in-sync"])
+
+
+def test_a_brick_that_dies_while_it_is_stopped_is_told_of(volume):
+    """A brick that hangs is asked to end, and is killed before it can."""
+    pid = volume.bricks()[1]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    stop = subprocess.Popen(
+        [instance.program("clusterfs"), "volume", "stop", "v", "--yes"],
+        env=volume.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    others = [b["pid"] for i, b in enumerate(volume.bricks()) if i != 1]
+    instance.wait_for("the others have ended",
+                      lambda: not any(map(instance.alive, others)))
+    os.kill(pid, signal.SIGKILL)
+    assert stop.wait(30) == 0
+    volume.wait_states(["stopped"] * 3)
+    log = (volume.dirs["log"] / "clusterfs-mgmtd.log").read_text()
+    (line,) = [x for x in log.splitlines() if "did not end well" in x]
+    assert "WARNING" in line and str(volume.brick_path(2)) in line
+    assert "signal 9" in line and "v-2.log" in line
+    assert log.count("has stopped") == 2
 
 
 def test_a_misspelt_name_is_answered_with_the_right_one(volume):
