@@ -182,10 +182,12 @@ int rpc_tls_step(struct rpc_conn *c, struct cfs_err *why)
     ssize_t n = 1;
 
     for (;;) {
-        int rc = SSL_do_handshake(s->ssl);
-        const int e = rc == 1 ? 0 : SSL_get_error(s->ssl, rc);
-        const int sent = drain(c); /* an alert, too */
+        int rc, e, sent;
 
+        ERR_clear_error(); /* others' in this thread: libcurl leaves some */
+        rc = SSL_do_handshake(s->ssl);
+        e = rc == 1 ? 0 : SSL_get_error(s->ssl, rc);
+        sent = drain(c); /* an alert, too */
         c->tx.blocked = sent == -EAGAIN;
         if (sent < 0 && sent != -EAGAIN)
             return cfs_err_set(why, sent, "cannot send: %s", strerror(-sent));
@@ -216,8 +218,11 @@ ssize_t rpc_tls_recv(struct rpc_conn *c, void *to, size_t len, bool more,
 
     for (unsigned fills = 0;; fills++) {
         size_t got = 0;
-        int rc = SSL_read_ex(s->ssl, to, len, &got);
         ssize_t n;
+        int rc;
+
+        ERR_clear_error(); /* as above */
+        rc = SSL_read_ex(s->ssl, to, len, &got);
 
         if (rc == 1)
             return (ssize_t)got;
@@ -256,6 +261,7 @@ static ssize_t encrypt(struct rpc_conn *c, struct cfs_err *why)
         while (at < b->len && total < OUT_MAX) {
             size_t n = 0;
 
+            ERR_clear_error(); /* as above */
             if (SSL_write_ex(c->sec->ssl, b->data + at, b->len - at, &n) != 1)
                 return ssl_failed(c, why);
             at += n;

@@ -7,6 +7,7 @@
 #include "rpc/creds.h"
 
 #include <fcntl.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <signal.h>
@@ -58,6 +59,33 @@ static void two_nodes_know_each_other(void **state)
     end(&e);
     own_free(&a);
     own_free(&b);
+}
+
+/* An error that somebody else left behind, as libcurl does. */
+static void leave_an_error(void)
+{
+    ERR_raise(ERR_LIB_SSL, SSL_R_SHUTDOWN_WHILE_IN_INIT);
+}
+
+static bool is_up_among_errors(struct ends *e)
+{
+    leave_an_error();
+    return is_up(e);
+}
+
+static void errors_of_others_in_the_process_end_no_connection(void **state)
+{
+    struct own a = new_own(&world.nodes, "alpha", DAY);
+    struct ends e = {0};
+
+    begin_tls(&e, member(&world, &a), member(&world, &a));
+    WAIT(&e, is_up_among_errors);
+    leave_an_error();
+    check_call(&e);
+    assert_int_equal(e.downs, 0);
+    end(&e);
+    ERR_clear_error();
+    own_free(&a);
 }
 
 static void a_client_and_a_stranger_are_told_apart(void **state)
@@ -684,6 +712,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_nodes_know_each_other),
+        cmocka_unit_test(
+            errors_of_others_in_the_process_end_no_connection),
         cmocka_unit_test(a_client_and_a_stranger_are_told_apart),
         cmocka_unit_test(another_clusters_node_is_refused),
         cmocka_unit_test(a_certificate_that_is_over_is_refused),
