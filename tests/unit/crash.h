@@ -50,7 +50,8 @@ extern const struct crash_mix crash_mixes[CRASH_MIXES];
 /* What a run did, and how often. */
 #define CRASH_DID(X)                                                         \
     X(create) X(mkdir) X(rmdir) X(link) X(unlink) X(rename) X(replace)       \
-    X(purge) X(overwrite) X(append) X(several_at_once) X(truncate) X(punch)  \
+    X(purge) X(overwrite) X(append) X(several_at_once) X(stream) X(ahead)    \
+    X(truncate) X(punch)                                                     \
     X(zero) X(fallocate) X(mode) X(setxattr) X(removexattr) X(fsync)         \
     X(clear) X(checkpoint) X(journal_wrap)
 enum crash_did {

@@ -163,6 +163,7 @@ void fix_open_on(struct fix *f, const struct ops_config *config,
 
     memset(f, 0, sizeof *f);
     f->config = config ? *config : ops_config_default;
+    f->config.ahead_min = CFS_BLOCK; /* as many as can be */
     f->now = (struct cfs_time){1000000000, 0};
     f->next_ino = 0x100000000;
     set_up(f);

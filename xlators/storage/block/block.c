@@ -314,6 +314,7 @@ static void dump_ops(struct cfs_dump *d, const struct ops_stat *s,
     cfs_dump_put(d, "repeats", "%llu", (unsigned long long)s->repeats);
     cfs_dump_put(d, "answers", "%llu", (unsigned long long)s->answers);
     cfs_dump_put(d, "removals", "%llu", (unsigned long long)s->removals);
+    cfs_dump_put(d, "ahead", "%llu", (unsigned long long)s->ahead);
 }
 
 static void block_dump(struct cfs_xl *xl, struct cfs_dump *d)

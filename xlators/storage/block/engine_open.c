@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine_open.c - a start: what the page cache still holds is written back
  * and forgotten; superblock; the newest checkpoint record; space map and
- * root; the journal is examined (after a clean stop, its first record). Up to here nothing is written, and a damaged
- * store stays as it is. Then it grows, if its device has; a new life is made
- * durable; the journal is applied; and, unless the last end was clean, a checkpoint follows, so that
+ * root; the journal is examined (after a clean stop, the place of its first
+ * record). Up to here nothing is written, and a damaged store stays as it is.
+ * Then it grows, if its device has; a new life is made durable; the journal is
+ * applied; and, unless the last end was clean, a checkpoint follows, so that
  * the journal begins empty, with a chain that nothing old can continue.
  */
 #include <stdlib.h>

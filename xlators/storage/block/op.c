@@ -104,6 +104,29 @@ static void ino_grant(struct op_ino *ino)
     }
 }
 
+/* Writes behind the one at the head whose data may be on its way already. */
+#define AHEAD_OPS 3u
+
+/* Blocks one upon the other, written one by one, would leave the device idle
+ * between them: those that wait for their turn write their data meanwhile. */
+static void ino_ahead(struct op_ino *ino)
+{
+    const struct op *before = NULL;
+    unsigned n = 0;
+
+    cfs_list_for_each(it, &ino->queue) {
+        struct op *op = cfs_list_entry(it, struct op_hold, link)->op;
+
+        if (!op->req || op->req->fop != CFS_FOP_WRITE || op->n_holds != 1)
+            return;
+        if (before && n++ == AHEAD_OPS)
+            return;
+        if (!op->stage && (!before || !write_ahead(op, before->stage)))
+            return;
+        before = op;
+    }
+}
+
 void op_inos_free(struct ops *o)
 {
     struct cfs_list *it;
@@ -335,9 +358,16 @@ static int change_run(struct op *op)
     struct plan *p = op->plan;
     int rc;
 
+    if (op->stage && op->stage->pending > 0) { /* ahead */
+        op->stage->awaited = true;
+        ino_ahead(op->hold[0].ino);
+        return OP_WAIT;
+    }
     rc = admit_change(op);
     if (rc != 0)
         return rc;
+    if (op->stage && op->stage->ahead && op->stage->status < 0)
+        return op->stage->status;
     if (!p)
         p = op->plan = cfs_arena_alloc(op->arena, sizeof *p);
     plan_init(p, op->o, op->arena);
@@ -347,6 +377,14 @@ static int change_run(struct op *op)
         rc = plan_ready(p, record_size(op));
     if (rc == 0) {
         change_apply(op, p);
+        return OP_WAIT;
+    }
+    if (rc == OP_WAIT && op->n_holds > 0)
+        ino_ahead(op->hold[0].ino);
+    /* Its own blocks, allocated and not written, may be its due. */
+    if (rc == -ENOSPC && op->stage && op->stage->ahead) {
+        stage_undo(op);
+        op_again(op);
         return OP_WAIT;
     }
     /* What removals are about to free is waited for. */
@@ -464,6 +502,8 @@ void op_begin(struct op *op)
     }
     if (op->blocked == 0)
         run(op);
+    else
+        ino_ahead(op->hold[0].ino);
 }
 
 void op_end(struct op *op, int status)

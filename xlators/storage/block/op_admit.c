@@ -109,6 +109,17 @@ int admit_change(struct op *op)
     return admit_repeat(op, s);
 }
 
+bool admit_ahead(const struct op *op)
+{
+    struct session *s;
+
+    if (admit_member(op) != 0 || admit_form(op->req) != 0)
+        return false;
+    s = session_find(op->o, op->req->change->session);
+    return s && s->rec.s.state == CFS_SESSION_LIVE && !s->closing &&
+           !answer_find(s, op->req->change->no);
+}
+
 int admit_versions(struct plan *p, const struct cfs_change *c)
 {
     const struct cfs_version none = {0, 0};

@@ -81,6 +81,9 @@ int write_patches(struct op *op, struct plan *p, struct plan_ino *ino,
     struct stage *st = stage_get(op);
     int rc = 0;
 
+    /* What is in line must go with it. */
+    if (st->ahead && (ino->rec.flags & REC_INLINE))
+        stage_undo(op);
     if (!st->ready) {
         if (fits_in_line(p->o, &ino->rec, end))
             rc = stage_bytes(op, ino, patch, n, end);
@@ -115,6 +118,22 @@ static int check_sums(const struct cfs_write *r)
         at = upto;
     }
     return 0;
+}
+
+bool write_ahead(struct op *op, const struct stage *before)
+{
+    const struct cfs_write *r = (const struct cfs_write *)op->req;
+    struct stage_patch patch = {r->offset, r->data.len, r->data.data,
+                                r->sums.p};
+
+    if (r->offset % CFS_BLOCK != 0 || r->data.len % CFS_BLOCK != 0 ||
+        r->data.len < op->o->config.ahead_min ||
+        r->data.len <= op->o->config.small_file ||
+        r->data.len > CFS_IO_MAX || r->offset > CFS_FILE_MAX - r->data.len)
+        return false;
+    if (!admit_ahead(op) || check_sums(r) < 0)
+        return false;
+    return stage_ahead(op, &patch, before);
 }
 
 static int open_file(struct plan *p, struct cfs_gfid g, struct plan_ino **ret)

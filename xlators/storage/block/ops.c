@@ -13,6 +13,7 @@ const struct ops_config ops_config_default = {
         .checkpoint_ms = 5000,
     },
     .small_file = 1280,
+    .ahead_min = 128 * 1024 + CFS_BLOCK,
 };
 
 #define READ(lower, UPPER, field)                                            \

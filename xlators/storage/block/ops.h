@@ -31,6 +31,8 @@ struct ops;
 struct ops_config {
     struct eng_config eng;
     uint64_t          small_file; /* bytes kept in the tree, <= 4096 */
+    uint32_t          ahead_min;  /* bytes: a write this long may take its data
+                                   * to the device before its turn */
 };
 extern const struct ops_config ops_config_default;
 
@@ -87,6 +89,7 @@ struct ops_stat {
     uint64_t repeats;    /* changes answered from the stored answers */
     uint64_t answers;    /* kept now */
     uint64_t removals;   /* steps */
+    uint64_t ahead;      /* writes whose data went before their turn */
 };
 void ops_stat(const struct ops *o, struct ops_stat *ret);
 

@@ -163,6 +163,7 @@ struct ops {
     struct cfs_list   spaceless; /* until a removal's step has ended */
     struct cfs_timer  later_timer;
 
+    unsigned          n_ahead; /* stages ahead, on their way */
     struct op        *remover; /* looks for a mark, or is a step */
     bool              closing;
     bool              clean_tried;
@@ -204,6 +205,8 @@ int  admit_member(const struct op *op);
 int  admit_read(const struct op *op);
 /* 0: go on. A repeat is dealt with here: OP_WAIT or its answer's status. */
 int  admit_change(struct op *op);
+/* Whether a change would be admitted now, and is no repeat. */
+bool admit_ahead(const struct op *op);
 /* Versions of what a change touches. In replay too. */
 int  admit_versions(struct plan *p, const struct cfs_change *c);
 void view_judge(struct ops *o); /* after the view changed */
@@ -353,6 +356,8 @@ struct stage {
     uint64_t        *sums;
     unsigned         n_sums;
     uint32_t         data_len;
+    bool             ahead;    /* begun before its operation's turn; */
+    bool             awaited;  /* the turn has come meanwhile */
     bool             reserved; /* unwritten blocks follow in .ext */
     bool             cut_known;
     uint64_t         cut;      /* as in struct jrec_change */
@@ -374,6 +379,13 @@ struct stage *stage_get(struct op *op);
 int  stage_blocks(struct op *op, const struct plan_ino *ino,
                   const struct stage_patch *patch, unsigned n,
                   unsigned flags);
+/* The same before the turn of @op, for whole blocks, behind @before's, which
+ * is a stage of the same file. False: not begun, all is as it was. When its
+ * turn has come: the operation waits (.pending), or finds the stage .ready. */
+bool stage_ahead(struct op *op, const struct stage_patch *patch,
+                 const struct stage *before);
+/* Give back what was staged ahead: @op does it anew, in its turn. */
+void stage_undo(struct op *op);
 /* @n blocks more that stay unwritten, added to .ext. */
 int  stage_reserve(struct op *op, uint32_t n, uint64_t goal);
 /* Give back what no record names; the change is not going to happen. */
@@ -412,6 +424,9 @@ int  fetch_begin(struct fetch *f, struct cfs_gfid g,
 struct cfs_blob fetch_sums(const struct fetch *f);
 
 /* -- the operations ------------------------------------------------------- */
+
+/* stage_ahead() for a write; false: it is none that can be. */
+bool write_ahead(struct op *op, const struct stage *before);
 
 int read_lookup(struct op *op, struct cfs_gfid g, const struct rec_inode *i);
 int read_getattr(struct op *op, struct cfs_gfid g, const struct rec_inode *i);

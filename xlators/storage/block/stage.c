@@ -10,6 +10,10 @@
  * used, since as much comes back; so what fallocate promised holds on a full
  * device.
  *
+ * A write that follows another of the same file, block upon block, may begin
+ * with this before its turn (stage_ahead()): whole blocks need nothing of what
+ * is there. It is applied in its turn all the same, or given back.
+ *
  * In a replay the stage is what the record says, and ready from the start.
  */
 #include <xxhash.h>
@@ -56,6 +60,15 @@ void stage_drop(struct op *op)
     for (unsigned i = 0; i < st->n_fresh; i++)
         eng_unalloc(op->o->e, st->fresh[i]);
     st->n_fresh = 0;
+}
+
+void stage_undo(struct op *op)
+{
+    struct stage *st = op->stage;
+
+    assert(st->ahead);
+    stage_drop(op);
+    *st = (struct stage){.op = op, .data_len = st->data_len};
 }
 
 /* -- which blocks --------------------------------------------------------- */
@@ -332,6 +345,12 @@ static void io_ended(struct stage *st, int status, void (*next)(struct stage *))
 static void written(struct stage *st)
 {
     st->ready = true;
+    if (st->ahead) {
+        st->op->o->n_ahead--;
+        if (st->awaited)
+            op_again(st->op);
+        return;
+    }
     if (st->status < 0) {
         op_end(st->op, st->status);
         return;
@@ -435,6 +454,50 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
     make_buffer(op);
     read_old(st, b, n_blocks);
     return OP_WAIT;
+}
+
+/* -- ahead ---------------------------------------------------------------- */
+
+/* At once, of all files: the pool has other work, too. */
+#define AHEAD_MAX  8u
+/* Nothing is staged ahead that takes more than this part of what is free: it
+ * could be what somebody whose turn it is needs. */
+#define AHEAD_PART 8u
+
+bool stage_ahead(struct op *op, const struct stage_patch *patch,
+                 const struct stage *before)
+{
+    uint32_t n = patch->len / CFS_BLOCK;
+    const struct jrec_seg *seg;
+    const struct eng_ext *ext;
+    struct eng_info info;
+    struct stage *st;
+
+    if (before->n_seg == 0 || before->n_ext == 0)
+        return false;
+    seg = &before->seg[before->n_seg - 1];
+    ext = &before->ext[before->n_ext - 1];
+    if (seg->block + seg->n != patch->offset / CFS_BLOCK)
+        return false;
+    eng_info(op->o->e, &info);
+    if (op->o->n_ahead == AHEAD_MAX || info.free < (uint64_t)n * AHEAD_PART)
+        return false;
+    st = stage_get(op);
+    st->patch[0] = *patch;
+    st->n_patch = 1;
+    find_segs(st);
+    if (take_blocks(op, n, ext->lba + ext->n, ENG_STREAM) < 0) {
+        op->stage = NULL;
+        return false;
+    }
+    st->data_len = patch->len;
+    st->ahead = true;
+    st->sums = cfs_arena_alloc(op->arena, n * sizeof *st->sums);
+    make_buffer(op);
+    op->o->n_ahead++;
+    op->o->stat.ahead++;
+    write_out(st);
+    return true;
 }
 
 /* -- into the file -------------------------------------------------------- */
