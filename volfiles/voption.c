@@ -21,6 +21,7 @@ const struct cfs_vopt cfs_vopts[] = {
     {"storage.cache-size", "storage/block", "cache-size", false},
     {"storage.checkpoint-interval", "storage/block", "checkpoint-interval",
      false},
+    {"storage.discard", "storage/block", "discard", false},
     {"storage.grow", "storage/block", "grow", false},
     {"storage.metadata-copies", "storage/block", "metadata-copies", false},
     {"storage.small-file", "storage/block", "small-file", false},

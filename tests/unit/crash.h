@@ -47,6 +47,12 @@ struct crash_mix {
 #define CRASH_MIXES 7u
 extern const struct crash_mix crash_mixes[CRASH_MIXES];
 
+/* Whether the run of @seed is one with storage.discard, on a device. */
+static inline bool crash_discards(uint64_t seed)
+{
+    return (seed - 1) / CRASH_MIXES / 2 % 2 == 1;
+}
+
 /* What a run did, and how often. */
 #define CRASH_DID(X)                                                         \
     X(create) X(mkdir) X(rmdir) X(link) X(unlink) X(rename) X(replace)       \

@@ -232,7 +232,7 @@ static void gens(const struct recdev *r, size_t from, size_t to,
         size_t len;
 
         p = recdev_event(r, i, &off, &len);
-        for (size_t at = 0; at + CFS_BLOCK <= len; at += CFS_BLOCK) {
+        for (size_t at = 0; p && at + CFS_BLOCK <= len; at += CFS_BLOCK) {
             struct fmt_node h;
 
             memcpy(&h, p + at, sizeof h);

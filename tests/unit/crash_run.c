@@ -703,6 +703,8 @@ static void set_up(struct crash *c, const struct crash_fault *fault)
     config.small_file = c->seed % 2 ? 0 : config.small_file;
     config.ahead_min = CFS_BLOCK;
     c->dev = recdev_new((uint64_t)c->mix->mib << 20);
+    config.eng.discard = crash_discards(c->seed);
+    recdev_block(c->dev, config.eng.discard);
     fix_open_on(&c->f, &config, recdev_open(c->dev));
     c->f.acked_below = 1;
     c->buf = malloc(M_SIZE);

@@ -198,9 +198,13 @@ void rig_init(struct rig *r, uint64_t size)
 
 int rig_open(struct rig *r, struct cfs_err *err)
 {
-    struct cfs_dev *dev = recdev_open(r->dev);
+    struct cfs_dev *dev;
     int rc;
 
+    if (!r->image)
+        dev = recdev_open(r->dev);
+    else if ((rc = cfs_dev_open(r->image, 0, &dev, err)) < 0)
+        return rc;
     r->records = 0;
     rc = eng_open(r->loop, r->log, dev, &r->conf, apply, r, &r->eng, err);
     if (rc < 0) {
@@ -236,7 +240,7 @@ static bool is_idle(void *arg)
     const struct eng *e = ((struct rig *)arg)->eng;
 
     return e->cache.reads == 0 && data_idle(e) && ckpt_idle(e) &&
-           !e->jrn.writing && !e->jrn.flushing &&
+           discard_idle(e) && !e->jrn.writing && !e->jrn.flushing &&
            cfs_list_empty(&e->ckpt.task.link);
 }
 

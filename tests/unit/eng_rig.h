@@ -37,6 +37,7 @@ struct rig {
     struct cfs_loop  *loop;
     struct cfs_log   *log;
     struct recdev    *dev;
+    const char       *image;   /* or a real one, whose path it borrows */
     struct eng       *eng;
     struct eng_config conf;
     struct model      model; /* of what was committed */

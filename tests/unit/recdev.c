@@ -21,7 +21,7 @@ struct event {
     size_t   len;    /* 0: a flush */
     size_t   covers; /* a flush: the events that it made durable */
     bool     lost;   /* a write that a flush failed to make durable */
-    uint8_t *data;
+    uint8_t *data;   /* NULL: discarded */
 };
 
 struct fault {
@@ -36,6 +36,8 @@ struct recdev {
     int             base_fd;
     bool            recording;
     bool            dead;
+    bool            block;
+    uint64_t        discarded;
     bool            cached; /* everything is in the page cache */
     struct event   *ev;
     size_t          n;
@@ -203,6 +205,37 @@ static int rec_range(struct cfs_dev *d, uint64_t off, uint64_t len)
     return 0;
 }
 
+static uint8_t garbage(const struct recdev *r)
+{
+    return r->block ? 0xdb : 0;
+}
+
+static int rec_discard(struct cfs_dev *d, uint64_t off, uint64_t len)
+{
+    struct recdev *r = of(d);
+    int rc = 0;
+
+    assert(off % CFS_BLOCK == 0 && len % CFS_BLOCK == 0 && len > 0);
+    assert(off <= r->size && len <= r->size - off);
+    pthread_mutex_lock(&r->lock);
+    wait_while_held(r, RECDEV_DISCARD);
+    wait_while_stalled(r, false);
+    if (fails(r, RECDEV_DISCARD)) {
+        rc = -EOPNOTSUPP;
+    } else if (!r->dead) {
+        memset(r->bytes + off, garbage(r), len);
+        r->discarded += len;
+        if (r->recording) {
+            struct event *ev = add_event(r);
+
+            ev->off = off;
+            ev->len = len;
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
 static int rec_wait_out(struct cfs_dev *d, uint64_t off, uint64_t len)
 {
     struct recdev *r = of(d);
@@ -237,7 +270,7 @@ static const struct cfs_dev_ops rec_ops = {
     .flush = rec_flush,
     .drop_cache = rec_flush,
     .allocate = rec_allocate,
-    .discard = rec_range,
+    .discard = rec_discard,
     .close = rec_close,
 };
 
@@ -249,7 +282,7 @@ struct cfs_dev *recdev_open(struct recdev *r)
     r->dead = false;
     h->r = r;
     h->dev = (struct cfs_dev){.ops = &rec_ops, .size = r->size,
-                              .is_file = true, .path = "recorded"};
+                              .is_file = !r->block, .path = "recorded"};
     return &h->dev;
 }
 
@@ -306,6 +339,21 @@ void recdev_free(struct recdev *r)
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->let_go);
     free(r);
+}
+
+void recdev_block(struct recdev *r, bool on)
+{
+    r->block = on;
+}
+
+uint64_t recdev_discarded(struct recdev *r)
+{
+    uint64_t n;
+
+    pthread_mutex_lock(&r->lock);
+    n = r->discarded;
+    pthread_mutex_unlock(&r->lock);
+    return n;
 }
 
 uint8_t *recdev_bytes(struct recdev *r)
@@ -480,6 +528,18 @@ static uint64_t next_random(uint64_t *s)
     return z ^ (z >> 31);
 }
 
+/* The blocks of a discard that have lost their bytes. */
+static void discard(const struct recdev *r, uint8_t *bytes, size_t event,
+                    uint64_t rnd)
+{
+    const struct event *ev = &r->ev[event];
+
+    rnd ^= event * 0x2545f4914f6cdd1dull;
+    for (size_t at = 0; at < ev->len; at += CFS_BLOCK)
+        if (next_random(&rnd) % 2)
+            memset(bytes + ev->off + at, garbage(r), CFS_BLOCK);
+}
+
 /* Everything that a flush before @event covers is durable. */
 static void advance(struct reccut *c, size_t event)
 {
@@ -495,7 +555,9 @@ static void advance(struct reccut *c, size_t event)
     for (; c->done < covered; c->done++) {
         const struct event *ev = &c->r->ev[c->done];
 
-        if (ev->len > 0 && !(ev->lost && c->done % 2))
+        if (ev->len > 0 && !ev->data)
+            discard(c->r, c->durable, c->done, 0);
+        else if (ev->len > 0 && !(ev->lost && c->done % 2))
             memcpy(c->durable + ev->off, ev->data, ev->len);
     }
 }
@@ -532,6 +594,7 @@ static struct recdev *image(struct reccut *c, size_t event, struct mood m,
 {
     struct recdev *r = make(c->r->size);
 
+    r->block = c->r->block;
     advance(c, event);
     r->bytes = map(r->size, MAP_PRIVATE | MAP_NORESERVE, c->fd);
     for (size_t i = c->done; i < event; i++) {
@@ -539,6 +602,10 @@ static struct recdev *image(struct reccut *c, size_t event, struct mood m,
         unsigned pieces = 0;
         size_t n;
 
+        if (!ev->data && ev->len > 0) {
+            discard(c->r, r->bytes, i, next_random(&rnd));
+            continue;
+        }
         for (size_t at = 0; at < ev->len; at += n) {
             bool there = next_random(&rnd) % 256 < m.chance;
 

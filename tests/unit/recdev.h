@@ -9,7 +9,9 @@
  *            once the flush has ended. Of all later writes any subset of
  *            pieces may be there, and of several writes of one piece any. What
  *            a failed flush should have made durable no later flush will: one
- *            write in two is lost then.
+ *            write in two is lost then. A discard is a write of garbage (an
+ *            image's: of zeros) of which, flushed or not, any blocks may not
+ *            have happened.
  * Threads    the device's own calls: any. The rest: one, with no call of the
  *            device in flight.
  * Ownership  an image outlives the devices that are opened on it.
@@ -27,6 +29,10 @@ void           recdev_free(struct recdev *r); /* NULL is fine */
 /* A device on the image; closing it leaves the image. One at a time. */
 struct cfs_dev *recdev_open(struct recdev *r);
 
+/* Be a block device from now on, or (at first) an image file: what is discarded
+ * then reads as garbage, not as zeros. */
+void recdev_block(struct recdev *r, bool on);
+
 uint8_t *recdev_bytes(struct recdev *r); /* what a read would give */
 uint64_t recdev_size(const struct recdev *r);
 /* As if the device were replaced by a larger or smaller one with the same
@@ -38,7 +44,7 @@ void   recdev_record(struct recdev *r);
 size_t recdev_events(struct recdev *r); /* any thread, any time */
 bool   recdev_is_flush(const struct recdev *r, size_t event);
 
-/* Its bytes; a flush has @ret_len 0. Until the recording ends. */
+/* Its bytes (a discard: NULL); a flush has @ret_len 0. Until the recording ends. */
 const uint8_t *recdev_event(const struct recdev *r, size_t event,
                             uint64_t *ret_off, size_t *ret_len);
 
@@ -72,6 +78,7 @@ enum recdev_fault {
     RECDEV_LOSE,     /* a write that says 0 and does nothing */
     RECDEV_NO_FLUSH, /* a flush that says 0 and does nothing */
     RECDEV_ALLOCATE, /* -ENOSPC */
+    RECDEV_DISCARD,  /* -EOPNOTSUPP */
     RECDEV_FAULTS,
 };
 void recdev_fail(struct recdev *r, enum recdev_fault kind, uint64_t after,
@@ -80,7 +87,10 @@ void recdev_fail(struct recdev *r, enum recdev_fault kind, uint64_t after,
 /* How many have failed, or lied, so far. */
 unsigned recdev_failed(struct recdev *r);
 
-/* Operations of @kind (read, write, flush) do not return while held. */
+/* Bytes that were discarded. */
+uint64_t recdev_discarded(struct recdev *r);
+
+/* Operations of @kind (read, write, flush, discard) do not return while held. */
 void recdev_hold(struct recdev *r, enum recdev_fault kind, bool on);
 
 /* The device stalls: what does not end in the page cache does not return.

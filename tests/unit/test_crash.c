@@ -63,6 +63,7 @@ static void every_image_is_good(void **state)
 {
     struct crash_figures f = {0};
     unsigned did[DID_N] = {0};
+    uint64_t discarded = 0;
     double began = seconds(), runs = 0;
 
     for (uint64_t seed = wanted.seed; seed < wanted.seed + wanted.seeds;
@@ -74,6 +75,7 @@ static void every_image_is_good(void **state)
         runs += seconds() - at;
         for (unsigned i = 0; i < DID_N; i++)
             did[i] += c.did[i];
+        discarded += recdev_discarded(c.dev);
         crash_look(&c, wanted.images, &f);
         crash_end(&c);
         if (f.bad)
@@ -89,8 +91,11 @@ static void every_image_is_good(void **state)
                   wanted.seed + wanted.seeds - 1, f.images, f.again, f.killed,
                   f.torn, f.paused,
                   f.images / (began - runs), began, runs);
-    if (wanted.seeds >= 18 && wanted.images >= 100)
+    print_message("%" PRIu64 " MiB were discarded\n", discarded >> 20);
+    if (wanted.seeds >= 18 && wanted.images >= 100) {
         check_enough(did, &f);
+        assert_true(discarded > 1 << 20);
+    }
 }
 
 #ifdef CFS_PLANT

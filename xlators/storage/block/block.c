@@ -30,6 +30,7 @@ struct block {
     uint64_t        cache_size;
     uint64_t        checkpoint_ms;
     uint64_t        small_file;
+    bool            discard;
     bool            grow;
     uint32_t        copies;
 
@@ -74,6 +75,10 @@ static const struct cfs_opt block_opts[] = {
     {.name = "metadata-copies", .type = CFS_OPT_U32,
      .at = offsetof(struct block, copies), .def = "0", .max = 2,
      .help = "copies of the tree's nodes (0: as the brick was made)"},
+    {.name = "discard", .type = CFS_OPT_BOOL,
+     .at = offsetof(struct block, discard), .def = "off",
+     .flags = CFS_OPT_RECONF,
+     .help = "tell the device, or an image's file system, what is free"},
     {.name = "grow", .type = CFS_OPT_BOOL,
      .at = offsetof(struct block, grow), .def = "on",
      .help = "grow at a start with a device that became larger"},
@@ -149,6 +154,7 @@ static void take_options(struct block *b)
         return;
     ops_reconfigure(b->ops, b->small_file);
     eng_reconfigure(ops_engine(b->ops), b->cache_size, b->checkpoint_ms);
+    eng_set_discard(ops_engine(b->ops), b->discard);
 }
 
 static void close_ops(struct block *b);
@@ -196,6 +202,7 @@ static int block_init(struct cfs_xl *xl, struct cfs_err *err)
     w->config.eng.cache_size = b->cache_size;
     w->config.eng.checkpoint_ms = b->checkpoint_ms;
     w->config.eng.sparse_image = w->dev->sparse;
+    w->config.eng.discard = b->discard;
     w->config.eng.no_grow = !b->grow;
     w->config.eng.copies = b->copies;
     w->config.small_file = b->small_file;
@@ -292,6 +299,7 @@ static void dump_engine(struct cfs_dump *d, const struct eng_info *i)
     cfs_dump_put(d, "checkpoints", "%llu",
                  (unsigned long long)i->checkpoints);
     cfs_dump_put(d, "flushes", "%llu", (unsigned long long)i->flushes);
+    cfs_dump_put(d, "discarded", "%llu", (unsigned long long)i->discarded);
     cfs_dump_put(d, "second-reads", "%llu",
                  (unsigned long long)i->second_reads);
     cfs_dump_put(d, "poisoned", "%d", i->poisoned);

@@ -374,8 +374,10 @@ void eng_release_freed(struct eng *e)
     uint64_t durable = e->ckpt.durable_epoch;
 
     space_release(e, oldest <= durable ? oldest - 1 : durable);
-    if (e->space.pending != before)
+    if (e->space.pending != before) {
         eng_wake_slow(e);
+        discard_kick(e);
+    }
 }
 
 /* -- sparse images --------------------------------------------------------- */
@@ -391,6 +393,20 @@ static uint64_t page_bytes(const struct eng *e, uint32_t page)
     uint64_t n = e->space.end - lba;
 
     return (n < MAP_BLOCKS ? n : MAP_BLOCKS) * CFS_BLOCK;
+}
+
+/* Where free space is given back, a page in which nothing is may be gone; but
+ * not a group's head, which has its maps. */
+static bool perhaps_punched(struct eng *e, uint32_t page)
+{
+    struct eng_ext x = space_page_all(&e->space, page);
+    uint64_t lba = space_page_lba(&e->space, page);
+
+    if (!e->conf.discard || e->space.page[page].free != x.n)
+        return false;
+    return lba == x.lba ||
+           e->dev->ops->allocate(e->dev, lba * CFS_BLOCK,
+                                 (x.lba - lba) * CFS_BLOCK) == 0;
 }
 
 static int allocate_page(struct eng *e, uint32_t page)
@@ -410,7 +426,7 @@ static bool backed_enough(const struct space *s)
 static bool next_unbacked(const struct eng *e, uint32_t *ret)
 {
     for (uint32_t i = 0; i < e->space.n_pages; i++) {
-        if (!e->space.page[i].backed) {
+        if (!e->space.page[i].backed && !discard_has_page(e, i)) {
             *ret = i;
             return true;
         }
@@ -421,16 +437,17 @@ static bool next_unbacked(const struct eng *e, uint32_t *ret)
 void data_back_open(struct eng *e)
 {
     struct space *s = &e->space;
-    uint32_t page;
 
     if (!is_sparse(e))
         return;
     for (uint32_t i = 0; i < s->n_pages; i++)
         space_back(e, i, s->disk[i].place != PLACE_NONE &&
+                             !perhaps_punched(e, i) &&
                              allocate_page(e, i) == 0);
-    while (!backed_enough(s) && next_unbacked(e, &page) &&
-           allocate_page(e, page) == 0)
-        space_back(e, page, true);
+    /* Where the file system is full, those that are there still are. */
+    for (uint32_t i = 0; i < s->n_pages && !backed_enough(s); i++)
+        if (!s->page[i].backed && allocate_page(e, i) == 0)
+            space_back(e, i, true);
     if (e->dev->ops->allocate(e->dev, 0, e->sb.grp_lba * CFS_BLOCK) < 0 ||
         e->dev->ops->allocate(e->dev, (e->sb.size - AREA_BLOCKS) * CFS_BLOCK,
                               AREA_BLOCKS * CFS_BLOCK) < 0)
@@ -485,15 +502,25 @@ void data_back_ahead(struct eng *e)
     cfs_job_run(e->loop, &p->back_job, on_back_work, on_back_done);
 }
 
+bool data_backs_page(const struct eng *e, uint32_t page)
+{
+    return e->pace.backing && e->pace.back_page == page;
+}
+
+bool data_may_unback(const struct eng *e, uint64_t n)
+{
+    return eng_avail(e, 0) >= (int64_t)(n + BACK_AHEAD + MAP_BLOCKS);
+}
+
 uint64_t eng_growable(const struct eng *e)
 {
-    uint64_t room = UINT64_MAX;
+    uint64_t room = UINT64_MAX, held = discard_held(e);
 
     if (e->space.unbacked == 0 || e->pace.back_failed)
-        return 0;
+        return held;
     if (e->dev->ops->room)
         room = e->dev->ops->room(e->dev) / CFS_BLOCK;
-    return e->space.unbacked < room ? e->space.unbacked : room;
+    return held + (e->space.unbacked < room ? e->space.unbacked : room);
 }
 
 bool data_may_back(const struct eng *e)

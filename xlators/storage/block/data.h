@@ -53,6 +53,10 @@ uint64_t data_oldest_read(const struct eng *e);
 /* Sparse images: learn what is allocated; see to it that enough is. */
 void data_back_open(struct eng *e);
 void data_back_ahead(struct eng *e);
+/* Whether @page is being allocated now. */
+bool data_backs_page(const struct eng *e, uint32_t page);
+/* Whether enough stays allocated ahead without @n free blocks. */
+bool data_may_unback(const struct eng *e, uint64_t n);
 /* More may become usable than is now. */
 bool data_may_back(const struct eng *e);
 bool data_idle(const struct eng *e);

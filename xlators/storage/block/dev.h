@@ -36,6 +36,8 @@ struct cfs_dev_ops {
     int (*allocate)(struct cfs_dev *d, uint64_t off, uint64_t len);
     uint64_t (*room)(struct cfs_dev *d); /* bytes that allocate() may still
                                             get; NULL: no bound is known */
+    /* These bytes are nobody's: they read as anything until written. An
+     * image's are not allocated any more. -EOPNOTSUPP: nothing was done. */
     int (*discard)(struct cfs_dev *d, uint64_t off, uint64_t len);
     void (*close)(struct cfs_dev *d);
 };

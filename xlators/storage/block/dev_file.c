@@ -166,12 +166,34 @@ static uint64_t file_room(struct cfs_dev *d)
     return (uint64_t)st.f_bavail * st.f_frsize;
 }
 
+/* While a hole is punched, a file system lets no write (the journal's, from
+ * the loop) into the same file. */
+#define PUNCH_PIECE ((uint64_t)4 * 1024 * 1024)
+
+static int punch(struct dev_file *f, uint64_t off, uint64_t len)
+{
+    for (uint64_t at = 0; at < len; at += PUNCH_PIECE) {
+        uint64_t n = len - at < PUNCH_PIECE ? len - at : PUNCH_PIECE;
+        int rc;
+
+        do {
+            rc = fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                           (off_t)(off + at), (off_t)n);
+        } while (rc < 0 && errno == EINTR);
+        if (rc < 0)
+            return -errno;
+    }
+    return 0;
+}
+
 static int file_discard(struct cfs_dev *d, uint64_t off, uint64_t len)
 {
-    return fallocate(self(d)->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                     (off_t)off, (off_t)len) < 0
-               ? -errno
-               : 0;
+    struct dev_file *f = self(d);
+    uint64_t range[2] = {off, len};
+
+    if (d->is_file)
+        return punch(f, off, len);
+    return ioctl(f->fd, BLKDISCARD, range) < 0 ? -errno : 0;
 }
 
 static void file_close(struct cfs_dev *d)

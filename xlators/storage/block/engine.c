@@ -130,6 +130,8 @@ int64_t eng_avail(const struct eng *e, unsigned flags)
 int eng_short_of_space(struct eng *e, int64_t lack)
 {
     e->cache.miss = NULL;
+    if (discard_yield(e))
+        return -CFS_E_MISS;
     if (data_may_back(e)) {
         data_back_ahead(e);
         return -CFS_E_MISS;
@@ -363,12 +365,13 @@ void eng_info(const struct eng *e, struct eng_info *ret)
         .was_clean = e->was_clean,
         .blocks = e->space.usable,
         .free = avail > 0 ? (uint64_t)avail : 0,
-        .pending = e->space.pending,
+        .pending = e->space.pending - discard_pending(e),
         .generation = e->last.gen,
         .cached = e->cache.bytes,
         .dirty = dirty_bytes(e),
         .checkpoints = e->ckpt.count,
         .flushes = e->jrn.flushes,
+        .discarded = e->discard.done,
         .second_reads = e->second_reads,
         .poisoned = e->poisoned,
     };
@@ -436,6 +439,13 @@ void eng_setup(struct eng *e)
     jrn_init(e);
     data_init(e);
     ckpt_init(e);
+    discard_init(e);
+}
+
+void eng_set_discard(struct eng *e, bool on)
+{
+    discard_set(e, on);
+    discard_kick(e);
 }
 
 void eng_reconfigure(struct eng *e, uint64_t cache_size,
@@ -463,6 +473,7 @@ void eng_teardown(struct eng *e)
     jrn_fini(e);
     ckpt_fini(e);
     data_fini(e);
+    discard_fini(e);
     tree_fini(e);
     space_fini(e);
     cache_fini(e);
@@ -472,7 +483,7 @@ void eng_teardown(struct eng *e)
 static bool all_idle(const struct eng *e)
 {
     return e->cache.reads == 0 && data_idle(e) && jrn_idle(e) &&
-           ckpt_idle(e);
+           ckpt_idle(e) && discard_idle(e);
 }
 
 static void on_close_task(struct cfs_task *t)
@@ -524,7 +535,7 @@ void eng_drop(struct eng *e)
     struct cfs_dev *dev = e->dev;
 
     assert(e->cache.reads == 0 && data_idle(e) && ckpt_idle(e) &&
-           !e->jrn.writing && !e->jrn.flushing);
+           discard_idle(e) && !e->jrn.writing && !e->jrn.flushing);
     eng_teardown(e);
     dev->ops->close(dev);
 }

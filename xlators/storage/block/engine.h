@@ -61,6 +61,7 @@ struct eng_config {
     bool     read_only;      /* nothing is written; replay stays in memory */
     bool     sparse_image;   /* preallocate ahead; only that counts as space */
     unsigned copies;         /* as eng_format's, from now on; 0: as made */
+    bool     discard;        /* give free space back to what lies below */
     bool     no_grow;        /* stay small on a device that became larger */
     bool     repair;         /* see eng_repair(); with .blocking, .read_only */
     bool     no_journal;     /* repair: as the checkpoint has it, */
@@ -128,6 +129,7 @@ struct eng_info {
     uint64_t dirty;          /* of these, not in a checkpoint */
     uint64_t checkpoints;    /* since open */
     uint64_t flushes;
+    uint64_t discarded;      /* blocks, since open */
     uint64_t second_reads;   /* the first copy was bad, the second was not */
     int      poisoned;       /* 0, or the error */
 };
@@ -136,8 +138,12 @@ void        eng_info(const struct eng *e, struct eng_info *ret);
  * soon as it can be. */
 void        eng_reconfigure(struct eng *e, uint64_t cache_size,
                             uint64_t checkpoint_ms);
-/* Blocks beyond .free that a sparse image is likely to get: a change that
- * needs them waits until they are allocated. It asks the file system. */
+/* Whether free space is discarded. A device that refused it once is asked
+ * again when it was off in between. */
+void        eng_set_discard(struct eng *e, bool on);
+/* Blocks beyond .free that a sparse image is likely to get, or that are being
+ * discarded: a change that needs them waits until they are there. It asks the
+ * file system. */
 uint64_t    eng_growable(const struct eng *e);
 const char *eng_poison_reason(const struct eng *e);
 /* Called once when the engine becomes poisoned. */

@@ -8,6 +8,7 @@
 
 #include "xlators/storage/block/ckpt.h"
 #include "xlators/storage/block/data.h"
+#include "xlators/storage/block/discard.h"
 
 /* Threads of the pool, and the loop's; what finds no slot is not known. */
 #define ENG_IO_SLOTS 20u
@@ -62,6 +63,7 @@ struct eng {
     struct jrn   jrn;
     struct ckpt  ckpt;
     struct pace  pace;
+    struct discard discard;
 };
 
 /* Fail for good: @code and why. The first reason stays. */

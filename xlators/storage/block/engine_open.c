@@ -221,6 +221,7 @@ void eng_start(struct eng *e)
     if (!e->conf.read_only)
         ckpt_start_timer(e);
     cache_ask_evict(e);
+    discard_kick(e);
 }
 
 int eng_open(struct cfs_loop *loop, struct cfs_log *log, struct cfs_dev *dev,

@@ -134,6 +134,16 @@ static void fixed_bits(const struct space *s, uint32_t page, uint64_t *map)
     }
 }
 
+struct eng_ext space_page_all(const struct space *s, uint32_t page)
+{
+    uint64_t lba = space_page_lba(s, page);
+    uint32_t head = page % GROUP_PAGES == 0 ? GROUP_HEAD : 0;
+    uint32_t n = s->end - lba < MAP_BLOCKS ? (uint32_t)(s->end - lba)
+                                           : MAP_BLOCKS;
+
+    return (struct eng_ext){lba + head, n - head};
+}
+
 /* The live bits of @p are about to change. */
 static void live_touch(struct eng *e, uint32_t page)
 {
@@ -168,6 +178,7 @@ static void take(struct eng *e, const struct piece *pc)
 {
     struct mpage *p = &e->space.page[pc->page];
 
+    p->used = true;
     bits_set(p->taken, pc->from, pc->n, true);
     count_free(&e->space, p, -(int64_t)pc->n);
     if (p->longest > p->free)
@@ -290,6 +301,7 @@ static int take_page(struct eng *e, uint32_t page, const uint64_t *bits)
     memcpy(p->taken, bits, NODE_SIZE);
     memcpy(p->live, bits, NODE_SIZE);
     p->free = p->longest = bits_count_clear(bits);
+    p->used = true;
     s->free -= was - p->free;
     return p->free == s->disk[page].free ? 0 : -CFS_E_CORRUPT;
 }
@@ -475,6 +487,11 @@ static void take_ext(struct eng *e, struct eng_ext ext)
 
     while (next_piece(&e->space, ext, &at, &pc))
         take(e, &pc);
+}
+
+void space_take(struct eng *e, struct eng_ext ext)
+{
+    take_ext(e, ext);
 }
 
 /* The longest free run that begins exactly at @lba, up to @want. */
@@ -728,6 +745,16 @@ void space_freeze(struct eng *e)
     s->freed = freed_new(e->epoch + 1);
 }
 
+void space_return(struct eng *e, struct eng_ext ext)
+{
+    struct piece pc;
+    uint64_t at = 0;
+
+    while (next_piece(&e->space, ext, &at, &pc))
+        untake(e, &pc);
+    e->space.pending -= ext.n;
+}
+
 void space_release(struct eng *e, uint64_t epoch)
 {
     struct space *s = &e->space;
@@ -738,15 +765,13 @@ void space_release(struct eng *e, uint64_t epoch)
 
         if (f->epoch > epoch)
             return;
-        for (size_t i = 0; i < f->ext.n; i++) {
-            struct piece pc;
-            uint64_t at = 0;
-
-            while (next_piece(s, f->ext.v[i], &at, &pc))
-                untake(e, &pc);
-        }
-        s->pending -= f->blocks;
         cfs_list_del(&f->link);
+        if (discard_wants(e)) {
+            discard_add(e, f);
+            continue;
+        }
+        for (size_t i = 0; i < f->ext.n; i++)
+            space_return(e, f->ext.v[i]);
         extv_fini(&f->ext);
         free(f);
     }

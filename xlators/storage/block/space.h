@@ -10,7 +10,7 @@
  *   freed     taken: space_free(); the newest durable checkpoint may still
  *             refer to it
  *   free      space_release(): a checkpoint without it is durable, and reads
- *             that began before have ended
+ *             that began before have ended; perhaps by way of discard_add()
  *
  * (1) What a checkpoint stores is the live bits as they were at its freeze: a
  *     map page that changes afterwards is copied first.
@@ -41,6 +41,7 @@ struct mpage {
     uint32_t  free;  /* bits not set in taken */
     uint32_t  longest; /* no free run is longer; perhaps none is as long */
     bool      backed; /* its blocks really are there (sparse images) */
+    bool      used;   /* some were taken since it was punched or never used */
 };
 
 /* A map page as a checkpoint writes it. */
@@ -143,8 +144,15 @@ void space_rebuild(struct eng *e, const uint64_t *owned);
 
 /* A freeze of the running epoch: what was freed in it is set aside. */
 void space_freeze(struct eng *e);
-/* All that was freed up to @epoch is free. */
+/* All that was freed up to @epoch is free, or about to be discarded. */
 void space_release(struct eng *e, uint64_t epoch);
+/* @ext, which was freed and is pending, is free. */
+void space_return(struct eng *e, struct eng_ext ext);
+
+/* All blocks of a page but those that nobody may ever take. */
+struct eng_ext space_page_all(const struct space *s, uint32_t page);
+/* Free blocks that nobody is to use; space_unalloc() ends it. */
+void space_take(struct eng *e, struct eng_ext ext);
 
 /* The page's blocks were allocated in the image. */
 void space_back(struct eng *e, uint32_t page, bool backed);
