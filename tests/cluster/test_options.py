@@ -95,9 +95,11 @@ def test_what_needs_a_restart_says_so_and_holds_nothing_else_up(n):
         "storage.grow": "at the next start of the bricks",
         "client.attribute-cache": "at the next mount"}
     n.clusterfs("volume", "set", "v", "storage.small-file", "100",
-                "network.wait", "7s")
+                "network.wait", "7s", "storage.discard", "on")
     wait_for("bricks have the one", all_say(
         n, "clusterfs-brickd", "xlator.v-block option.small-file", "100"))
+    wait_for("and the other", all_say(
+        n, "clusterfs-brickd", "xlator.v-block option.discard", "on"))
     assert all_say(n, "clusterfs-brickd", "xlator.v-block option.grow",
                    "on")()
     wait_for("the mount has the one", all_say(

@@ -15,10 +15,13 @@
 
 static const unsigned levels[] = {1, 4, 16, 40, 80, 150, 300, 600, 1200};
 
-/* With the reserve, of which a brick that is full has used a part. */
+/* With the reserve, of which a brick that is full has used a part; and, in
+ * runs with storage.discard, what is free when it is discarded. */
 static uint64_t free_blocks(struct crash *c)
 {
-    return ops_engine(c->f.ops)->space.free;
+    const struct eng *e = ops_engine(c->f.ops);
+
+    return e->space.free + discard_held(e);
 }
 
 /* Half of what is said to be free can be had; when not even a block can be
