@@ -8,10 +8,21 @@
  *
  * Both come with one transaction, which fails if somebody else has a claim on
  * one of the devices. The transaction that makes the volume succeeds only while
- * creating/ID is still as it was, and deletes it. Else everything is undone on
- * its nodes, and then record and claims are deleted; where a node cannot be
- * reached, that waits for it. The node that began does it, also after its
- * restart; when it is no member any more, the one with the lowest number.
+ * creating/ID is still as it was, and deletes it. Else it is undone:
+ *
+ *   1. the record is put anew ("undo"): from now on nothing can make the volume,
+ *      also no transaction whose outcome nobody has heard
+ *   2. the devices are undone, each on its node
+ *   3. claims of those that are undone are deleted, and the record with the last
+ *
+ * Each step may be cut off, and is then done again. What is on a node that
+ * cannot be reached waits for it; a node that is no member takes its devices
+ * with it.
+ *
+ * Whose task it is: of the node that began, also after its restart. When that
+ * is no member any more, or was not here for 20 s, of the first node that is;
+ * when two act, step 1 lets one go on. Each mgmtd looks at the records when one
+ * appears in its copy, when nodes come and go, and every 2 s while there is any.
  */
 #ifndef CFS_MGMTD_CREATING_H
 #define CFS_MGMTD_CREATING_H
@@ -31,7 +42,9 @@ struct creating {
 void creating_begin(struct creating *c, store_done *done, void *arg);
 /* Into the transaction that makes the volume. */
 void creating_finish(struct creating *c, struct store_txn *t);
-/* Undo it. @done with an error: which says what is left, and until when. */
+/* Undo it. @done with an error: what could not be undone now, which will be
+ * tried again; -CFS_E_CONFLICT: nothing is left to be undone by us: the volume
+ * was made, or another node undoes it. */
 void creating_undo(struct creating *c, store_done *done, void *arg);
 void creating_end(struct creating *c);
 
@@ -39,7 +52,15 @@ void creating_end(struct creating *c);
 void creating_claim(struct store_txn *t, const struct prep_brick *b,
                     const char *volume, const struct cfs_uuid *id);
 
-/* Undo what was left behind and is ours to undo. */
+/* Before anything else; then, when store and peers are loaded, start. */
+void creating_init(struct mgmtd *m);
+void creating_start(struct mgmtd *m);
+void creating_stop(struct mgmtd *m);
+/* Undo what was left behind and is ours to undo: in this turn of the loop, or
+ * in a while. */
 void creating_look(struct mgmtd *m);
+void creating_look_soon(struct mgmtd *m);
+/* This node began to make @volume, and has not undone that yet. */
+bool creating_is_left(struct mgmtd *m, const char *volume);
 
 #endif

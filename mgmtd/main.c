@@ -202,7 +202,7 @@ static int start(struct mgmtd *m, struct cfs_err *err)
         spec_need_secret(vol);
     }
     join_resume(m);
-    creating_look(m);
+    creating_start(m);
     return 0;
 }
 
@@ -234,7 +234,6 @@ int main(int argc, char **argv)
     cfs_list_init(&m.lines);
     cfs_list_init(&m.commands);
     cfs_list_init(&m.preparing);
-    cfs_list_init(&m.creating);
     cfs_list_init(&m.peers);
     cfs_list_init(&m.peers_gone);
     if (cfs_host_init(&m.host, &spec, argc, argv, &err) < 0) {
@@ -242,6 +241,7 @@ int main(int argc, char **argv)
         return 1;
     }
     cfs_timer_init(m.host.loop, &m.anew_timer, on_anew);
+    creating_init(&m);
     if (start(&m, &err) < 0) {
         cfs_host_fail(&m.host, &err);
         status = 1;
@@ -257,6 +257,7 @@ int main(int argc, char **argv)
     peers_close(&m);
     lines_close(&m);
     engine_end(&m);
+    creating_stop(&m);
     store_close(m.store);
     engine_close(&m);
     volumes_close(&m);

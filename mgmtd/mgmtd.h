@@ -62,6 +62,9 @@ struct mgmtd {
     unsigned             n_commands;
     struct cfs_list      preparing; /* work on devices: node_prepare.c */
     struct cfs_list      creating;  /* volumes: creating.h */
+    struct cfs_timer     creating_timer;
+    struct store_watch   on_creating;
+    char                 creating_problem[CFS_ERR_TEXT]; /* as said last */
     struct cfs_uuid      node_id;
     struct trust        *trust;
     long                 certificate_s; /* --certificate-life; 0: not given */

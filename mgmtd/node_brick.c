@@ -267,8 +267,7 @@ void node_peer_changed(struct peer *p)
         if (vol->state == VOL_STARTED)
             volume_spec_changed(vol);
     }
-    if (p->up || p->gone)
-        creating_look(m);
+    creating_look(m);
 }
 
 /* -- calls to bricks elsewhere ------------------------------------------- */

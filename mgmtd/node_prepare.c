@@ -242,6 +242,7 @@ static void give_back(struct part *t)
         to->size = from->size;
         to->exists = from->exists;
         to->made = from->made;
+        to->undone = t->step == UNDO && t->err.code == 0;
         from->path = from->canonical = NULL;
     }
 }
@@ -316,8 +317,9 @@ static void part_start(struct mgmtd *m, struct step_run *r, enum step step,
                   args_json(t), patience[step], on_part, t);
         return;
     }
-    cfs_err_set(&t->err, -ENOENT, "there is no node %s in this cluster; see: "
-                "clusterfs peer list", node);
+    if (step != UNDO) /* else it took what it had with it */
+        cfs_err_set(&t->err, -ENOENT, "there is no node %s in this cluster; "
+                    "see: clusterfs peer list", node);
     part_end(t);
 }
 

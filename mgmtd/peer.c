@@ -288,6 +288,8 @@ static void went_down(struct peer *p, const char *why)
     const bool was_up = p->up;
 
     p->up = false;
+    if (was_up)
+        p->away = cfs_now(p->m->host.loop);
     if (p->gone)
         return;
     if (!p->problem[0] || was_up)
@@ -506,6 +508,7 @@ static void peer_add(struct mgmtd *m, const char *name, json_t *rec,
     p->id = r->id;
     p->name = mem_str(name);
     p->number = (uint32_t)r->number;
+    p->away = cfs_now(m->host.loop);
     p->self = cfs_uuid_eq(r->id, m->node_id);
     if (p->self)
         m->founded = true; /* also when the copy was empty at our start */

@@ -39,6 +39,7 @@ struct peer {
     struct rpc_call  greet;
     bool             greeting; /* that call is under way */
     bool             up;       /* greeted */
+    uint64_t         away;     /* not up: since that boot time, ns */
     uint64_t         revision; /* of its copy, as it said last */
     char             version[32];
     char             problem[CFS_ERR_TEXT]; /* why it is not up */

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -370,24 +371,29 @@ static void wipe(const struct prep_brick *b)
 }
 
 /* 1: it holds the brick that was to be made; 0: it is empty, or not there;
- * -EEXIST: something else. */
+ * -EBUSY: either, and a mkfs that outlived its mgmtd still has it open, to
+ * make it; -EEXIST: something else. */
 static int made_here(const struct prep_brick *b)
 {
     struct fmt_super super;
     static const struct fmt_super zero;
     int fd = open(b->path, O_RDONLY | O_CLOEXEC);
+    bool busy;
     ssize_t n;
 
     if (fd < 0)
         return errno == ENOENT ? 0 : -errno;
+    busy = flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
     memset(&super, 0, sizeof super);
     n = pread(fd, &super, sizeof super, 0);
     close(fd);
     if (n < 0)
         return -EIO;
     if (super.magic == FMT_SUPER_MAGIC && cfs_uuid_eq(super.brick, b->id))
-        return 1;
-    return memcmp(&super, &zero, sizeof super) == 0 ? 0 : -EEXIST;
+        return busy ? -EBUSY : 1;
+    if (memcmp(&super, &zero, sizeof super) == 0)
+        return busy ? -EBUSY : 0;
+    return -EEXIST;
 }
 
 int prep_undo(struct prep *p, struct cfs_err *err)
@@ -398,6 +404,11 @@ int prep_undo(struct prep *p, struct cfs_err *err)
         struct prep_brick *b = &p->brick[i];
         int made = *b->path ? made_here(b) : 0;
 
+        if (made == -EBUSY) {
+            rc = cfs_err_set(err, made, "%s: mkfs.clusterfs is still at work "
+                             "on it", b->path);
+            continue;
+        }
         if (made == 1 && b->size == 0)
             b->size = size_of(b->path);
         if (made == 1 && b->exists)

@@ -233,30 +233,6 @@ static void fail(struct create *cr)
     command_fail(c, &err);
 }
 
-static void on_undone(void *arg, int status, const struct cfs_err *err)
-{
-    struct create *cr = arg;
-    char why[CFS_ERR_TEXT];
-
-    if (status < 0) {
-        snprintf(why, sizeof why, "%s", cr->err.text);
-        cfs_err_set(&cr->err, cr->err.code, "%.300s; what was made of it is "
-                    "taken back when that is possible (%.150s)", why,
-                    err->text);
-    }
-    fail(cr);
-}
-
-static void undo(struct create *cr)
-{
-    if (cr->begun)
-        creating_undo(&cr->creating, on_undone, cr);
-    else
-        node_prep_undo(cr->c->m, &cr->prep, on_undone, cr);
-}
-
-static void commit(struct create *cr);
-
 static unsigned nodes_of(const struct volume *vol)
 {
     unsigned n = 0;
@@ -294,28 +270,13 @@ static void answer(struct command *c, const struct volume *vol)
                                    warnings(vol))));
 }
 
-static void on_committed(void *arg, int status, const struct cfs_err *err)
+/* It is made; done. */
+static void succeed(struct create *cr)
 {
-    struct create *cr = arg;
     struct command *c = cr->c;
+    const struct volume *vol = volume_find(c->m, cr->name);
     struct cfs_err gone = {0};
-    struct volume *vol;
 
-    if (status == -CFS_E_CONFLICT && cr->founding && c->m->founded) {
-        commit(cr); /* another first one founded the cluster */
-        return;
-    }
-    if (status < 0) {
-        if (status == -CFS_E_CONFLICT)
-            cfs_err_set(&cr->err, status, "volume %s, or one of its bricks, "
-                        "was made by somebody else meanwhile", cr->name);
-        else
-            cr->err = *err;
-        undo(cr);
-        return;
-    }
-    c->m->founded = true;
-    vol = volume_find(c->m, cr->name);
     if (!vol)
         cfs_err_set(&gone, -ECANCELED, "volume %s was created, and deleted by "
                     "somebody else right after", cr->name);
@@ -324,6 +285,58 @@ static void on_committed(void *arg, int status, const struct cfs_err *err)
         answer(c, vol);
     else
         command_fail(c, &gone);
+}
+
+static void on_undone(void *arg, int status, const struct cfs_err *err)
+{
+    struct create *cr = arg;
+    const struct volume *vol = volume_find(cr->c->m, cr->name);
+    char why[CFS_ERR_TEXT];
+
+    if (vol && rec_volume_is_request(vol->rec, cr->c->id)) {
+        succeed(cr); /* the commit whose outcome was not heard */
+        return;
+    }
+    if (status < 0 && status != -CFS_E_CONFLICT) {
+        snprintf(why, sizeof why, "%s", cr->err.text);
+        cfs_err_set(&cr->err, cr->err.code, "%.300s; what was made of it is "
+                    "taken back when that is possible (%.150s)", why,
+                    err->text);
+    }
+    fail(cr);
+}
+
+static void undo(struct create *cr)
+{
+    if (cr->begun)
+        creating_undo(&cr->creating, on_undone, cr);
+    else
+        node_prep_undo(cr->c->m, &cr->prep, on_undone, cr);
+}
+
+static void commit(struct create *cr);
+
+static void on_committed(void *arg, int status, const struct cfs_err *err)
+{
+    struct create *cr = arg;
+    struct command *c = cr->c;
+
+    if (status == -CFS_E_CONFLICT && cr->founding && c->m->founded) {
+        commit(cr); /* another first one founded the cluster */
+        return;
+    }
+    if (status < 0) {
+        if (status == -CFS_E_CONFLICT)
+            cfs_err_set(&cr->err, status, "volume %s was made by somebody else "
+                        "meanwhile, or this node was cut off for so long that "
+                        "another one took back what it had begun", cr->name);
+        else
+            cr->err = *err;
+        undo(cr);
+        return;
+    }
+    c->m->founded = true;
+    succeed(cr);
 }
 
 /* -- the record ---------------------------------------------------------- */
@@ -495,13 +508,15 @@ static bool all_here(const struct create *cr)
     return true;
 }
 
-/* A node that joined just now, or was started, is met in a moment. */
+/* A node that joined just now, or was started, is met in a moment; and a repeat,
+ * to a mgmtd that was started since, lets it take back the first try. */
 static void look_when_here(struct cfs_timer *t)
 {
     struct create *cr = cfs_list_entry(t, struct create, coming);
     struct mgmtd *m = cr->c->m;
 
-    if (!all_here(cr) && cfs_now(m->host.loop) < cr->patient_until)
+    if ((!all_here(cr) || creating_is_left(m, cr->name)) &&
+        cfs_now(m->host.loop) < cr->patient_until)
         cfs_timer_start(&cr->coming, 100 * CFS_MS);
     else
         node_prep_look(m, &cr->prep, on_looked, cr);

@@ -58,7 +58,7 @@ def create(c, name="v"):
             *("%s:/dev/disk1" % n.name for n in c), "--force")
 
 
-@pytest.mark.parametrize("program", ["etcd"])
+@pytest.mark.parametrize("program", ["clusterfs-mgmtd", "etcd"])
 def test_create_and_delete_happen_or_not(c, program):
     for _ in kill_during(list(c), program, c[1], *create(c)):
         if agree(c, names):
