@@ -165,3 +165,29 @@ def test_the_node_of_etcds_leader_is_lost_during_a_create(c):
     lost.boot()
     pool.wait_formed(list(c))
     assert agree(c, names) == ["v"]
+
+
+def test_a_create_whose_node_is_lost_is_taken_back_by_another(c):
+    """n1 is lost while n2 is still at work for it."""
+    c[2].sh("printf '#!/bin/sh\\nexec sleep 5\\n' >/tmp/slow; chmod +x /tmp/slow;"
+            "mount --bind /tmp/slow $(command -v mkfs.clusterfs)")
+    p = c[1].popen("clusterfs", *create(c))
+    wait_for("n2 makes its brick", lambda: c[2].pids("sleep"))
+    c[1].crash()
+    p.wait(60)
+    c[2].sh("umount $(command -v mkfs.clusterfs)")
+    again = ("volume", "create", "v", "replica", 2, "n2:/dev/disk1",
+             "n3:/dev/disk1")
+    assert "is still to be taken back" in c[3].refused(*again)
+    wait_for("it can be made of what is left", lambda: c[3].clusterfs(
+        *again, check=False).returncode == 0, 60, 0.5)
+    assert names(c[2]) == ["v"]
+    c[1].boot()
+    pool.wait_formed(list(c))
+    wait_for("n1's disk is free", lambda: c[1].clusterfs(
+        "volume", "create", "w", "n1:/dev/disk1",
+        check=False).returncode == 0, 60, 0.5)
+    assert agree(c, names) == ["v", "w"]
+    assert not c[3].sh(
+        "clusterfs cluster backup /tmp/b >/dev/null;"
+        "grep -o creating/ /tmp/b || :")
