@@ -57,6 +57,7 @@ void brick_init(struct brick *b, struct volume *vol, unsigned index,
                         index + 1);
     b->ended = brick_is_local(b);
     b->state = b->ended ? BRICK_IDLE : BRICK_UNKNOWN;
+    b->port = b->ended ? 0 : ports_remembered(vol->m, b->id);
     cfs_timer_init(vol->m->host.loop, &b->timer, on_timer);
 }
 

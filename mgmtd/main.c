@@ -17,7 +17,7 @@
 #include "mgmtd/engine.h"
 #include "core/opt.h"
 #include "mgmtd/join.h"
-#include "mgmtd/peer.h"
+#include "mgmtd/node.h"
 #include "mgmtd/trust.h"
 
 #define WHO "mgmtd"
@@ -242,6 +242,7 @@ int main(int argc, char **argv)
     }
     cfs_timer_init(m.host.loop, &m.anew_timer, on_anew);
     creating_init(&m);
+    ports_load(&m);
     if (start(&m, &err) < 0) {
         cfs_host_fail(&m.host, &err);
         status = 1;
@@ -256,6 +257,7 @@ int main(int argc, char **argv)
     join_close(&m);
     peers_close(&m);
     lines_close(&m);
+    ports_close(&m);
     engine_end(&m);
     creating_stop(&m);
     store_close(m.store);

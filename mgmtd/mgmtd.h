@@ -64,6 +64,8 @@ struct mgmtd {
     struct cfs_list      creating;  /* volumes: creating.h */
     struct cfs_timer     creating_timer;
     struct store_watch   on_creating;
+    struct cfs_timer     ports_timer;
+    json_t              *ports; /* as remembered at start: ports.c */
     char                 creating_problem[CFS_ERR_TEXT]; /* as said last */
     struct cfs_uuid      node_id;
     struct trust        *trust;

@@ -10,6 +10,8 @@
  *     here/info/ended/state/reason/port/known   as its home said last
  *     unknown                                   no line to its home: the
  *                                               picture may be old
+ *     port                                      remembered, also over restarts
+ *                                               of this mgmtd (ports.c)
  *
  * A picture counts as evidence ("known") only while the line to its home is
  * up; silence is judged by silence_core.h.
@@ -37,6 +39,13 @@ void node_ask_brick(struct brick *b);
 void node_brick_call(struct brick *b, uint32_t proc, struct cfs_blob body,
                      uint32_t timeout_ms, brick_done *done, void *arg);
 void node_forgive_brick(struct brick *b);
+
+/* ports.c: where bricks elsewhere listened, as this node remembers it. Load it
+ * before volumes; 0: not known. Tell when the port of one has changed. */
+void     ports_load(struct mgmtd *m);
+void     ports_close(struct mgmtd *m);
+uint16_t ports_remembered(struct mgmtd *m, struct cfs_uuid brick);
+void     ports_changed(struct mgmtd *m);
 
 /* node_set.c: there is no other member. */
 bool node_is_alone(const struct mgmtd *m);

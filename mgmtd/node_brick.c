@@ -177,6 +177,8 @@ static void take(struct brick *b, const json_t *o)
     b->ended = json_is_true(json_object_get(o, "ended"));
     b->pid = (uint32_t)number(o, "pid", UINT32_MAX);
     b->known = (uint64_t)number(o, "known", INT64_MAX);
+    if (b->port != port)
+        ports_changed(b->vol->m);
     b->port = port;
     snprintf(b->reason, sizeof b->reason, "%s", reason ? reason : "");
     if (moved && b->vol->state == VOL_STARTED)

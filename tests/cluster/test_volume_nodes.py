@@ -84,3 +84,24 @@ def test_a_mount_in_fstab_waits_for_servers_that_come_later(formed):
     assert result["mounts"] == {"/srv/v": 0}
     c[3].sh("echo x >/srv/v/x")
     pool.wait_states(c[3], n1="in-sync", n2="in-sync", n3="in-sync")
+
+
+def test_a_mgmtd_that_is_alone_serves_new_mounts(formed):
+    c = formed(3, True)
+    wait_for("n3 remembers two ports", lambda: c[3].sh(
+        "grep -o ':[1-9][0-9]*' /var/lib/clusterfs/ports.json || :"
+        ).count(":") == 3)  # and the version
+    for n in (c[1], c[2]):
+        n.service("stop")
+    c[3].service("restart")
+    wait_for("it serves", lambda: c[3].clusterfs(
+        "volume", "info", "v", check=False).returncode == 0)
+    assert not c[1].pids("clusterfs-mgmtd") + c[2].pids("clusterfs-mgmtd")
+    at = c[3].mount("v")
+    c[3].sh("echo alone >%s/f; sync %s/f" % (at, at), timeout=40)
+    c[3].umount()
+    for n in (c[1], c[2]):
+        n.service("start")
+    pool.wait_states(c[1], n1="in-sync", n2="in-sync", n3="in-sync")
+    at = c[1].mount("v")
+    assert c[1].sh("cat %s/f" % at) == "alone\n"
