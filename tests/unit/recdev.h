@@ -44,7 +44,8 @@ void   recdev_record(struct recdev *r);
 size_t recdev_events(struct recdev *r); /* any thread, any time */
 bool   recdev_is_flush(const struct recdev *r, size_t event);
 
-/* Its bytes (a discard: NULL); a flush has @ret_len 0. Until the recording ends. */
+/* Its bytes (a discard: NULL); a flush has @ret_len 0. Until the recording
+ * ends. */
 const uint8_t *recdev_event(const struct recdev *r, size_t event,
                             uint64_t *ret_off, size_t *ret_len);
 
@@ -90,7 +91,8 @@ unsigned recdev_failed(struct recdev *r);
 /* Bytes that were discarded. */
 uint64_t recdev_discarded(struct recdev *r);
 
-/* Operations of @kind (read, write, flush, discard) do not return while held. */
+/* Operations of @kind (read, write, flush, discard) do not return while
+ * held. */
 void recdev_hold(struct recdev *r, enum recdev_fault kind, bool on);
 
 /* The device stalls: what does not end in the page cache does not return.

@@ -307,8 +307,8 @@ static void refuse(struct eng *e)
     d->refused = true;
     d->on = false;
     cfs_log_warning(e->log, "store", "%s does not take back free space: %s; "
-                    "storage.discard has no effect until it is set to off and on "
-                    "again, or the brick starts again", e->dev->path,
+                    "storage.discard has no effect until it is set to off "
+                    "and on again, or the brick starts again", e->dev->path,
                     cfs_err_str(d->rc));
     give_all_back(e);
 }
