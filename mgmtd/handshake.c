@@ -97,10 +97,20 @@ const uint32_t handshake_n_procs = CFS_ARRAY_SIZE(handshake_procs);
 
 /* -- program VIEW -------------------------------------------------------- */
 
+/* The view as @b (NULL: a client) may know it. */
+static void answer_view(struct rpc_msg *msg, struct cfs_arena *a,
+                        const struct volume *vol, const struct brick *b)
+{
+    struct mgmt_view_msg reply = {
+        .view = b ? vol->view : view_for_clients(vol),
+    };
+
+    rpc_reply(msg, mgmt_pack_view_msg(a, &reply), (struct cfs_buf){0});
+}
+
 static void on_view_get(struct rpc_msg *msg, void *ctx)
 {
     struct mgmtd *m = ctx;
-    struct mgmt_view_msg reply = {0};
     struct mgmt_view_get q;
     struct cfs_err err = {0};
     struct cfs_arena a;
@@ -114,12 +124,10 @@ static void on_view_get(struct rpc_msg *msg, void *ctx)
         cfs_err_set(&err, rc, "a bad request");
     else
         rc = resolve(m, line_of(msg), q.key, &vol, &b, &err);
-    if (rc == 0) {
-        reply.view = b ? vol->view : view_for_clients(vol);
-        rpc_reply(msg, mgmt_pack_view_msg(&a, &reply), (struct cfs_buf){0});
-    } else {
+    if (rc == 0)
+        answer_view(msg, &a, vol, b);
+    else
         rpc_reply_error(msg, rc, err.text);
-    }
     cfs_arena_fini(&a);
 }
 
@@ -138,7 +146,6 @@ static bool may_accuse(const struct rpc_msg *msg)
 static void on_view_differs(struct rpc_msg *msg, void *ctx)
 {
     struct mgmtd *m = ctx;
-    struct mgmt_view_msg reply = {0};
     struct mgmt_view_differs q;
     struct cfs_err err = {0};
     struct cfs_arena a;
@@ -157,8 +164,7 @@ static void on_view_differs(struct rpc_msg *msg, void *ctx)
     if (rc == 0) {
         if (!b && q.epoch == vol->view.epoch)
             view_differs(vol, q.brick);
-        reply.view = b ? vol->view : view_for_clients(vol);
-        rpc_reply(msg, mgmt_pack_view_msg(&a, &reply), (struct cfs_buf){0});
+        answer_view(msg, &a, vol, b);
     } else {
         rpc_reply_error(msg, rc, err.text);
     }

@@ -24,11 +24,6 @@
 
 #define JUMP ((json_int_t)1 << 32)
 
-static bool starts_with(const char *s, const char *prefix)
-{
-    return strncmp(s, prefix, strlen(prefix)) == 0;
-}
-
 static int jump(const char *key, json_t *value, const char *field,
                 struct cfs_err *err)
 {
@@ -69,7 +64,7 @@ static int view_reborn(const char *key, json_t *value, json_int_t lineage,
 static int value_reborn(const char *key, json_t *value, json_int_t lineage,
                         struct cfs_err *err)
 {
-    if (starts_with(key, "view/"))
+    if (str_starts(key, "view/"))
         return view_reborn(key, value, lineage, err);
     if (json_object_get(value, "generation"))
         return jump(key, value, "generation", err);
@@ -78,7 +73,7 @@ static int value_reborn(const char *key, json_t *value, json_int_t lineage,
 
 static bool goes(const char *key)
 {
-    return starts_with(key, "token/") || strcmp(key, "engine") == 0;
+    return str_starts(key, "token/") || strcmp(key, "engine") == 0;
 }
 
 int store_reborn(json_t *doc, struct cfs_err *err)

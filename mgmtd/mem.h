@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mem.h - allocation that cannot fail: mgmtd holds little, and one that has
  * no memory left for it cannot do anything sensible but end; its bricks and
- * mounts go on.
+ * mounts go on. And the little that all of mgmtd wants of strings.
  */
 #ifndef CFS_MGMTD_MEM_H
 #define CFS_MGMTD_MEM_H
@@ -38,6 +38,11 @@ static inline void *mem_grow(void *array, size_t n, size_t size)
     if (n & (n - 1))
         return array;
     return mem_ok(reallocarray(array, n ? 2 * n : 1, size));
+}
+
+static inline bool str_starts(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
 #endif

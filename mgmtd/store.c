@@ -134,17 +134,12 @@ static void bad(struct store_txn *t, const char *key, int why)
     snprintf(t->bad_key, sizeof t->bad_key, "%s", key);
 }
 
-static bool starts_with(const char *s, const char *prefix)
-{
-    return strncmp(s, prefix, strlen(prefix)) == 0;
-}
-
 /* Two operations on one key; or one on a key under a prefix that goes. */
 static bool overlap(const struct store_op *a, const struct store_op *b)
 {
-    if (a->type == STORE_DELETE_PREFIX && starts_with(b->key, a->key))
+    if (a->type == STORE_DELETE_PREFIX && str_starts(b->key, a->key))
         return true;
-    if (b->type == STORE_DELETE_PREFIX && starts_with(a->key, b->key))
+    if (b->type == STORE_DELETE_PREFIX && str_starts(a->key, b->key))
         return true;
     return strcmp(a->key, b->key) == 0;
 }
@@ -329,7 +324,7 @@ static void tell_one(struct store *s, const struct store_change *c)
     cfs_list_for_each_safe(l, &s->watches) {
         struct store_watch *w = cfs_list_entry(l, struct store_watch, link);
 
-        if (starts_with(c->key, w->prefix))
+        if (str_starts(c->key, w->prefix))
             w->changed(w, c->key, value, c->token);
     }
     json_decref(value);
