@@ -160,6 +160,23 @@ void engine_start_etcd(struct engine *e)
     }
 }
 
+/* A leader knows how far each member got, and a member that is told of more
+ * than it has ends at once: whatever our own note says (it may be as old),
+ * this directory is an old copy. */
+static void note_old_copy(struct engine *e)
+{
+    const char *said = strstr(e->proc.reason, "tocommit(");
+    struct cfs_err err = {0};
+    uint64_t got, has;
+
+    if (!said || sscanf(said, "tocommit(%" SCNu64 ") is out of range "
+                        "[lastIndex(%" SCNu64 ")]", &got, &has) != 2 ||
+        has >= got)
+        return;
+    if (index_put(e, got, &err) < 0)
+        cfs_log_error(e->m->host.log, WHO, "%s", err.text); /* it ends again */
+}
+
 static void on_process_ended(void *arg)
 {
     struct engine *e = arg;
@@ -173,6 +190,7 @@ static void on_process_ended(void *arg)
     } else if (e->aside)
         etcd_proc_stop(&e->proc);
     else if (e->proc.state == ETCD_WAITING) {
+        note_old_copy(e);
         engine_check_dir(e);
         if (e->wiped[0])
             etcd_proc_stop(&e->proc);

@@ -85,6 +85,8 @@ uint64_t hex_of(const json_t *obj, const char *field); /* 0: none */
 uint64_t index_read(const struct engine *e, uint64_t member);
 /* Later, on the pool. */
 void     index_note(struct engine *e, uint64_t index);
+/* Durable when it returns 0. -EBUSY: index_note() is at it. */
+int      index_put(struct engine *e, uint64_t index, struct cfs_err *err);
 
 /* -- engine.c ------------------------------------------------------------- */
 

@@ -5,7 +5,8 @@
  * damaged one is an error and not another answer.
  *
  * Beside it STATE_DIR/engine.index, {"member", "index"}: how far this node's
- * etcd certainly got. It is written now and then, from the pool.
+ * etcd certainly got. It is written now and then, from the pool; and at once
+ * when etcd itself found that others had seen it further.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -188,6 +189,12 @@ static void index_done(struct cfs_job *job)
     free(j);
 }
 
+static char *index_text(const struct engine *e, uint64_t index)
+{
+    return mem_printf("{\"member\": \"%016" PRIx64 "\", \"index\": "
+                      "\"%016" PRIx64 "\"}\n", mark_member(e), index);
+}
+
 void index_note(struct engine *e, uint64_t index)
 {
     struct index_job *j;
@@ -197,9 +204,24 @@ void index_note(struct engine *e, uint64_t index)
     j = mem_new(sizeof *j);
     j->e = e;
     j->path = index_path(e);
-    j->text = mem_printf("{\"member\": \"%016" PRIx64 "\", \"index\": "
-                         "\"%016" PRIx64 "\"}\n", mark_member(e), index);
+    j->text = index_text(e, index);
     e->index_busy = true;
     e->written = index;
     cfs_job_run(e->m->host.loop, &j->job, index_work, index_done);
+}
+
+int index_put(struct engine *e, uint64_t index, struct cfs_err *err)
+{
+    char *path = index_path(e), *text = index_text(e, index);
+    int rc;
+
+    if (e->index_busy) /* it would come later, and say less */
+        rc = cfs_err_set(err, -EBUSY, "%s is being written", path);
+    else
+        rc = file_put(path, text, 0600, err);
+    if (rc == 0)
+        e->written = index;
+    free(text);
+    free(path);
+    return rc;
 }
