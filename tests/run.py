@@ -16,9 +16,16 @@ A script finds in its environment:
     CLUSTERFS_PREFIX     where the programs are (bin, sbin; both are in PATH)
     CLUSTERFS_BUILD      the build folder
     CLUSTERFS_TEST_WORK  a new, empty directory for whatever it makes
+    TMPDIR               the same
+
+Whatever happens, nothing stays: an interrupted run (SIGINT, SIGTERM, SIGHUP) takes
+everything away that it has made; what one that was killed has left is taken away
+by the next one of the same machine.
 """
 
 import concurrent.futures
+import contextlib
+import ctypes
 import json
 import os
 import re
@@ -31,29 +38,46 @@ import time
 import xml.etree.ElementTree as xml
 
 TESTS = os.path.dirname(os.path.realpath(__file__))
+PREFIX = "cfst."  # of directories of runs
 SCRIPT_TIMEOUT = 1800  # s, for all tests in a file
+NOW = 25  # lines of the output of a failure that are shown at once
+END = 8  # and how many again at the end
 
 
 class Tally:
-    """What came out, printed as it comes."""
+    """What came out, printed as it comes; what failed, again at the end."""
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.failures = []
+        self.times = []  # s, name
 
     def ok(self, name):
         self.passed += 1
         print("ok   " + name, flush=True)
 
-    def fail(self, name, why=None, log=None):
+    def fail(self, name, why=None, log=None, output=""):
+        """@log: the file with all output; @output: its part about this."""
         self.failed += 1
-        print("FAIL " + name + (": " + why if why else "")
-              + (" (%s)" % log if log else ""), flush=True)
+        line = ("FAIL " + name + (": " + why if why else "")
+                + (" (%s)" % log if log else ""))
+        lines = [x.rstrip() for x in output.splitlines() if x.strip()]
+        self.failures.append((line, lines))
+        self.show(line, lines[-NOW:])
+
+    @staticmethod
+    def show(line, lines):
+        print("\n".join([line] + ["    %.240s" % x for x in lines]), flush=True)
 
     def skip(self, name, why):
         self.skipped += 1
         print("skip %s: %s" % (name, why), flush=True)
 
     def end(self):
+        if self.failures:
+            print("\nWhat failed, once more:")
+        for line, lines in self.failures:
+            self.show("  " + line, lines[-END:])
         print("%d passed, %d failed, %d skipped"
               % (self.passed, self.failed, self.skipped), flush=True)
         return 1 if self.failed else 0
@@ -62,9 +86,10 @@ class Tally:
 class Result:
     """What one program or script did."""
 
-    def __init__(self, status, output):
+    def __init__(self, status, output, seconds):
         self.status = status  # as subprocess: negative for a signal
         self.output = output
+        self.seconds = seconds
 
     def why(self):
         if self.status is None:
@@ -74,14 +99,27 @@ class Result:
         return "exit status %d" % self.status
 
 
+running = set()  # processes, each the first of a group
+
+
+LIBC = ctypes.CDLL(None)
+
+
+def die_with_us():
+    """In a child: who is killed with SIGKILL can tell its children nothing."""
+    LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def run(argv, env, cwd, timeout):
     """Output goes to a file: a daemon that a test leaves behind would hold
     a pipe open for ever."""
+    began = time.monotonic()
     with tempfile.TemporaryFile() as out:
         p = subprocess.Popen(argv, env=env, cwd=cwd, stdout=out,
                              stderr=subprocess.STDOUT,
                              stdin=subprocess.DEVNULL,
-                             start_new_session=True)
+                             start_new_session=True, preexec_fn=die_with_us)
+        running.add(p)
         try:
             status = p.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -90,9 +128,34 @@ def run(argv, env, cwd, timeout):
             status = None
         except BaseException:
             os.killpg(p.pid, signal.SIGKILL)
+            p.wait()
             raise
+        finally:
+            running.discard(p)
         out.seek(0)
-        return Result(status, out.read().decode(errors="replace"))
+        return Result(status, out.read().decode(errors="replace"),
+                      time.monotonic() - began)
+
+
+class Interrupted(BaseException):
+    """By one of SIGNALS."""
+
+
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+
+
+def ignore_signals():
+    """What follows takes things away, and is not to be disturbed."""
+    for s in SIGNALS:
+        signal.signal(s, signal.SIG_IGN)
+
+
+def interrupted(number, _):
+    ignore_signals()
+    for p in list(running):
+        with contextlib.suppress(OSError):
+            os.killpg(p.pid, signal.SIGKILL)
+    raise Interrupted(signal.Signals(number).name)
 
 
 # ------------------------------------------------------------------- TAP
@@ -105,42 +168,48 @@ TAP = re.compile(r"(?P<not>not )?\bok\b(?: (?P<number>\d+))?"
 
 
 def parse_tap(text, numbered):
-    """-> [(name, "ok" | "fail" | "skip", reason)], number planned."""
-    tests, planned = [], 0
+    """-> [(name, "ok" | "fail" | "skip", reason, output)], number planned.
+    The output of a test is what stands between its neighbours' lines."""
+    tests, planned, lines = [], 0, []
     for line in text.splitlines():
         plan = re.fullmatch(r"1\.\.(\d+)", line)
         if plan:
             planned += int(plan.group(1))
             continue
-        if line.startswith("#"):
-            continue
         m = TAP.search(line) if numbered else TAP.match(line)
-        if not m or (m["number"] is None and (numbered or not m["name"])):
+        if line.startswith("#") or not m or (
+                m["number"] is None and (numbered or not m["name"])):
+            # cmocka says why a test has failed after it has said that.
+            if line.startswith("# ") and tests:
+                tests[-1][3].append(line)
+            lines.append(line)
             continue
         name = m["name"] or m["skip"] or "test " + m["number"]
         if m["skip"] is not None:
             tests.append((name, "skip", m["skip"] if m["name"]
-                          else "skips itself"))
+                          else "skips itself", lines))
         else:
-            tests.append((name, "fail" if m["not"] else "ok", None))
-    return tests, planned
+            tests.append((name, "fail" if m["not"] else "ok", None, lines))
+        lines = []
+    return [(n, what, why, "\n".join(out)) for n, what, why, out in tests
+            ], planned
 
 
 def report(tally, label, result, tests, planned, log):
     """Count the tests of one program; what is missing is a failure."""
-    for name, what, why in tests:
+    for name, what, why, output in tests:
         if what == "ok":
             tally.ok("%s %s" % (label, name))
         elif what == "skip":
             tally.skip("%s %s" % (label, name), why)
         else:
-            tally.fail("%s %s" % (label, name), None, log)
+            tally.fail("%s %s" % (label, name), None, log, output)
     missing = planned - len(tests)
     if missing > 0:
         tally.fail(label, "%s, %d of %d tests did not run"
-                   % (result.why(), missing, planned), log)
+                   % (result.why(), missing, planned), log, result.output)
     elif result.status != 0 and not any(t[1] == "fail" for t in tests):
-        tally.fail(label, result.why(), log)
+        tally.fail(label, result.why(), log, result.output)
 
 
 # -------------------------------------------------------------- left-overs
@@ -148,9 +217,9 @@ def report(tally, label, result, tests, planned, log):
 class LeftOvers:
     """Finds what a test has left behind, and removes it."""
 
-    def __init__(self, work):
+    def __init__(self, work, netns=()):
         self.work = work
-        self.netns = self.list_netns()
+        self.netns = set(netns)  # of others
 
     @staticmethod
     def list_netns():
@@ -193,11 +262,11 @@ class LeftOvers:
             if back.strip().startswith(self.work + "/"):
                 yield name
 
-    def remove(self):
+    def remove(self, patience=True):
         """-> what there was, in words."""
         # A daemon may be on its way out.
         end = time.monotonic() + 5
-        while any(self.processes()) and time.monotonic() < end:
+        while patience and any(self.processes()) and time.monotonic() < end:
             time.sleep(0.1)
         found = []
         for at in reversed(list(self.mounts())):
@@ -213,12 +282,54 @@ class LeftOvers:
         if os.geteuid() == 0 and shutil.which("losetup"):
             for name in self.loops():
                 found.append("loop device " + name)
-                subprocess.run(["losetup", "-d", name])
+                subprocess.run(["losetup", "-d", name],
+                               stderr=subprocess.DEVNULL)
         for ns in self.list_netns() - self.netns:
             if ns.startswith("cfs"):
                 found.append("network namespace " + ns)
                 subprocess.run(["ip", "netns", "delete", ns])
         return found
+
+
+def start_time(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        return f.read().rsplit(")", 1)[1].split()[19]
+
+
+def make_work(parent):
+    """A directory that sweep() knows to be of this process."""
+    work = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
+    os.chmod(work, 0o711)  # tests become other users
+    with open(os.path.join(work, "owner"), "w") as f:
+        f.write("%d %s\n" % (os.getpid(), start_time(os.getpid())))
+    return work
+
+
+def sweep(parent):
+    """Take away what runs have left that were killed."""
+    for name in os.listdir(parent):
+        work = os.path.join(parent, name)
+        if not name.startswith(PREFIX):
+            continue
+        try:
+            with open(os.path.join(work, "owner")) as f:
+                pid, started = f.read().split()
+        except (OSError, ValueError):
+            continue  # of another user, or just being made
+        try:
+            alive = start_time(int(pid)) == started
+        except OSError:
+            alive = False
+        if not alive:
+            clear(LeftOvers(work, LeftOvers.list_netns()))
+
+
+def clear(left):
+    """Processes, mounts, devices, and the directory itself."""
+    end = time.monotonic() + 30
+    while left.remove(patience=False) and time.monotonic() < end:
+        time.sleep(0.1)
+    shutil.rmtree(left.work, ignore_errors=True)
 
 
 # ------------------------------------------------------------------ suites
@@ -251,7 +362,7 @@ class Program:
         elif result.status == 0:
             tally.ok(self.label)
         else:
-            tally.fail(self.label, result.why(), log)
+            tally.fail(self.label, result.why(), log, result.output)
 
 
 class Script:
@@ -288,7 +399,7 @@ class Script:
             elif result.status == 0:
                 tally.ok(self.label)
             else:
-                tally.fail(self.label, result.why(), log)
+                tally.fail(self.label, result.why(), log, result.output)
             return
         tests = []
         try:
@@ -296,15 +407,18 @@ class Script:
         except (OSError, xml.ParseError):
             cases = []
         for case in cases:
+            name = case.get("name")
+            tally.times.append((float(case.get("time", 0)),
+                                "%s %s" % (self.label, name)))
             skipped = case.find("skipped")
+            bad = [e for e in case if e.tag in ("failure", "error")]
             if skipped is not None:
-                tests.append((case.get("name"), "skip",
-                              skipped.get("message", "")))
-            elif (case.find("failure") is not None
-                  or case.find("error") is not None):
-                tests.append((case.get("name"), "fail", None))
+                tests.append((name, "skip", skipped.get("message", ""), ""))
+            elif bad:
+                tests.append((name, "fail", None,
+                              "\n".join(e.text or "" for e in bad)))
             else:
-                tests.append((case.get("name"), "ok", None))
+                tests.append((name, "ok", None, ""))
         if not tests and result.status == 5:
             tally.fail(self.label, "no tests in it", log)
         else:
@@ -389,8 +503,11 @@ def main():
     chosen = choose(suites, wanted)
 
     # Short, for the paths of sockets; on a disk, for what is large.
-    work = tempfile.mkdtemp(prefix="cfst.", dir=os.environ.get(
-        "TMPDIR", "/var/tmp"))
+    parent = os.environ.get("TMPDIR", "/var/tmp")
+    sweep(parent)
+    for number in SIGNALS:
+        signal.signal(number, interrupted)
+    work = make_work(parent)
     logs = os.path.join(build, "log")
     shutil.rmtree(logs, ignore_errors=True)
     os.makedirs(logs)
@@ -409,17 +526,18 @@ def main():
         base_env.pop("CLUSTERFS_" + v, None)
 
     tally = Tally()
-    left = LeftOvers(work)
+    left = LeftOvers(work, LeftOvers.list_netns())
 
     def execute(test, number):
         d = os.path.join(work, str(number))
         os.mkdir(d)
-        return test.run(dict(base_env, CLUSTERFS_TEST_WORK=d), d)
+        return test.run(dict(base_env, CLUSTERFS_TEST_WORK=d, TMPDIR=d), d)
 
     def finish(test, result):
         log = os.path.join(logs, test.label.replace("/", "-") + ".log")
         with open(log, "w") as f:
             f.write(result.output)
+        tally.times.append((result.seconds, test.label))
         test.count(tally, result, os.path.relpath(log))
 
     def check(label):
@@ -434,22 +552,34 @@ def main():
                 tally.skip(t.label, why)
             else:
                 runnable.append(t)
-        together = [t for t in runnable if t.parallel]
-        alone = [t for t in runnable if not t.parallel]
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            results = [(t, pool.submit(execute, t, i))
-                       for i, t in enumerate(together)]
-            for t, r in results:
-                finish(t, r.result())
-        if together:
-            check("programs")
-        for i, t in enumerate(alone, len(together)):
-            finish(t, execute(t, i))
-            check(t.label)
+        run_all(runnable, execute, finish, check)
+    except Interrupted as e:
+        tally.fail("the run", "interrupted by %s" % e)
     finally:
-        left.remove()
-        shutil.rmtree(work, ignore_errors=True)
+        ignore_signals()
+        clear(left)
+    with open(os.path.join(logs, "times"), "w") as f:
+        f.writelines("%8.2f s  %s\n" % t for t in sorted(tally.times)[::-1])
     return tally.end()
+
+
+def run_all(tests, execute, finish, check):
+    """Programs beside each other, then scripts one after another."""
+    together = [t for t in tests if t.parallel]
+    alone = [t for t in tests if not t.parallel]
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    try:
+        results = [(t, pool.submit(execute, t, i))
+                   for i, t in enumerate(together)]
+        for t, r in results:
+            finish(t, r.result())
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if together:
+        check("programs")
+    for i, t in enumerate(alone, len(together)):
+        finish(t, execute(t, i))
+        check(t.label)
 
 
 if __name__ == "__main__":

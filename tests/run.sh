@@ -16,7 +16,10 @@
 # N skipped`. The exit status is 0 only when none failed. What needs root or
 # /dev/fuse is skipped, with the reason, where that is missing. Whatever a test
 # leaves behind (processes, mounts, loop devices, network namespaces) is removed,
-# and is a failure. Outputs of failed tests are kept in build-test/log/.
+# and is a failure. It is removed when the run is interrupted, too, and by the next
+# run when this one was killed. What failed is listed again at the end, with the last
+# lines of its output. All outputs are in build-test/log/, and in log/times there how
+# long each took.
 
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd -P)

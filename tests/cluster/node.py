@@ -426,12 +426,13 @@ class Node:
         """What its mounts say of themselves, for a scenario that failed."""
         if not self.pid:
             return ""
-        self.sh("rm -f /run/clusterfs/dump.clusterfs-client.*")
+        self.sh("rm -f /run/clusterfs/dump.clusterfs-client.*", timeout=5)
         if not self.signal("clusterfs-client", signal.SIGUSR1):
             return ""
         with contextlib.suppress(AssertionError):
             wait_for("a dump", lambda: "[xlator" in self.sh(
-                "cat /run/clusterfs/dump.clusterfs-client.* || :"), 3)
+                "cat /run/clusterfs/dump.clusterfs-client.* || :",
+                timeout=5), 3)
         return "--- %s statedump\n" % self.name + self.sh(
             "cat /run/clusterfs/dump.clusterfs-client.* || :")
 

@@ -247,7 +247,8 @@ static void begin(struct ends *e)
     memset(e, 0, sizeof *e);
     e->opts = rpc_opts_default;
     e->opts.reconnect_ms = 10;
-    snprintf(e->path, sizeof e->path, "/tmp/cfs-test-conn.%d.sock", getpid());
+    snprintf(e->path, sizeof e->path, "%s/cfs-test-conn.%d.sock",
+             cfs_test_tmp(), getpid());
     assert_int_equal(cfs_log_open(&e->log, "/dev/null", CFS_LOG_TRACE,
                                   CFS_LOG_PLAIN, &err), 0);
     assert_int_equal(cfs_loop_new(&e->loop, &err), 0);

@@ -214,8 +214,7 @@ void etcd_rig_start(struct etcd_rig *r, unsigned n, bool tls)
     memset(r, 0, sizeof *r);
     r->n = r->to.n = n;
     r->tls = tls;
-    strcpy(r->dir, "/tmp/cfs-test-etcd-XXXXXX");
-    assert_non_null(mkdtemp(r->dir));
+    cfs_test_dir(r->dir, "etcd");
     own_address(r);
     if (tls)
         make_certificates(r);

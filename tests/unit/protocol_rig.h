@@ -245,8 +245,8 @@ static void begin(struct world *w)
     fake_setup();
     cfs_graph_builtin(&cfs_xl_protocol_client);
     cfs_graph_builtin(&cfs_xl_protocol_server);
-    snprintf(w->path, sizeof w->path, "/tmp/cfs-test-protocol.%d.sock",
-             getpid());
+    snprintf(w->path, sizeof w->path, "%s/cfs-test-protocol.%d.sock",
+             cfs_test_tmp(), getpid());
     assert_int_equal(cfs_log_open(&w->log, "/dev/null", CFS_LOG_TRACE,
                                   CFS_LOG_PLAIN, &err), 0);
     assert_int_equal(cfs_loop_new(&w->loop, &err), 0);

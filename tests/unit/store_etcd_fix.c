@@ -95,8 +95,7 @@ struct fix *node_new(struct fix *f, const struct etcd_target *to)
     struct fix *n = calloc(1, sizeof *n);
     struct cfs_err err = {0};
 
-    strcpy(n->dir, "/tmp/cfs-test-store-XXXXXX");
-    assert_non_null(mkdtemp(n->dir));
+    cfs_test_dir(n->dir, "store");
     n->loop = f->loop;
     n->lineage = LINEAGE;
     n->open = open_store;

@@ -22,8 +22,7 @@ void fix_init(struct fix *f)
 {
     struct cfs_err err = {0};
 
-    strcpy(f->dir, "/tmp/cfs-test-store-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    cfs_test_dir(f->dir, "store");
     assert_int_equal(cfs_loop_new(&f->loop, &err), 0);
 }
 

@@ -178,9 +178,7 @@ static int set_up(void **state)
     *state = f;
     fake_setup();
     cfs_graph_builtin(&top_type);
-    strcpy(f->dir, "/tmp/cfs-test-brickd-XXXXXX");
-    if (!mkdtemp(f->dir))
-        return -1;
+    cfs_test_dir(f->dir, "brickd");
     for (unsigned i = 0; i < 5; i++) {
         static const char *const names[] = {"config-dir", "state-dir",
                                             "run-dir", "log-dir", "log-file"};

@@ -445,8 +445,7 @@ static void fake_start(struct fake *f)
     int fds[2];
     char c;
 
-    strcpy(f->dir, "/tmp/cfs-test-cli-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    cfs_test_dir(f->dir, "cli");
     assert_int_equal(pipe(fds), 0);
     f->pid = fork();
     assert_true(f->pid >= 0);

@@ -133,9 +133,7 @@ static int setup(void **state)
 {
     struct spot *s = calloc(1, sizeof *s);
 
-    snprintf(s->dir, sizeof s->dir, "/tmp/cfs-client-XXXXXX");
-    if (mkdtemp(s->dir) == NULL)
-        return -1;
+    cfs_test_dir(s->dir, "client");
     path_to(s->mnt, sizeof s->mnt, s, "mnt");
     path_to(s->out, sizeof s->out, s, "out");
     path_to(s->xl, sizeof s->xl, s, "xl");

@@ -3,6 +3,7 @@
  * file system, and nothing that anybody needs is. */
 #include "tests/unit/cfs_test.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -391,15 +392,18 @@ static uint64_t allocated(const char *path)
 
 static void an_image_shrinks_when_its_files_go(void **state)
 {
-    char path[] = "/var/tmp/cfs-test-discard-XXXXXX";
+    char dir[64], path[80];
     struct eng_format form = {.label = "image"};
     struct cfs_err err = {0};
     struct cfs_dev *dev;
     uint64_t before, full, small;
     struct file f;
     struct rig r;
-    int fd = mkstemp(path);
+    int fd;
 
+    cfs_test_dir(dir, "discard");
+    snprintf(path, sizeof path, "%s/image", dir);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, 2048 * (off_t)MIB), 0);
     close(fd);
@@ -446,6 +450,7 @@ static void an_image_shrinks_when_its_files_go(void **state)
     assert_int_equal(check_file(&r, &f), 64);
     rig_fini(&r);
     unlink(path);
+    rmdir(dir);
 }
 
 /* An image in memory of which @n pages were in use, and were punched. */

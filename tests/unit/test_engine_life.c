@@ -345,8 +345,7 @@ static int setup(void **state)
     struct fix *f = calloc(1, sizeof *f);
     char *program;
 
-    strcpy(f->dir, "/tmp/cfs-test-life-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    cfs_test_dir(f->dir, "life");
     f->port = free_port();
     *state = f;
     if (spawn_find_in_path("etcd", &program) < 0)

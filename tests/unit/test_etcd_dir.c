@@ -152,13 +152,13 @@ static int remove_one(const char *path, const struct stat *st, int type,
 
 static void the_newest_file_of_a_directory_counts(void **state)
 {
-    char dir[] = "/tmp/cfs-test-etcd-XXXXXX", path[200];
+    char dir[64], path[200];
     struct etcd_dir d = {.member = 9};
     struct wal old = wal_to(5), new = wal_to(9);
     struct cfs_err err = {0};
     FILE *f;
 
-    assert_non_null(mkdtemp(dir));
+    cfs_test_dir(dir, "etcd-dir");
     assert_int_equal(etcd_dir_look(dir, &d, &err), 0);
     assert_false(d.there);
     assert_int_equal(d.member, 0);

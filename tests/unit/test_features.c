@@ -18,7 +18,7 @@
 #define SIZE ((off_t)40 << 20)
 #define BIT  (UINT64_C(1) << 63) /* none that is ever given early */
 
-static char dir[] = "/tmp/clusterfs-features-XXXXXX";
+static char dir[64];
 static char output[1 << 16];
 
 static int run(const char *command)
@@ -52,7 +52,7 @@ static void mark(enum kind kind)
 {
     static const off_t at[] = {0, SIZE - AREA_BLOCKS * CFS_BLOCK};
     struct fmt_super *sb = malloc(sizeof *sb);
-    char path[64];
+    char path[80];
     int fd;
 
     snprintf(path, sizeof path, "%s/brick", dir);
@@ -169,8 +169,7 @@ static void mkfs_makes_none(void **state)
 
 static int set_up(void **state)
 {
-    if (!mkdtemp(dir))
-        return -1;
+    cfs_test_dir(dir, "features");
     setenv("D", dir, 1);
     setenv("PATH", TOOLS ":/usr/sbin:/usr/bin:/sbin:/bin", 1);
     setenv("CLUSTERFS_XLATOR_DIR", XLATORS, 1);

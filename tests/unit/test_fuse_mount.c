@@ -99,9 +99,7 @@ static int setup(void **state)
 {
     struct fs *fs = calloc(1, sizeof *fs);
 
-    snprintf(fs->dir, sizeof fs->dir, "/tmp/cfs-fuse-XXXXXX");
-    if (mkdtemp(fs->dir) == NULL)
-        return -1;
+    cfs_test_dir(fs->dir, "fuse");
     fs->out = -1;
     *state = fs;
     return 0;

@@ -32,9 +32,7 @@ static int open_dir(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
 
-    strcpy(f->dir, "/tmp/cfs-test-host-XXXXXX");
-    if (!mkdtemp(f->dir))
-        return -1;
+    cfs_test_dir(f->dir, "host");
     /* Daemons become our children: so that we see their end. */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     setenv("CLUSTERFS_CONFIG_DIR", f->dir, 1);

@@ -24,8 +24,7 @@ static int setup(void **state)
     struct fix *f = calloc(1, sizeof *f);
     struct cfs_err err = {0};
 
-    strcpy(f->dir, "/tmp/cfs-test-lineage-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    cfs_test_dir(f->dir, "lineage");
     assert_int_equal(cfs_loop_new(&f->loop, &err), 0);
     assert_int_equal(store_open_sqlite(f->loop, NULL, f->dir, &f->s, &err),
                      0);

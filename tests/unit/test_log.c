@@ -20,9 +20,7 @@ static int open_log(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
 
-    strcpy(f->dir, "/tmp/cfs-test-log-XXXXXX");
-    if (!mkdtemp(f->dir))
-        return -1;
+    cfs_test_dir(f->dir, "log");
     snprintf(f->path, sizeof f->path, "%s/log", f->dir);
     *state = f;
     return cfs_log_open(&f->log, f->path, CFS_LOG_INFO, CFS_LOG_PLAIN, NULL);

@@ -307,8 +307,8 @@ static void begin(struct world *w)
     for (unsigned i = 0; i < 2; i++) {
         struct server *s = &w->server[i];
 
-        snprintf(text, sizeof text, "unix:/tmp/cfs-test-mgmt.%d.%u", getpid(),
-                 i);
+        snprintf(text, sizeof text, "unix:%s/cfs-test-mgmt.%d.%u",
+                 cfs_test_tmp(), getpid(), i);
         assert_int_equal(rpc_addr_parse(text, &s->addr, &err), 0);
         s->volfile = "volume x\n";
         s->checksum = 11;

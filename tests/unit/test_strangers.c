@@ -27,7 +27,7 @@
 #define PROCS_MAX    40u
 #define LIMIT        (20 * CFS_SEC)
 
-static char root[64], dirs[256];
+static char root[64], dirs[360];
 static uint16_t port;
 static struct cfs_loop *loop;
 static struct cfs_log *logger;
@@ -64,9 +64,7 @@ static int start_daemon(void **state)
 {
     struct cfs_err err = {0};
 
-    strcpy(root, "/tmp/cfs-strangers.XXXXXX");
-    if (mkdtemp(root) == NULL)
-        return -1;
+    cfs_test_dir(root, "strangers");
     port = free_port();
     snprintf(dirs, sizeof dirs,
              "CLUSTERFS_CONFIG_DIR=%s/e CLUSTERFS_STATE_DIR=%s/s "

@@ -424,12 +424,12 @@ static void a_member_s_credentials_know_who_is_revoked(void **state)
     struct own a = new_own(&world.nodes, "alpha", DAY);
     struct own b = new_own(&world.nodes, "beta", DAY);
     const char *revoked[] = {b.serial};
-    char dir[] = "/tmp/cfs-test-state.XXXXXX", cmd[64], trust[64], *crl;
+    char dir[64], cmd[80], trust[80], *crl;
     struct rpc_creds creds;
     struct cfs_err err = {0};
     struct ends e = {0};
 
-    assert_non_null(mkdtemp(dir));
+    cfs_test_dir(dir, "state");
     snprintf(trust, sizeof trust, "%s/trust", dir);
     assert_int_equal(mkdir(trust, 0700), 0);
     write_file(dir, "node.key", a.key);
@@ -459,8 +459,8 @@ static void credentials_are_read_again_when_they_change(void **state)
     struct rpc_creds creds;
     struct cfs_err err = {0};
 
-    snprintf(creds_path, sizeof creds_path, "/tmp/cfs-test-creds.%d",
-             getpid());
+    snprintf(creds_path, sizeof creds_path, "%s/cfs-test-creds.%d",
+             cfs_test_tmp(), getpid());
     write_creds(&c);
     assert_int_equal(rpc_creds_load(creds_path, &creds, &err), 0);
     assert_int_equal(creds.n_servers, 2);

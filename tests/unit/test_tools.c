@@ -13,7 +13,7 @@
 
 #define MIB ((uint64_t)1 << 20)
 
-static char dir[] = "/tmp/clusterfs-tools-XXXXXX";
+static char dir[64];
 
 /* What a command printed, and how it ended. */
 static char output[1 << 20];
@@ -436,7 +436,8 @@ static void fsck_looks_at_what_cannot_be_opened(void **state)
 
 static int make_dir(void **state)
 {
-    return mkdtemp(dir) ? 0 : -1;
+    cfs_test_dir(dir, "tools");
+    return 0;
 }
 
 static int remove_dir(void **state)

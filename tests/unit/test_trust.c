@@ -19,8 +19,8 @@ static char root[64];
 
 static int make_root(void **state)
 {
-    strcpy(root, "/tmp/cfs-test-trust.XXXXXX");
-    return mkdtemp(root) ? 0 : -1;
+    cfs_test_dir(root, "trust");
+    return 0;
 }
 
 static int drop_root(void **state)
