@@ -63,6 +63,10 @@ struct cli_command {
     /* Fill @args from @l. -EINVAL: wrong usage. */
     int (*args)(const struct cli_line *l, json_t *args, struct cfs_err *err);
     void (*failed)(void); /* it was not done; or NULL */
+    /* What is done with the answer before it is shown (it may be changed), for
+     * people or as JSON; or NULL. */
+    int (*finish)(const struct cli_line *l, json_t *answer,
+                  struct cfs_err *err);
     /* What --yes answers in advance, into @ret ("": nothing); or NULL. */
     void (*question)(const struct cli_line *l, char *ret, size_t len);
     void (*show)(FILE *out, const json_t *answer);
@@ -195,6 +199,9 @@ int cli_client_args(const struct cli_line *l, json_t *args,
 int cli_client_add_args(const struct cli_line *l, json_t *args,
                         struct cfs_err *err);
 void cli_client_add_failed(void); /* takes that file away */
+/* Writes it. */
+int cli_client_add_finish(const struct cli_line *l, json_t *answer,
+                          struct cfs_err *err);
 void cli_client_remove_question(const struct cli_line *l, char *ret,
                                 size_t len);
 void cli_client_add_show(FILE *out, const json_t *answer);

@@ -30,10 +30,8 @@ static int open_output(const char *path, struct cfs_err *err)
     int rc;
 
     output.path = path;
-    if (strcmp(path, "-") == 0) {
-        output.fd = STDOUT_FILENO;
+    if (strcmp(path, "-") == 0)
         return 0;
-    }
     output.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (output.fd >= 0)
         return 0;
@@ -44,7 +42,7 @@ static int open_output(const char *path, struct cfs_err *err)
 
 void cli_client_add_failed(void)
 {
-    if (output.fd >= 0 && output.fd != STDOUT_FILENO) {
+    if (output.fd >= 0) {
         close(output.fd);
         unlink(output.path);
     }
@@ -66,12 +64,12 @@ int cli_client_add_args(const struct cli_line *l, json_t *args,
     for (unsigned i = 0; i < l->n_volumes; i++)
         json_array_append_new(volumes, json_string(l->volume[i]));
     json_object_set_new(args, "volumes", volumes);
-    if (!l->output)
+    if (!l->output && !cli_has(l, CLI_OPT_JSON))
         return cfs_err_set(err, -EINVAL, "-o FILE is missing: where the "
                            "client's credentials are written; - is standard "
                            "output");
     cli_client_args(l, args, err);
-    return open_output(l->output, err);
+    return l->output ? open_output(l->output, err) : 0;
 }
 
 void cli_client_remove_question(const struct cli_line *l, char *ret,
@@ -100,21 +98,35 @@ static bool write_all(int fd, const char *s)
     return true;
 }
 
+int cli_client_add_finish(const struct cli_line *l, json_t *answer,
+                          struct cfs_err *err)
+{
+    bool ok;
+
+    if (output.fd < 0)
+        return 0; /* it is shown */
+    ok = write_all(output.fd, str(answer, "credentials")) &&
+         fsync(output.fd) == 0;
+    if (!ok)
+        cfs_err_set(err, -EIO, "%s: %s; remove the client and add it again",
+                    output.path, strerror(errno));
+    close(output.fd);
+    output.fd = -1;
+    json_object_del(answer, "credentials");
+    json_object_set_new(answer, "file", json_string(output.path));
+    return ok ? 0 : -EIO;
+}
+
 void cli_client_add_show(FILE *out, const json_t *a)
 {
     char *name = safe_text(str(a, "name"));
-    bool ok = write_all(output.fd, str(a, "credentials"));
 
-    if (output.fd != STDOUT_FILENO)
-        ok = fsync(output.fd) == 0 && close(output.fd) == 0 && ok;
-    if (!ok)
-        fprintf(stderr, "clusterfs: %s: %s; remove the client and add it "
-                "again\n", output.path, strerror(errno));
-    else if (output.fd != STDOUT_FILENO)
+    if (json_object_get(a, "credentials"))
+        fputs(str(a, "credentials"), out);
+    else
         fprintf(out, "The credentials of client %s are in %s.\nCopy the file "
                 "to /etc/clusterfs/client.pem on it (for root alone), or "
-                "mount with\n-o credentials=FILE.\n", name, output.path);
-    output.fd = -1;
+                "mount with\n-o credentials=FILE.\n", name, str(a, "file"));
     free(name);
 }
 

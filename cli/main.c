@@ -95,13 +95,15 @@ static const struct cli_command commands[] = {
         .more = "FILE is all that the machine needs: copy it there as "
                 "/etc/clusterfs/client.pem,\nor mount with -o "
                 "credentials=FILE. It holds a key: whoever has it is that "
-                "client.",
-        .options = CLI_OPT_VOLUME | CLI_OPT_OUTPUT,
+                "client. - is\nstandard output; with --json, without -o, the "
+                "text is in the answer.",
+        .options = CLI_OPT_JSON | CLI_OPT_VOLUME | CLI_OPT_OUTPUT,
         .words_min = 1,
         .words_max = 1,
         .changes = true,
         .args = cli_client_add_args,
         .failed = cli_client_add_failed,
+        .finish = cli_client_add_finish,
         .show = cli_client_add_show,
     },
     {
@@ -483,7 +485,10 @@ static int ask(const struct cli_line *l, const json_t *args)
         return rc == -EBADMSG ? CLI_FAILED : CLI_NO_MGMTD;
     }
     status = (int)answer.status;
-    if (status == 0) {
+    if (status == 0 && c->finish && c->finish(l, answer.json, &err) < 0) {
+        complain(err.text);
+        status = CLI_FAILED;
+    } else if (status == 0) {
         show(l, &answer);
         note(answer.error);
     } else {

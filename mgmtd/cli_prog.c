@@ -10,6 +10,10 @@
  * command begins when this node's copy of the configuration is as new as the
  * authority. Most that change something fail when that cannot be; one that
  * reads says what is here (engine_note() says that it may be old).
+ *
+ * A client with a certificate (access.c) is answered by verbs that only read,
+ * and about the volumes that it was added for: of others it does not hear, and
+ * one that it names looks as if there were none.
  */
 #include <stdio.h>
 
@@ -47,6 +51,7 @@ static void command_free(struct command *c)
     cfs_list_del(&c->link);
     c->m->n_commands--;
     json_decref(c->args);
+    free(c->client);
     free(c->verb);
     free(c->error);
     free(c->json);
@@ -122,6 +127,11 @@ bool command_flag(const struct command *c, const char *name)
     return json_is_true(json_object_get(c->args, name));
 }
 
+bool command_sees(const struct command *c, const struct volume *vol)
+{
+    return !c->client || client_may_volume(c->m, c->client, vol->name);
+}
+
 /* -- requests ------------------------------------------------------------ */
 
 /* Whether the authority must be there. */
@@ -185,15 +195,23 @@ static void add_asker(struct command *c, struct rpc_msg *msg)
     cfs_list_add_tail(&c->askers, &asker->link);
 }
 
-static struct command *command_new(struct mgmtd *m,
+/* NULL: root on this node. */
+static const char *client_of(const struct line *line)
+{
+    return line->trusted ? NULL : line->name;
+}
+
+static struct command *command_new(struct line *line,
                                    const struct mgmt_cli_request *q,
                                    json_t *args)
 {
     struct command *c = mem_new(sizeof *c);
+    struct mgmtd *m = line->m;
 
     cfs_list_init(&c->askers);
     c->m = m;
     c->id = q->id;
+    c->client = client_of(line) ? mem_str(client_of(line)) : NULL;
     c->verb = mem_str(q->verb);
     c->args = args;
     cfs_list_add_tail(&m->commands, &c->link);
@@ -220,6 +238,30 @@ static bool only_reads(const char *verb, const json_t *args)
     return i >= 0 && !verbs[i].changes;
 }
 
+/* A volume that a client names: one that is not for it and one that there is
+ * not look the same. */
+static int check_named(const struct command *c, struct cfs_err *err)
+{
+    const char *name = command_str(c, "name");
+
+    if (!c->client || !*name ||
+        strncmp(c->verb, "volume-", strlen("volume-")) != 0 ||
+        (volume_find(c->m, name) && client_may_volume(c->m, c->client, name)))
+        return 0;
+    return cfs_err_set(err, -EACCES, "there is no volume %.80s for client %s",
+                       name, c->client);
+}
+
+static void carry_out(struct command *c, int i)
+{
+    struct cfs_err err = {0};
+
+    if (check_named(c, &err) < 0)
+        command_fail(c, &err);
+    else
+        verbs[i].run(c);
+}
+
 static void on_current(void *arg, int status, const struct cfs_err *err)
 {
     struct command *c = arg;
@@ -228,7 +270,7 @@ static void on_current(void *arg, int status, const struct cfs_err *err)
     if (status < 0 && verbs[i].authority == NEEDED)
         command_fail(c, err);
     else
-        verbs[i].run(c);
+        carry_out(c, i);
 }
 
 /* A copy that is known to be old is waited for only where it must be. */
@@ -239,12 +281,12 @@ static void begin(struct command *c, int i)
     store_health(c->m->store, &h);
     if (!h.many || verbs[i].authority == NOT ||
         (verbs[i].authority == WANTED && !h.current))
-        verbs[i].run(c);
+        carry_out(c, i);
     else
         store_current(c->m->store, on_current, c);
 }
 
-static void run(struct mgmtd *m, const struct mgmt_cli_request *q,
+static void run(struct line *line, const struct mgmt_cli_request *q,
                 json_t *args, struct rpc_msg *msg)
 {
     int i = verb_of(q->verb);
@@ -255,17 +297,27 @@ static void run(struct mgmtd *m, const struct mgmt_cli_request *q,
                         "that command; is it an older one?");
         return;
     }
-    c = command_new(m, q, json_incref(args));
+    c = command_new(line, q, json_incref(args));
     if (!only_reads(q->verb, args))
-        cfs_log_info(m->host.log, WHO, "%s %s", q->verb,
+        cfs_log_info(line->m->host.log, WHO, "%s %s", q->verb,
                      command_str(c, "name"));
     add_asker(c, msg);
     begin(c, i);
 }
 
+/* A command that was asked for before: by the same one, and for the same. */
+static bool is_repeat(const struct command *c, const struct line *line,
+                      const struct mgmt_cli_request *q)
+{
+    const char *client = client_of(line);
+
+    return strcmp(c->verb, q->verb) == 0 && !client == !c->client &&
+           (!client || strcmp(client, c->client) == 0);
+}
+
 static void on_request(struct rpc_msg *msg, void *ctx)
 {
-    const struct line *line = line_of(msg);
+    struct line *line = line_of(msg);
     struct mgmtd *m = ctx;
     struct mgmt_cli_request q;
     json_t *args = NULL;
@@ -283,8 +335,8 @@ static void on_request(struct rpc_msg *msg, void *ctx)
         rpc_reply_error(msg, -EACCES, "only root may, on a node of the "
                         "cluster");
     else if (!(c = find(m, q.id)))
-        run(m, &q, args, msg);
-    else if (strcmp(c->verb, q.verb) != 0)
+        run(line, &q, args, msg);
+    else if (!is_repeat(c, line, &q))
         rpc_reply_error(msg, -EINVAL, "another command had that id");
     else if (c->finished)
         answer(c, msg);

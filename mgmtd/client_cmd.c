@@ -81,8 +81,9 @@ static void on_added(void *arg, int status, const struct cfs_err *err)
         return;
     }
     text = credentials(a);
-    result = mem_ok(json_pack("{s:s,s:s}", "name", a->name, "credentials",
-                              text));
+    result = mem_ok(json_pack("{s:s,s:s,s:O}", "name", a->name, "credentials",
+                              text, "volumes",
+                              json_object_get(a->rec, "volumes")));
     explicit_bzero(text, strlen(text));
     free(text);
     adding_free(a);
@@ -279,6 +280,7 @@ void client_remove(struct command *c)
 
 struct listing {
     struct mgmtd *m;
+    const char   *only; /* that client sees itself; NULL: all */
     json_t       *list;
 };
 
@@ -303,7 +305,8 @@ static int list_one(void *arg, const char *key, json_t *rec, uint64_t token,
     const char *name = key + strlen("client/");
     json_t *volumes = json_object_get(rec, "volumes");
 
-    if (json_is_true(json_object_get(rec, "removed")))
+    if (json_is_true(json_object_get(rec, "removed")) ||
+        (li->only && strcmp(li->only, name) != 0))
         return 0;
     json_array_append_new(li->list, mem_ok(json_pack(
         "{s:s,s:O,s:I,s:i}", "name", name, "volumes",
@@ -315,7 +318,7 @@ static int list_one(void *arg, const char *key, json_t *rec, uint64_t token,
 
 void client_list(struct command *c)
 {
-    struct listing li = {c->m, mem_ok(json_array())};
+    struct listing li = {c->m, c->client, mem_ok(json_array())};
     struct cfs_err err = {0};
 
     if (store_range(c->m->store, "client/", list_one, &li, &err) < 0) {

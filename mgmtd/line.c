@@ -188,22 +188,18 @@ static int refuse(const struct line *line, const char *volume,
                        host, why);
 }
 
-/* The client's record names the volumes that are for it; none: all are. */
-static int client_may(struct line *line, const char *volume,
-                      struct cfs_err *err)
+bool client_may_volume(struct mgmtd *m, const char *client, const char *volume)
 {
-    char *key = mem_printf("client/%s", line->name);
+    char *key = mem_printf("client/%s", client);
     json_t *rec;
-    bool ok;
-    int rc = store_get(line->m->store, key, &rec, NULL, &(struct cfs_err){0});
+    bool ok = false;
 
+    if (store_get(m->store, key, &rec, NULL, &(struct cfs_err){0}) == 0) {
+        ok = spec_client_may(rec, volume);
+        json_decref(rec);
+    }
     free(key);
-    if (rc < 0)
-        return refuse(line, volume, "no such client is known here", err);
-    ok = spec_client_may(rec, volume);
-    json_decref(rec);
-    return ok ? 0 : refuse(line, volume, "its certificate is not for this "
-                           "volume", err);
+    return ok;
 }
 
 /* @vol: NULL, where none is called @name; the answer is the same then. */
@@ -218,7 +214,9 @@ static int may_have(struct line *line, const char *name,
     if (line->role == RPC_PEER_NODE || line->trusted)
         return 0;
     if (line->role == RPC_PEER_CLIENT)
-        return client_may(line, name, err);
+        return client_may_volume(line->m, line->name, name)
+                   ? 0 : refuse(line, name, "its certificate is not for this "
+                                "volume", err);
     rpc_conn_peer_host(line->conn, host, sizeof host);
     list = vol ? json_string_value(json_object_get(
                      json_object_get(vol->rec, "options"), "auth.allow"))
@@ -240,9 +238,14 @@ int line_may_volume(struct line *line, const struct volume *vol,
 int line_need_volume(struct line *line, struct mgmtd *m, const char *name,
                      struct volume **ret, struct cfs_err *err)
 {
-    int rc = may_have(line, name, volume_find(m, name), err);
+    struct volume *vol = volume_find(m, name);
+    int rc = may_have(line, name, vol, err);
 
-    return rc < 0 ? rc : volume_need(m, name, ret, err);
+    if (rc < 0)
+        return rc;
+    if (!vol && line->role == RPC_PEER_CLIENT) /* names no other one */
+        return cfs_err_set(err, -ENOENT, "there is no volume '%.80s'", name);
+    return volume_need(m, name, ret, err);
 }
 
 struct line *line_of(const struct rpc_msg *msg)

@@ -111,6 +111,10 @@ struct line *line_of(const struct rpc_msg *msg);
 /* Whether who is there may have to do with @vol at all: -EACCES. */
 int  line_may_volume(struct line *line, const struct volume *vol,
                      struct cfs_err *err);
+/* Whether the client called so was added for that volume: its record names
+ * them; none: all are. */
+bool client_may_volume(struct mgmtd *m, const char *client,
+                       const char *volume);
 /* The volume @name for who is there. To who may not have it, one that there is
  * and one that there is not look the same. */
 int  line_need_volume(struct line *line, struct mgmtd *m, const char *name,
@@ -293,6 +297,9 @@ int  spec_make(struct volume *vol, const struct brick *b,
 bool spec_client_may(const json_t *rec, const char *volume);
 /* Root on this machine. */
 bool line_is_here(const struct line *line);
+/* Who that is to the bricks of @vol (cfs_session.owner); "": nobody. */
+void line_owner(const struct line *line, const struct volume *vol,
+                char ret[static CFS_OWNER_MAX]);
 void specs_watch(struct mgmtd *m); /* clients that come and go */
 /* A started volume of an older version gets a secret. */
 void spec_need_secret(struct volume *vol);
@@ -345,6 +352,8 @@ void sessions_ask(struct volume *vol);
 void sessions_look(struct volume *vol);
 void sessions_free(struct volume *vol);
 bool sessions_none(const struct volume *vol);
+/* Whether it is @owner (cfs_session.owner) who opened session @no. */
+bool session_is_of(const struct volume *vol, uint32_t no, const char *owner);
 /* Session @no is dead, whatever its process does. */
 void session_declare_dead(struct volume *vol, uint32_t no, const char *why);
 /* Declare all dead, whatever their processes do. */
@@ -363,6 +372,7 @@ struct command {
     struct cfs_list askers; /* all who sent this id and wait */
     struct mgmtd   *m;
     struct cfs_uuid id;
+    char           *client; /* whose certificate asks; NULL: root here */
     char           *verb;
     json_t         *args;
     bool            finished;
@@ -379,6 +389,9 @@ void command_fail(struct command *c, const struct cfs_err *err);
 
 const char *command_str(const struct command *c, const char *name);
 bool        command_flag(const struct command *c, const char *name);
+/* Whether who asks may see @vol: a client what it was added for. (One that is
+ * named in the arguments was looked at before the verb.) */
+bool        command_sees(const struct command *c, const struct volume *vol);
 
 /* Each verb. */
 void volume_create(struct command *c);

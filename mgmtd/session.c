@@ -72,6 +72,17 @@ static struct session *find(struct volume *vol, uint32_t no)
     return NULL;
 }
 
+bool session_is_of(const struct volume *vol, uint32_t no, const char *owner)
+{
+    cfs_list_for_each(l, &vol->sessions) {
+        const struct session *s = cfs_list_entry(l, struct session, link);
+
+        if (s->s.no == no)
+            return *owner && strcmp(s->s.owner, owner) == 0;
+    }
+    return false;
+}
+
 void session_declare_dead(struct volume *vol, uint32_t no, const char *why)
 {
     struct session *s = find(vol, no);

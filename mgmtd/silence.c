@@ -27,11 +27,13 @@ struct probe {
                             the kernel accepts for a process that hangs */
 };
 
-/* What one client has said, by brick. */
+/* What one client has said, by brick. Who says what is proven: a session counts
+ * for its owner's words alone, and what an owner says besides counts once,
+ * whatever number of lines it has. */
 struct witness {
     struct cfs_list link;
-    const void     *line; /* which; never looked into */
-    uint32_t        session;
+    char            owner[CFS_OWNER_MAX];
+    uint32_t        session; /* of that owner; 0: none that we know */
     uint32_t        node;
     uint64_t        said; /* last */
     uint64_t        fence_since; /* misses one that stays since then; 0: no */
@@ -640,19 +642,21 @@ static uint32_t node_of(const struct line *line)
     return p ? p->number : 0;
 }
 
-static struct witness *witness_of(struct silence *s, const struct line *line)
+static struct witness *witness_of(struct silence *s, const char *owner,
+                                  uint32_t session)
 {
     struct witness *w;
 
     cfs_list_for_each(l, &s->witnesses) {
         w = cfs_list_entry(l, struct witness, link);
-        if (w->line == line)
+        if (w->session == session && strcmp(w->owner, owner) == 0)
             return w;
     }
     if (s->n_witnesses == CLIENTS_MAX)
         return NULL;
     w = mem_new(sizeof *w);
-    w->line = line;
+    snprintf(w->owner, sizeof w->owner, "%s", owner);
+    w->session = session;
     cfs_list_add_tail(&s->witnesses, &w->link);
     s->n_witnesses++;
     return w;
@@ -665,6 +669,7 @@ void silence_hear(struct volume *vol, const struct line *line,
     uint64_t now = cfs_now(vol->m->host.loop);
     uint64_t age = q->age_ms > UINT64_MAX / CFS_MS ? SL_NEVER
                                                    : q->age_ms * CFS_MS;
+    char owner[CFS_OWNER_MAX];
     struct witness *w;
 
     if (!b || b->vol != vol || !view_has(vol, b))
@@ -673,10 +678,11 @@ void silence_hear(struct volume *vol, const struct line *line,
         silence_doubt(vol);
     if (!vol->silence)
         return;
-    w = witness_of(vol->silence, line);
+    line_owner(line, vol, owner);
+    w = witness_of(vol->silence, owner,
+                   session_is_of(vol, q->session, owner) ? q->session : 0);
     if (!w)
         return;
-    w->session = q->session;
     w->node = node_of(line);
     w->said = now;
     w->heard[b->index].at = now;

@@ -99,6 +99,16 @@ static void who_reads(const struct line *line, const struct volume *vol,
     }
 }
 
+void line_owner(const struct line *line, const struct volume *vol,
+                char ret[static CFS_OWNER_MAX])
+{
+    struct reader r;
+
+    static_assert(sizeof r.name <= CFS_OWNER_MAX, "one shape");
+    who_reads(line, vol, &r);
+    snprintf(ret, CFS_OWNER_MAX, "%s", r.name);
+}
+
 /* -- who is not believed any more ---------------------------------------- */
 
 struct removed {

@@ -29,9 +29,12 @@ static void answer(struct command *c, show *show_one)
         return;
     }
     all = mem_ok(json_array());
-    cfs_list_for_each(l, &c->m->volumes)
-        json_array_append_new(
-            all, show_one(cfs_list_entry(l, struct volume, link)));
+    cfs_list_for_each(l, &c->m->volumes) {
+        struct volume *one = cfs_list_entry(l, struct volume, link);
+
+        if (command_sees(c, one))
+            json_array_append_new(all, show_one(one));
+    }
     command_ok(c, all);
 }
 
@@ -285,7 +288,7 @@ void volume_status(struct command *c)
     cfs_list_for_each(l, &c->m->volumes) {
         struct volume *vol = cfs_list_entry(l, struct volume, link);
 
-        if (*name && strcmp(vol->name, name) != 0)
+        if ((*name && strcmp(vol->name, name) != 0) || !command_sees(c, vol))
             continue;
         for (unsigned i = 0; i < vol->n; i++) {
             if (!vol->brick[i].here)

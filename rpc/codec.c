@@ -469,8 +469,12 @@ void codec_put_brick(struct cfs_arena *a, const struct cfs_brick *v,
     m->n_sessions = v->n_sessions;
     m->n_session = sessions_told(v);
     m->session = cfs_arena_alloc(a, m->n_session * sizeof *m->session);
-    for (size_t i = 0; i < m->n_session; i++)
+    for (size_t i = 0; i < m->n_session; i++) {
         codec_put_session(a, &v->session[i], &m->session[i]);
+        m->session[i]->has_owner = true;
+        put_chars(v->session[i].owner, sizeof v->session[i].owner - 1,
+                  &m->session[i]->owner);
+    }
     put_chars(v->reason, sizeof v->reason - 1, &m->reason);
     m->session_max = v->session_max;
     m->has_repaired = true;
@@ -493,7 +497,10 @@ int codec_get_brick(struct codec_in *in, Wire__Brick *const *f,
         get_chars(&m->reason, ret->reason, sizeof ret->reason) < 0)
         return -EBADMSG;
     for (size_t i = 0; i < m->n_session; i++)
-        if (codec_get_session(in, &m->session[i], &ret->session[i]) < 0)
+        if (codec_get_session(in, &m->session[i], &ret->session[i]) < 0 ||
+            (m->session[i]->has_owner &&
+             get_chars(&m->session[i]->owner, ret->session[i].owner,
+                       sizeof ret->session[i].owner) < 0))
             return -EBADMSG;
     ret->incarnation = m->incarnation;
     ret->clean = m->clean;

@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -101,6 +102,8 @@ struct end {
     bool             done;
     int              status;
     char             text[256]; /* with it */
+    json_t          *json;      /* of a command's answer; NULL: none */
+    char             error[256];
 };
 
 static void on_down(struct rpc_conn *c, const struct cfs_err *why, void *ctx)
@@ -126,7 +129,8 @@ static bool is_done_or_late(void *arg)
 
 enum who { STRANGER, CLIENT, NODE };
 
-static void open_end(struct end *e, enum who who)
+/* @file: a client's credentials. */
+static void open_with(struct end *e, enum who who, const char *file)
 {
     static const struct rpc_events events = {.down = on_down};
     struct rpc_opts opts = rpc_opts_default;
@@ -134,7 +138,7 @@ static void open_end(struct end *e, enum who who)
     struct rpc_addr addr;
     struct cfs_err err = {0};
 
-    snprintf(path, sizeof path, "%s/desk.pem", root);
+    snprintf(path, sizeof path, "%s/%s", root, file);
     snprintf(state, sizeof state, "%s/%s", root, who == NODE ? "s" : "none");
     *e = (struct end){0};
     assert_int_equal(rpc_creds_find(who == CLIENT ? path : NULL, "/nowhere",
@@ -150,8 +154,14 @@ static void open_end(struct end *e, enum who who)
     assert_true(rpc_conn_is_up(e->conn));
 }
 
+static void open_end(struct end *e, enum who who)
+{
+    open_with(e, who, "desk.pem");
+}
+
 static void close_end(struct end *e)
 {
+    json_decref(e->json);
     rpc_conn_close(e->conn);
     rpc_creds_fini(&e->creds);
 }
@@ -274,6 +284,153 @@ static void a_client_gives_no_commands(void **state)
                                   "{\"action\": \"info\"}"), 0);
     assert_int_equal(command(&e, "volume-list", 141), -EINVAL);
     close_end(&e);
+}
+
+/* -- what a client sees --------------------------------------------------- */
+
+static void on_command_done(struct rpc_call *call, int status,
+                            struct rpc_msg *reply)
+{
+    struct end *e = container_of(call, struct end, call);
+    struct mgmt_cli_reply r;
+    struct cfs_arena a;
+
+    cfs_arena_init(&a);
+    if (status == 0 && mgmt_unpack_cli_reply(&a, reply->body, &r) == 0) {
+        status = (int)r.exit_status;
+        snprintf(e->error, sizeof e->error, "%s", r.error);
+        e->json = json_loads(r.json, JSON_DECODE_ANY, NULL);
+    }
+    cfs_arena_fini(&a);
+    e->done = true;
+    e->status = status;
+}
+
+/* -> the exit status; the answer is @e's. */
+static int asked(struct end *e, const char *verb, uint8_t id, const char *name)
+{
+    char args[128];
+    struct mgmt_cli_request q = {.verb = verb, .args = args,
+                                 .id = {{id, 1, (uint8_t)getpid()}}};
+    const struct rpc_program p = {.number = RPC_CLI, .version = 1};
+    struct cfs_arena a;
+
+    snprintf(args, sizeof args, "{\"name\": \"%s\", \"action\": \"info\"}",
+             name);
+    json_decref(e->json);
+    e->json = NULL;
+    e->done = false;
+    *e->error = '\0';
+    cfs_arena_init(&a);
+    rpc_call(e->conn, &e->call, &p, RPC_CLI_REQUEST,
+             mgmt_pack_cli_request(&a, &q), (struct cfs_buf){0}, 0,
+             on_command_done);
+    cfs_arena_fini(&a);
+    until = cfs_now_fresh(loop) + LIMIT;
+    cfs_loop_run_until(loop, is_done_or_late, e);
+    assert_true(e->done);
+    return e->status;
+}
+
+static const char *name_at(const json_t *list, size_t i)
+{
+    return json_string_value(json_object_get(json_array_get(list, i),
+                                             "name"));
+}
+
+static void a_client_sees_the_volumes_that_are_for_it(void **state)
+{
+    static const char *const all[] = {"volume-list", "volume-info",
+                                      "volume-status"};
+    static const char *const one[] = {"volume-info", "volume-status",
+                                      "volume-get", "volume-top",
+                                      "volume-profile"};
+    struct end lamp, desk;
+    uint8_t id = 1;
+
+    for (char c = 'a'; c <= 'b'; c++)
+        assert_int_equal(sh("%s %s volume create %c1 127.0.0.1:%s/%c1.img "
+                            "--brick-size 1G --sparse >/dev/null", dirs, CLI,
+                            c, root, c), 0);
+    assert_int_equal(sh("%s %s client add lamp --volume b1 -o %s/lamp.pem "
+                        ">/dev/null", dirs, CLI, root), 0);
+    open_with(&lamp, CLIENT, "lamp.pem");
+    open_end(&desk, CLIENT);
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(all); i++) {
+        assert_int_equal(asked(&lamp, all[i], id++, ""), 0);
+        assert_int_equal(json_array_size(lamp.json), 1);
+        assert_string_equal(name_at(lamp.json, 0), "b1");
+        assert_int_equal(asked(&desk, all[i], id++, ""), 0);
+        assert_int_equal(json_array_size(desk.json), 2);
+    }
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(one); i++) {
+        char there[256];
+
+        assert_int_equal(asked(&lamp, one[i], id++, "a1"), 1);
+        assert_non_null(strstr(lamp.error, "no volume a1 for client lamp"));
+        strcpy(there, lamp.error);
+        memcpy(strstr(there, "a1"), "c1", 2);
+        assert_int_equal(asked(&lamp, one[i], id++, "c1"), 1);
+        assert_string_equal(lamp.error, there);
+        asked(&lamp, one[i], id++, "b1");
+        assert_null(strstr(lamp.error, "no volume"));
+    }
+    assert_int_equal(asked(&lamp, "client-list", id++, ""), 0);
+    assert_int_equal(json_array_size(json_object_get(lamp.json, "clients")),
+                     1);
+    assert_string_equal(name_at(json_object_get(lamp.json, "clients"), 0),
+                        "lamp");
+    close_end(&lamp);
+    close_end(&desk);
+    for (char c = 'a'; c <= 'b'; c++)
+        assert_int_equal(sh("%s %s volume delete %c1 --yes >/dev/null", dirs,
+                            CLI, c), 0);
+    assert_int_equal(sh("%s %s client remove lamp --yes >/dev/null", dirs,
+                        CLI), 0);
+}
+
+/* Another one's answer is not to be had by its number. */
+static void an_answer_is_for_who_asked(void **state)
+{
+    struct end lamp, desk;
+
+    assert_int_equal(sh("rm -f %s/lamp.pem && %s %s client add lamp -o "
+                        "%s/lamp.pem >/dev/null", root, dirs, CLI, root), 0);
+    open_with(&lamp, CLIENT, "lamp.pem");
+    open_end(&desk, CLIENT);
+    assert_int_equal(asked(&desk, "volume-list", 250, ""), 0);
+    assert_int_equal(asked(&desk, "volume-list", 250, ""), 0);
+    assert_int_equal(asked(&lamp, "volume-list", 250, ""), -EINVAL);
+    close_end(&lamp);
+    close_end(&desk);
+    assert_int_equal(sh("%s %s client remove lamp --yes >/dev/null && rm "
+                        "%s/lamp.pem", dirs, CLI, root), 0);
+}
+
+/* -- the command ---------------------------------------------------------- */
+
+static void every_command_answers_in_json_too(void **state)
+{
+    assert_int_equal(sh("%s --help | awk '/^  (cluster|client|peer|volume) "
+                        "/ {print $1, $2}' >%s/verbs && test $(wc -l "
+                        "<%s/verbs) -ge 27", CLI, root, root), 0);
+    assert_int_equal(sh("while read -r c; do %s $c --help | grep -q -e --json "
+                        "|| exit 1; done <%s/verbs", CLI, root), 0);
+    assert_int_equal(sh("%s %s client add pen -o %s/pen.pem --json | python3 "
+                        "-c 'import json, sys; a = json.load(sys.stdin); "
+                        "assert a == {\"name\": \"pen\", \"volumes\": [], "
+                        "\"file\": \"%s/pen.pem\"}, a' && grep -q "
+                        "'PRIVATE KEY' %s/pen.pem", dirs, CLI, root, root,
+                        root), 0);
+    assert_int_equal(sh("%s %s client add ink --json | python3 -c 'import "
+                        "json, sys; assert \"PRIVATE KEY\" in "
+                        "json.load(sys.stdin)[\"credentials\"]'", dirs, CLI),
+                     0);
+    assert_int_equal(sh("%s %s client add nib 2>/dev/null", dirs, CLI),
+                     2 << 8);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(sh("%s %s client remove %s --yes --json | grep -q "
+                            "name", dirs, CLI, i ? "pen" : "ink"), 0);
 }
 
 /* -- volumes -------------------------------------------------------------- */
@@ -411,6 +568,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_procedure_is_for_whom_it_is_meant),
         cmocka_unit_test(a_client_gives_no_commands),
+        cmocka_unit_test(a_client_sees_the_volumes_that_are_for_it),
+        cmocka_unit_test(an_answer_is_for_who_asked),
+        cmocka_unit_test(every_command_answers_in_json_too),
         cmocka_unit_test(a_volume_that_is_there_looks_like_one_that_is_not),
         cmocka_unit_test(what_a_stranger_sends_is_bounded),
         cmocka_unit_test(silent_ones_in_numbers_keep_nobody_out),
