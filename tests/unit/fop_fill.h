@@ -157,6 +157,9 @@ static void fill_brick(struct cfs_arena *a, struct cfs_brick *v)
     v->n_sessions = (uint32_t)random() % 20;
     for (uint32_t i = 0; i < v->n_sessions && i < CFS_INFO_SESSIONS; i++)
         fill_session(a, &v->session[i]);
+    if (v->n_sessions > 0)
+        snprintf(v->session[0].owner, sizeof v->session[0].owner, "node:%ld",
+                 random());
     v->session_max = (uint32_t)random();
     snprintf(v->reason, sizeof v->reason, "reason %ld", random());
 }
