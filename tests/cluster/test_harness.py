@@ -6,14 +6,14 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import node as harness
 import runtime
 from runtime import wait_for
 
 TALK = r"""
-import socket, sys
+import socket, sys, time
+began = time.monotonic()
 s = socket.create_connection((sys.argv[1], 999), float(sys.argv[2]))
 s.settimeout(float(sys.argv[2]))
 s.sendall(b"x" * int(sys.argv[3]))
@@ -24,7 +24,7 @@ while True:
     if not b:
         break
     n += len(b)
-print(n)
+print(n, time.monotonic() - began)
 """
 ECHO = r"""
 import socket, threading
@@ -47,11 +47,17 @@ def echo_at(node):
     return p
 
 
-def talk(a, b, size=1, seconds=0.5):
-    """Whether all that a sends comes back from b."""
+def talk(a, b, size=1, seconds=10):
+    """Until all that a sends has come back from b. -> s; None: it does not"""
     done = a.run("python3", "-c", TALK, b.name, str(seconds), str(size),
                  check=False)
-    return done.returncode == 0 and done.stdout.strip() == str(size)
+    got, _, took = done.stdout.strip().partition(" ")
+    return float(took) if done.returncode == 0 and got == str(size) else None
+
+
+def deaf(a, b):
+    """Nothing comes back: it would within a moment."""
+    return talk(a, b, seconds=0.5) is None
 
 
 def test_a_cut_cuts_and_mends(cluster):
@@ -61,15 +67,15 @@ def test_a_cut_cuts_and_mends(cluster):
     echoes = [echo_at(n) for n in c]
     assert talk(c[1], c[2]) and talk(c[1], c[3])
     c[1].cut(c[2])
-    assert not talk(c[1], c[2]) and not talk(c[2], c[1])
+    assert deaf(c[1], c[2]) and deaf(c[2], c[1])
     assert talk(c[1], c[3]) and talk(c[2], c[3])
     c[1].mend()
     assert talk(c[1], c[2])
     c[1].cut(direction="in")
-    assert not talk(c[1], c[2]) and not talk(c[3], c[1])
+    assert deaf(c[1], c[2]) and deaf(c[3], c[1])
     c[1].mend()
     c[1].cut()
-    assert not talk(c[3], c[1]) and talk(c[3], c[2])
+    assert deaf(c[3], c[1]) and talk(c[3], c[2])
     c[1].mend()
     assert talk(c[3], c[1])
     for e in echoes:
@@ -85,12 +91,17 @@ def test_a_sick_network_loses_half_and_a_slow_one_is_slow(cluster):
     count = ("import socket, time\n"
              "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
              "%s")
+    # All of it may wait to be read, too.
     got = c[2].popen("python3", "-c", count % (
+        "s.setsockopt(socket.SOL_SOCKET, 33, 4 << 20)  # SO_RCVBUFFORCE\n"
         "s.bind(('', 998)); s.settimeout(60); n = 0\n"
         "print('up', flush=True)\n"
         "while s.recv(10) != b'end': n += 1\n"
         "print(n)"), stdout=subprocess.PIPE)
     assert got.stdout.readline() == "up\n"
+    # What waits for the address of n2, while questions for it are lost, is
+    # lost for want of room: it is to be known.
+    assert talk(c[1], c[2])
     c[1].lose(0.5)
     c[1].run("python3", "-c", count % (
         "for i in range(1000): s.sendto(b'x', ('n2', 998)); time.sleep(.0002)"))
@@ -99,13 +110,10 @@ def test_a_sick_network_loses_half_and_a_slow_one_is_slow(cluster):
     arrived = int(got.communicate(timeout=90)[0])
     assert 300 < arrived < 700
     c[1].slow("1mbit")
-    before = time.monotonic()
-    assert talk(c[1], c[2], 250000, 20)
-    assert time.monotonic() - before > 1  # 2 Mbit
+    slow = talk(c[1], c[2], 250000, 30)
+    assert slow > 1  # 2 Mbit
     c[1].mend()
-    before = time.monotonic()
-    assert talk(c[1], c[2], 250000, 20)
-    assert time.monotonic() - before < 1
+    assert talk(c[1], c[2], 250000, 30) < slow / 2
     echo.kill()
     echo.wait()
 
@@ -116,7 +124,7 @@ def test_a_node_that_hangs_answers_after_it_resumes(cluster):
         n.power_on()
     echo = echo_at(c[2])
     c[2].hang()
-    assert not talk(c[1], c[2])
+    assert deaf(c[1], c[2])
     c[2].resume()
     assert talk(c[1], c[2])
     echo.kill()
