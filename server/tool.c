@@ -207,7 +207,7 @@ int tool_scan(const struct tool_scan *s, struct cfs_blob lo,
 
     do {
         b.n = 0;
-        rc = eng_scan(s->e, b.resumed ? rec_key_blob(&b.last) : lo, hi,
+        rc = eng_sweep(s->e, b.resumed ? rec_key_blob(&b.last) : lo, hi,
                       batch_each, &b);
         eng_trim(s->e);
         rc2 = s->pause ? s->pause(s->ctx) : 0;

@@ -58,7 +58,7 @@ void tool_close_keep(struct tool_brick *b);
 /* Stop a batch early: the scan goes on with the next record in a new one. */
 #define TOOL_PAUSE 0x7fffffff
 
-/* As eng_scan() over [@lo, @hi), in batches, so that the cache keeps its
+/* As eng_sweep() over [@lo, @hi), in batches, so that the cache keeps its
  * bound. After each @pause (or NULL) is called, which may scan and run the
  * loop itself; what it returns ends the scan unless it is 0. */
 struct tool_scan {

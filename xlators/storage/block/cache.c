@@ -413,6 +413,18 @@ static int read_in_line(struct eng *e, struct node *n)
 
 static struct node *kid_new(struct eng *e, struct node *p, unsigned slot);
 
+/* The child of @p in @slot, which was not in memory, as @page has it. */
+static struct node *adopt_page(struct eng *e, struct node *p, unsigned slot,
+                               const uint8_t *page)
+{
+    struct node *n = kid_new(e, p, slot);
+    uint8_t *copy = cache_page_new(e);
+
+    memcpy(copy, page, NODE_SIZE);
+    settle(e, n, copy, 0);
+    return n;
+}
+
 /* In line, for a scan: the leaves behind slot @slot of @p that lie behind one
  * another come with one read. Those that are not what they should be stay
  * unread, and are found out when somebody wants them. */
@@ -430,16 +442,10 @@ static void read_ahead(struct eng *e, struct node *p, unsigned slot)
     for (unsigned i = 0; i < n; i++) {
         const uint8_t *got = buf + i * (size_t)NODE_SIZE;
         struct fmt_ptr at = page_ptr(p->page, slot + i, 0);
-        struct node *kid;
-        uint8_t *page;
 
-        if ((p->kid && p->kid[slot + i]) ||
-            cache_verify(e, got, p->level - 1u, &at) < 0)
-            continue;
-        kid = kid_new(e, p, slot + i);
-        page = cache_page_new(e);
-        memcpy(page, got, NODE_SIZE);
-        settle(e, kid, page, 0);
+        if (!(p->kid && p->kid[slot + i]) &&
+            cache_verify(e, got, p->level - 1u, &at) == 0)
+            adopt_page(e, p, slot + i, got);
     }
     free(buf);
 }
@@ -459,6 +465,22 @@ static struct node *kid_new(struct eng *e, struct node *p, unsigned slot)
     cache_attach(p, slot, n);
     n->state = NODE_READING;
     return n;
+}
+
+void cache_adopt(struct eng *e, struct node *p, unsigned slot,
+                 struct family *f)
+{
+    struct node *n = p->kid ? p->kid[slot] : NULL;
+
+    if (!n)
+        n = adopt_page(e, p, slot, f->page);
+    for (unsigned i = 0; i < page_n(n->page); i++) {
+        const uint8_t *leaf = family_leaf(f, i);
+
+        if (leaf && !(n->kid && n->kid[i]))
+            adopt_page(e, n, i, leaf);
+    }
+    ahead_done(f);
 }
 
 int cache_kid(struct eng *e, struct node *p, unsigned slot, struct node **ret)
@@ -650,6 +672,8 @@ static void on_evict(struct cfs_task *t)
     uint64_t over = c->bytes > c->max ? (c->bytes - c->max) / NODE_SIZE : 0;
     uint64_t steps = EVICT_STEPS + EVICT_EACH * over;
 
+    if (c->held > 0)
+        return;
     evict_some(e, steps < EVICT_MOST ? steps : EVICT_MOST);
 }
 

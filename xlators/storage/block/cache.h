@@ -28,6 +28,8 @@
 #include "xlators/storage/block/engine.h"
 #include "xlators/storage/block/node.h"
 
+struct family; /* ahead.h */
+
 #define LEVEL_VALUE ENG_LARGE /* a large value: bytes in blocks of its own */
 #define VALUE_PARTS (ENG_VALUE_MAX / CFS_BLOCK)
 
@@ -64,6 +66,7 @@ struct cache {
     struct node    *miss;  /* what the last -CFS_E_MISS was about; NULL: it
                               was about space */
     unsigned        reads; /* in flight */
+    unsigned        held;  /* somebody waits who has nodes: none may leave */
     struct cfs_task evict;
     struct cfs_task wake;  /* for late_waiters */
     struct cfs_list late_waiters; /* eng_wait.link: its node is there */
@@ -98,6 +101,10 @@ unsigned cache_slot_of(const struct node *parent, const struct node *kid);
 /* The child of @n in @slot: 0, -CFS_E_MISS (it is being read), -CFS_E_CORRUPT,
  * -EIO. Reads in line when the engine does. */
 int cache_kid(struct eng *e, struct node *n, unsigned slot, struct node **ret);
+/* The same of a child at level 1 that is not in memory, or whose leaves are not:
+ * they are, as far as @f has them sound. @f is done with. */
+void cache_adopt(struct eng *e, struct node *n, unsigned slot,
+                 struct family *f);
 /* Begin to read it, if it is not there; nobody waits. */
 void cache_prefetch(struct eng *e, struct node *n, unsigned slot);
 

@@ -6,8 +6,9 @@
  * than anybody can walk.
  *
  * What is in memory (a journal that was applied read-only) is walked there;
- * all else is read once, beside the cache. A part that cannot be read is
- * reported, and the walk goes on with the next. */
+ * all else is read once, beside the cache, in a tool's engine ahead of the
+ * walk (ahead.h). A part that cannot be read is reported, and the walk goes on
+ * with the next. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -18,6 +19,7 @@ struct visit {
     struct node   *node; /* in memory, or NULL */
     const uint8_t *page;
     struct fmt_ptr at;   /* lba 0: not on the device */
+    struct family *family; /* level 1: what was read of it ahead, or NULL */
 };
 
 struct checker {
@@ -28,6 +30,7 @@ struct checker {
     uint64_t                win_lba;
     unsigned                win_n;
     uint64_t                nodes;
+    bool                    ahead; /* the pool reads what comes next */
     int                     rc;
 };
 
@@ -158,9 +161,6 @@ static bool check_bounds(struct checker *k, const struct visit *v,
     return true;
 }
 
-static void check_node(struct checker *k, const struct visit *v,
-                       struct cfs_blob lo, struct cfs_blob hi);
-
 #define WINDOW         256u
 #define PROGRESS_EVERY 4096u
 
@@ -169,6 +169,12 @@ static void check_node(struct checker *k, const struct visit *v,
 static int read_leaf(struct checker *k, const struct visit *v, unsigned slot,
                      const struct fmt_ptr *at, uint8_t *buf)
 {
+    const uint8_t *got = v->family ? family_leaf(v->family, slot) : NULL;
+
+    if (got) {
+        memcpy(buf, got, NODE_SIZE);
+        return 0;
+    }
     if (at->lba < k->win_lba || at->lba >= k->win_lba + k->win_n) {
         unsigned n = cache_run(k->eng, v->page, slot, WINDOW);
 
@@ -186,6 +192,19 @@ static int read_leaf(struct checker *k, const struct visit *v, unsigned slot,
                : cache_read_parts(k->eng, at, 1, 0, buf);
 }
 
+static int read_kid(struct checker *k, const struct visit *v, unsigned slot,
+                    const struct visit *kid, uint8_t *buf)
+{
+    const unsigned level = page_level(v->page) - 1u;
+
+    if (level == 0)
+        return read_leaf(k, v, slot, &kid->at, buf);
+    if (!kid->family)
+        return cache_read_parts(k->eng, &kid->at, 1, level, buf);
+    memcpy(buf, kid->family->page, NODE_SIZE);
+    return 0;
+}
+
 /* The child's page, in memory or read into @buf, in @ret: whether it is one,
  * and the walk has not been there before. */
 static int find_kid(struct checker *k, const struct visit *v, unsigned slot,
@@ -195,13 +214,14 @@ static int find_kid(struct checker *k, const struct visit *v, unsigned slot,
     int rc = 0;
 
     if (kid && kid->state == NODE_READY) {
-        *ret = (struct visit){kid, kid->page, kid->at[0]};
+        ret->node = kid;
+        ret->page = kid->page;
+        ret->at = kid->at[0];
     } else {
-        *ret = (struct visit){NULL, buf, page_ptr(v->page, slot, 0)};
-        rc = page_level(v->page) == 1
-                 ? read_leaf(k, v, slot, &ret->at, buf)
-                 : cache_read_parts(k->eng, &ret->at, 1,
-                                    page_level(v->page) - 1u, buf);
+        ret->node = NULL;
+        ret->page = buf;
+        ret->at = page_ptr(v->page, slot, 0);
+        rc = read_kid(k, v, slot, ret, buf);
     }
     if (rc < 0) {
         k->c->bad(k->c->ctx, "the node of level %u at block %" PRIu64 ": %s",
@@ -215,19 +235,27 @@ static int find_kid(struct checker *k, const struct visit *v, unsigned slot,
     return rc;
 }
 
+static void check_node(struct checker *k, const struct visit *v,
+                       struct cfs_blob lo, struct cfs_blob hi);
+
 static void check_kid(struct checker *k, const struct visit *v, unsigned slot,
                       struct cfs_blob lo, struct cfs_blob hi)
 {
     uint8_t *buf = eng_alloc_aligned(NODE_SIZE);
-    struct visit down;
-    int rc = find_kid(k, v, slot, buf, &down);
+    struct visit down = {.family = NULL};
+    int rc;
 
+    if (k->ahead && page_level(v->page) == 2)
+        down.family = ahead_step(k->eng, v->page, v->node, slot,
+                                 (struct cfs_blob){0});
+    rc = find_kid(k, v, slot, buf, &down);
     if (rc < 0) {
         broken(k, rc);
         lost(k, page_level(v->page) - 1u, lo, hi);
     } else {
         check_node(k, &down, lo, hi);
     }
+    ahead_done(down.family);
     free(buf);
 }
 
@@ -266,9 +294,9 @@ static void count_heads(struct checker *k)
 
 int eng_check(struct eng *e, const struct eng_check *c)
 {
-    struct checker k = {.eng = e, .c = c};
+    struct checker k = {.eng = e, .c = c, .ahead = ahead_may(e)};
     struct node *root = e->tree.root;
-    struct visit v = {root, root->page, root->at[0]};
+    struct visit v = {root, root->page, root->at[0], NULL};
     struct cfs_blob none = {NULL, 0};
 
     k.win = eng_alloc_aligned(WINDOW * (size_t)NODE_SIZE);

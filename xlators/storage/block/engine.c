@@ -477,13 +477,14 @@ void eng_teardown(struct eng *e)
     tree_fini(e);
     space_fini(e);
     cache_fini(e);
+    ahead_fini(e);
     free(e);
 }
 
 static bool all_idle(const struct eng *e)
 {
-    return e->cache.reads == 0 && data_idle(e) && jrn_idle(e) &&
-           ckpt_idle(e) && discard_idle(e);
+    return e->cache.reads == 0 && e->ahead.busy == 0 && data_idle(e) &&
+           jrn_idle(e) && ckpt_idle(e) && discard_idle(e);
 }
 
 static void on_close_task(struct cfs_task *t)
@@ -534,8 +535,9 @@ void eng_drop(struct eng *e)
 {
     struct cfs_dev *dev = e->dev;
 
-    assert(e->cache.reads == 0 && data_idle(e) && ckpt_idle(e) &&
-           discard_idle(e) && !e->jrn.writing && !e->jrn.flushing);
+    assert(e->cache.reads == 0 && e->ahead.busy == 0 && data_idle(e) &&
+           ckpt_idle(e) && discard_idle(e) && !e->jrn.writing &&
+           !e->jrn.flushing);
     eng_teardown(e);
     dev->ops->close(dev);
 }

@@ -284,6 +284,11 @@ void eng_data_write(struct eng *e, struct eng_io *io);
  * only here. All pointers that came back end. */
 void eng_trim(struct eng *e);
 
+/* As eng_scan(), for a tool, from outside its loop: the pool reads what comes
+ * next. @fn may read records, but not sweep. */
+int eng_sweep(struct eng *e, struct cfs_blob lo, struct cfs_blob hi,
+              eng_each *fn, void *ctx);
+
 /* Walk everything below the newest checkpoint (and the journal): each node
  * verified against its parent, each block counted. @node(lba, n) for every
  * tree node's and overflow value's blocks. Blocking. */

@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+#include "xlators/storage/block/ahead.h"
 #include "xlators/storage/block/ckpt.h"
 #include "xlators/storage/block/data.h"
 #include "xlators/storage/block/discard.h"
@@ -58,6 +59,7 @@ struct eng {
     _Atomic uint64_t io[ENG_IO_SLOTS];
 
     struct cache cache;
+    struct ahead ahead;
     struct tree  tree;
     struct space space;
     struct jrn   jrn;

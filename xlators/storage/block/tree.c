@@ -88,8 +88,18 @@ struct scan {
 
 #define SCAN_AHEAD 8u
 
+static void sweep_step(struct eng *e, struct node *n, unsigned slot,
+                       struct cfs_blob hi)
+{
+    struct family *f = ahead_step(e, n->page, n, slot, hi);
+
+    if (f)
+        cache_adopt(e, n, slot, f);
+}
+
 /* The leaf in which scan->at would be; scan->next is set. */
-static int scan_leaf(struct eng *e, struct scan *sc, struct node **ret)
+static int scan_leaf(struct eng *e, struct scan *sc, struct cfs_blob hi,
+                     struct node **ret)
 {
     struct node *n = e->tree.root;
 
@@ -105,6 +115,8 @@ static int scan_leaf(struct eng *e, struct scan *sc, struct node **ret)
             memcpy(sc->next_buf, k.p, k.len);
             sc->next = (struct cfs_blob){sc->next_buf, k.len};
         }
+        if (e->ahead.on && n->level == 2)
+            sweep_step(e, n, slot, hi);
         rc = cache_kid(e, n, slot, &kid);
         if (rc == -CFS_E_MISS && n->level == 1) {
             for (unsigned i = 1;
@@ -131,7 +143,7 @@ int eng_scan(struct eng *e, struct cfs_blob lo, struct cfs_blob hi,
     for (;;) {
         struct node *leaf;
         bool exact;
-        int rc = scan_leaf(e, &sc, &leaf);
+        int rc = scan_leaf(e, &sc, hi, &leaf);
 
         if (rc < 0)
             return rc;
@@ -154,6 +166,17 @@ int eng_scan(struct eng *e, struct cfs_blob lo, struct cfs_blob hi,
         memcpy(sc.buf, sc.next_buf, sc.next.len);
         sc.at.len = sc.next.len;
     }
+}
+
+int eng_sweep(struct eng *e, struct cfs_blob lo, struct cfs_blob hi,
+              eng_each *fn, void *ctx)
+{
+    int rc;
+
+    e->ahead.on = ahead_may(e);
+    rc = eng_scan(e, lo, hi, fn, ctx);
+    e->ahead.on = false;
+    return rc;
 }
 
 /* -- making dirty ---------------------------------------------------------- */
