@@ -362,7 +362,38 @@ static void on_refused(struct mgmt *m, const struct cfs_err *why, void *ctx)
         fail(c, why);
 }
 
-/* A node's certificate is renewed while we run. */
+/* -- credentials ----------------------------------------------------------- */
+
+static uint64_t trust_known(void *ctx)
+{
+    const struct client *c = ctx;
+
+    return rpc_creds_list(&c->creds);
+}
+
+static void on_trust(struct mgmt *m, const char *crl, const char *cert,
+                     void *ctx)
+{
+    struct client *c = ctx;
+    struct cfs_err err = {0};
+    int rc = rpc_creds_update(&c->creds, crl, cert, &err);
+
+    if (rc > 0)
+        cfs_log_info(c->host.log, who, "%s: %s", c->creds.path,
+                     *cert != '\0' ? "the certificate was renewed"
+                                   : "the list of nodes that are not believed "
+                                     "was renewed");
+    else if (rc < 0 && c->creds.unsaved)
+        cfs_log_warning(c->host.log, who, "%s: what was renewed is in use, "
+                        "but cannot be kept for the next mount: let root "
+                        "write to that file", err.text);
+    else if (rc < 0)
+        cfs_log_warning(c->host.log, who, "what mgmtd sends to renew the "
+                        "credentials is not used: %s", err.text);
+}
+
+/* A node's certificate is renewed while we run; ours, or another process has
+ * done it. */
 static void on_refresh(struct cfs_timer *t)
 {
     struct client *c = container_of(t, struct client, refresh);
@@ -370,6 +401,9 @@ static void on_refresh(struct cfs_timer *t)
 
     if (rpc_creds_refresh(&c->creds, &err) < 0)
         cfs_log_warning(c->host.log, who, "%s", err.text);
+    if (c->creds.unsaved)
+        on_trust(c->mgmt, "", "", c);
+    mgmt_want_trust(c->mgmt);
     cfs_timer_start(t, CREDS_EVERY);
 }
 
@@ -419,7 +453,7 @@ static int start_from_file(struct client *c, struct cfs_err *err)
 
 static int start_from_mgmtd(struct client *c, struct cfs_err *err)
 {
-    static const struct mgmt_events events = {
+    struct mgmt_events events = {
         .volfile = on_volfile,
         .view = on_view,
         .probe = on_probe,
@@ -439,6 +473,10 @@ static int start_from_mgmtd(struct client *c, struct cfs_err *err)
     if (rc < 0)
         return rc;
     client_more_servers(c);
+    if (rpc_creds_is_file(&c->creds)) {
+        events.trust_known = trust_known;
+        events.trust = on_trust;
+    }
     cfs_timer_init(c->host.loop, &c->refresh, on_refresh);
     cfs_timer_start(&c->refresh, CREDS_EVERY);
     return mgmt_open(c->host.loop, c->host.log, c->server, c->n_servers,

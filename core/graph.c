@@ -496,6 +496,15 @@ struct cfs_xl *cfs_graph_find_type(struct cfs_graph *g, const char *type)
     return NULL;
 }
 
+/* A dump is for whoever is asked for help. */
+static bool is_secret(const char *option)
+{
+    const char *end = "-secret";
+    const size_t len = strlen(option), n = strlen(end);
+
+    return len > n && strcmp(option + len - n, end) == 0;
+}
+
 static void dump_xl(const struct cfs_xl *xl, struct cfs_dump *d)
 {
     const struct cfs_opt *o = xl->type->opts;
@@ -509,7 +518,9 @@ static void dump_xl(const struct cfs_xl *xl, struct cfs_dump *d)
     for (; o && o->name; o++) {
         snprintf(key, sizeof key, "option.%s", o->name);
         cfs_dump_put(d, key, "%s",
-                     cfs_opt_print(o, xl->priv, value, sizeof value));
+                     is_secret(o->name)
+                         ? "(not shown)"
+                         : cfs_opt_print(o, xl->priv, value, sizeof value));
     }
     if (xl->inited && xl->type->dump)
         xl->type->dump((struct cfs_xl *)xl, d);

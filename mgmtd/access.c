@@ -28,6 +28,8 @@ static const struct {
     {RPC_PORTMAP, RPC_PORTMAP_CLIENT_SIGNIN, L | N | C | S},
     {RPC_PORTMAP, RPC_PORTMAP_SIGNOUT, L | N | C | S},
     {RPC_PORTMAP, RPC_PORTMAP_PORT_BY_BRICK, L | N | C | S},
+    /* Who has a certificate of its own to keep. */
+    {RPC_HANDSHAKE, RPC_HANDSHAKE_TRUST, C},
     /* A brick is signed in on its node. */
     {RPC_PORTMAP, RPC_PORTMAP_SIGNIN, L},
     /* Of clients only verbs that change nothing. */

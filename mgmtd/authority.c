@@ -4,6 +4,7 @@
  * An order to the authority is a JSON object, the same whether it is carried
  * out here or sent:
  *   {"ca", "csr", "name", "id"?, "host"?}     -> {"cert"}
+ *   {"ca", "old": PEM, "name"}                -> {"cert"}, for its key
  *   {"ca", "revoked": [serials]}              -> {"crl"}
  * Nodes trust each other wholly (each may write the store), so a voter signs
  * what a member asks for.
@@ -65,6 +66,25 @@ static int do_sign(struct mgmtd *m, enum trust_ca ca, const json_t *order,
     return rc;
 }
 
+static int do_sign_again(struct mgmtd *m, enum trust_ca ca,
+                         const json_t *order, json_t **ret,
+                         struct cfs_err *err)
+{
+    const char *name = text_in(order, "name");
+    char *cert;
+    int rc;
+
+    if (!name)
+        return cfs_err_set(err, -EBADMSG, "a bad order to sign");
+    rc = trust_sign_again(m->trust, ca, text_in(order, "old"), name, &cert,
+                          err);
+    if (rc == 0) {
+        *ret = mem_ok(json_pack("{s:s}", "cert", cert));
+        free(cert);
+    }
+    return rc;
+}
+
 static int do_revoke(struct mgmtd *m, enum trust_ca ca, json_t *serials,
                      json_t **ret, struct cfs_err *err)
 {
@@ -100,8 +120,10 @@ static int carry_out(struct mgmtd *m, const json_t *order, json_t **ret,
     if (!word || (strcmp(word, "nodes") != 0 && strcmp(word, "clients") != 0))
         return cfs_err_set(err, -EBADMSG, "an order to no authority");
     ca = strcmp(word, "nodes") == 0 ? TRUST_NODES : TRUST_CLIENTS;
-    return revoked ? do_revoke(m, ca, revoked, ret, err)
-                   : do_sign(m, ca, order, ret, err);
+    if (revoked)
+        return do_revoke(m, ca, revoked, ret, err);
+    return text_in(order, "old") ? do_sign_again(m, ca, order, ret, err)
+                                 : do_sign(m, ca, order, ret, err);
 }
 
 void peer_on_sign(struct peer_req *req)
@@ -219,6 +241,13 @@ void authority_sign(struct mgmtd *m, enum trust_ca ca, const char *csr,
     if (host)
         json_object_set_new(what, "host", mem_ok(json_string(host)));
     give(m, what, done, arg);
+}
+
+void authority_sign_again(struct mgmtd *m, enum trust_ca ca, const char *old,
+                          const char *name, peer_done *done, void *arg)
+{
+    give(m, mem_ok(json_pack("{s:s,s:s,s:s}", "ca", ca_word(ca), "old", old,
+                             "name", name)), done, arg);
 }
 
 /* -- revoking ------------------------------------------------------------ */
@@ -389,21 +418,35 @@ static void on_recorded(void *arg, int status, const struct cfs_err *err)
     renewed(a, status, why.text);
 }
 
-/* The last few; and the one that is in use, which is older than those when the
- * new ones could not be put on disk. */
-static void keep_serials(struct mgmtd *m, json_t *list)
+/* Whatever is renewed at half of its life: of those before not more than a few
+ * may still be good. */
+void authority_note_serial(json_t *rec, const char *cert)
+{
+    json_t *old = json_object_get(rec, "serials");
+    char serial[TRUST_SERIAL];
+
+    if (!json_is_array(old)) {
+        old = mem_ok(json_array());
+        json_object_set_new(rec, "serials", old);
+    }
+    if (json_object_get(rec, "serial"))
+        json_array_append(old, json_object_get(rec, "serial"));
+    while (json_array_size(old) > KEEP_SERIALS)
+        json_array_remove(old, 0);
+    trust_serial_of(cert, serial);
+    json_object_set_new(rec, "serial", mem_ok(json_string(serial)));
+    json_object_set_new(rec, "cert", mem_ok(json_string(cert)));
+}
+
+/* The one that is in use is older than those when the new ones could not be
+ * put on disk. */
+static void keep_used(struct mgmtd *m, json_t *list)
 {
     char used[TRUST_SERIAL];
-    json_t *one;
 
-    while (json_array_size(list) > KEEP_SERIALS)
-        json_array_remove(list, 0);
     trust_serial(m->trust, used);
-    one = mem_ok(json_string(used));
     if (!has_text(list, used))
-        json_array_insert_new(list, 0, one);
-    else
-        json_decref(one);
+        json_array_insert_new(list, 0, mem_ok(json_string(used)));
 }
 
 /* The new serial number first, so that no certificate is unknown to whoever
@@ -413,10 +456,10 @@ static void on_signed(void *arg, int status, json_t *result, const char *text)
     struct authority *a = arg;
     const char *cert = text_in(result, "cert");
     struct peer *self = peer_self(a->m);
-    char *key, serial[TRUST_SERIAL];
     struct store_txn *t;
-    json_t *rec, *old;
     uint64_t token;
+    json_t *rec;
+    char *key;
 
     key = mem_printf("node/%s", a->m->node);
     if (status < 0 || !cert || !self ||
@@ -426,16 +469,8 @@ static void on_signed(void *arg, int status, json_t *result, const char *text)
         return;
     }
     a->cert = mem_str(cert);
-    trust_serial_of(cert, serial);
-    old = json_object_get(rec, "serials");
-    if (!json_is_array(old)) {
-        old = mem_ok(json_array());
-        json_object_set_new(rec, "serials", old);
-    }
-    json_array_append(old, json_object_get(rec, "serial"));
-    keep_serials(a->m, old);
-    json_object_set_new(rec, "serial", mem_ok(json_string(serial)));
-    json_object_set_new(rec, "cert", mem_ok(json_string(cert)));
+    authority_note_serial(rec, cert);
+    keep_used(a->m, json_object_get(rec, "serials"));
     t = store_txn_new();
     store_txn_if(t, key, token);
     store_txn_put(t, key, rec);

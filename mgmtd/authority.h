@@ -2,7 +2,8 @@
 /* authority.h - what the cluster's authorities do, wherever their keys are:
  * they are on the voters only, so another node asks one of those (PEER.SIGN).
  *
- * Renewal    each node renews its certificate at half of its life.
+ * Renewal    each node renews its certificate at half of its life; those of
+ *            clients are, when they come with one (client_trust.c).
  * Revocation the record ca/nodes (ca/clients) has the serial numbers and the
  *            list made of them; every node takes the list from there.
  */
@@ -17,6 +18,13 @@
 void authority_sign(struct mgmtd *m, enum trust_ca ca, const char *csr,
                     const char *name, const struct cfs_uuid *id,
                     const char *host, peer_done *done, void *arg);
+
+/* One for the key of @old, a client's that the authority signed. */
+void authority_sign_again(struct mgmtd *m, enum trust_ca ca, const char *old,
+                          const char *name, peer_done *done, void *arg);
+/* @rec, of a node or a client, has the certificate @cert from now on: what is
+ * to be revoked some day is "serial" and "serials". */
+void authority_note_serial(json_t *rec, const char *cert);
 
 /* Put into @t that @serials (an array of strings; borrowed) are not believed
  * any more: reads the record, has the list made, then calls @done, with the

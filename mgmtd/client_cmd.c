@@ -2,8 +2,8 @@
 /* client_cmd.c - the verbs client add, remove, list: machines that are no
  * nodes, and mount volumes by a certificate.
  *
- *   client/NAME  {"serial", "serials", "volumes": [...], "generation",
- *                 "removed", "when"}
+ *   client/NAME  {"serial", "serials", "cert", "volumes": [...],
+ *                 "generation", "removed", "when"}
  *
  * The record stays when the client is removed: its generation, by which bricks
  * know the client's secret (spec.c), must not be used again.
@@ -50,6 +50,7 @@ static void add_failed(struct adding *a, const struct cfs_err *err)
 static char *credentials(const struct adding *a)
 {
     struct mgmtd *m = a->c->m;
+    const char *list = trust_crl(m->trust, TRUST_NODES);
     char *servers = mem_str(""), id[CFS_UUID_STR], *text;
 
     cfs_list_for_each(l, &m->peers) {
@@ -63,8 +64,8 @@ static char *credentials(const struct adding *a)
     }
     cfs_uuid_print(m->cluster, id);
     text = mem_printf("# clusterfs: credentials of client %s of cluster %s\n"
-                      "%s%s%s%s", a->name, id, servers, a->key, a->cert,
-                      trust_ca_cert(m->trust, TRUST_NODES));
+                      "%s%s%s%s%s", a->name, id, servers, a->key, a->cert,
+                      trust_ca_cert(m->trust, TRUST_NODES), list ? list : "");
     free(servers);
     return text;
 }
@@ -96,7 +97,6 @@ static void on_signed(void *arg, int status, json_t *result, const char *text)
     struct mgmtd *m = a->c->m;
     const char *cert = json_string_value(json_object_get(result, "cert"));
     struct cfs_err err = {0};
-    char serial[TRUST_SERIAL];
     struct store_txn *t;
 
     if (status < 0 || !cert) {
@@ -105,8 +105,9 @@ static void on_signed(void *arg, int status, json_t *result, const char *text)
         return;
     }
     a->cert = mem_str(cert);
-    trust_serial_of(cert, serial);
-    json_object_set_new(a->rec, "serial", mem_ok(json_string(serial)));
+    json_object_del(a->rec, "serials"); /* they are revoked */
+    json_object_del(a->rec, "serial");
+    authority_note_serial(a->rec, cert);
     t = store_txn_new();
     if (a->token)
         store_txn_if(t, a->rec_key, a->token);
@@ -270,7 +271,11 @@ void client_remove(struct command *c)
     }
     t = store_txn_new();
     store_txn_if(t, r->key, r->token);
-    serials = mem_ok(json_array());
+    serials = json_copy(json_object_get(r->rec, "serials"));
+    if (!json_is_array(serials)) {
+        json_decref(serials);
+        serials = mem_ok(json_array());
+    }
     json_array_append(serials, json_object_get(r->rec, "serial"));
     authority_revoke(m, TRUST_CLIENTS, serials, t, on_revoked, r);
     json_decref(serials);

@@ -92,6 +92,7 @@ static void on_getspec(struct rpc_msg *msg, void *ctx)
 
 const struct rpc_proc handshake_procs[] = {
     [RPC_HANDSHAKE_GETSPEC] = {"getspec", on_getspec},
+    [RPC_HANDSHAKE_TRUST] = {"trust", client_on_trust},
 };
 const uint32_t handshake_n_procs = CFS_ARRAY_SIZE(handshake_procs);
 

@@ -213,7 +213,7 @@ int main(int argc, char **argv)
         {"listen", 0, "ADDRESS", "only there, not on all addresses", &m,
          set_listen},
         {"certificate-life", 0, "TIME",
-         "of nodes' certificates that this node signs (365d)", &m, set_life},
+         "of certificates that this node signs (365d)", &m, set_life},
         {0},
     };
     struct cfs_host_spec spec = {

@@ -129,6 +129,7 @@ void lines_push(struct mgmtd *m, const char *key,
                 const struct rpc_program *prog, uint32_t proc,
                 struct cfs_blob body);
 
+rpc_handler client_on_trust; /* client_trust.c */
 extern const struct rpc_proc handshake_procs[];
 extern const struct rpc_proc portmap_procs[];
 extern const struct rpc_proc view_procs[];

@@ -14,8 +14,6 @@
 #include "mgmtd/mem.h"
 #include "mgmtd/trust_x509.h"
 
-#define CLIENT_LIFE (10L * X509_YEAR)
-
 enum trust_file {
     NODE_KEY,
     NODE_CRT,
@@ -188,16 +186,22 @@ void trust_serial(const struct trust *t, char ret[static TRUST_SERIAL])
     trust_serial_of(t->text[NODE_CRT], ret);
 }
 
-int64_t trust_half_life(const struct trust *t)
+int64_t trust_half_life_of(const char *pem)
 {
-    X509 *cert = x509_cert_read(t->text[NODE_CRT]);
+    X509 *cert = x509_cert_read(pem);
     int64_t from = 0, to = 0;
 
-    if (cert)
-        x509_times(cert, &from, &to);
+    if (!cert)
+        return 0;
+    x509_times(cert, &from, &to);
     X509_free(cert);
     from += X509_DAY; /* by which it was antedated */
     return from + (to - from) / 2;
+}
+
+int64_t trust_half_life(const struct trust *t)
+{
+    return trust_half_life_of(t->text[NODE_CRT]);
 }
 
 void trust_set_life(struct trust *t, long life_s)
@@ -461,16 +465,36 @@ int trust_sign(struct trust *t, enum trust_ca which, const char *csr,
                char **ret_cert, struct cfs_err *err)
 {
     const struct x509_subject subject = {name, id, host};
-    const long life = which == TRUST_NODES ? t->life_s : CLIENT_LIFE;
     struct x509_ca ca = {0};
     X509 *cert = NULL;
     int rc = ca_read(t, which, &ca, err);
 
     if (rc == 0)
-        rc = x509_sign(&ca, csr, &subject, life, &cert, err);
+        rc = x509_sign(&ca, csr, &subject, t->life_s, &cert, err);
     if (rc == 0)
         *ret_cert = mem_ok(x509_cert_print(cert));
     X509_free(cert);
+    ca_free(&ca);
+    return rc;
+}
+
+int trust_sign_again(struct trust *t, enum trust_ca which, const char *pem,
+                     const char *name, char **ret_cert, struct cfs_err *err)
+{
+    const struct x509_subject subject = {name, NULL, NULL};
+    struct x509_ca ca = {0};
+    X509 *old = x509_cert_read(pem), *cert = NULL;
+    int rc = ca_read(t, which, &ca, err);
+
+    if (rc == 0 && (!old || X509_verify(old, X509_get0_pubkey(ca.cert)) != 1))
+        rc = cfs_err_set(err, -EINVAL, "not a certificate of the cluster's");
+    if (rc == 0)
+        rc = x509_sign_key(&ca, X509_get0_pubkey(old), &subject, t->life_s,
+                           &cert, err);
+    if (rc == 0)
+        *ret_cert = mem_ok(x509_cert_print(cert));
+    X509_free(cert);
+    X509_free(old);
     ca_free(&ca);
     return rc;
 }
@@ -506,6 +530,17 @@ bool trust_same_key(const char *cert_pem, const char *csr_pem)
     bool same = cert && x509_request_fits(csr_pem, cert);
 
     X509_free(cert);
+    return same;
+}
+
+bool trust_same_certified_key(const char *a_pem, const char *b_pem)
+{
+    X509 *a = x509_cert_read(a_pem), *b = x509_cert_read(b_pem);
+    bool same = a && b && EVP_PKEY_eq(X509_get0_pubkey(a),
+                                      X509_get0_pubkey(b)) == 1;
+
+    X509_free(a);
+    X509_free(b);
     return same;
 }
 

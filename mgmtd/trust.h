@@ -17,9 +17,9 @@
  * members verify the names in each other's URLs. Files are replaced by rename,
  * keys 0600.
  *
- * Life       certificates of nodes: a year, renewed by themselves at half of
- *            it; of clients, who have a file that was copied by hand: ten
- *            years, or until they are removed. The authorities': thirty.
+ * Life       certificates: a year, renewed by themselves at half of it (those
+ *            of clients by who uses them: client_trust.c). The authorities':
+ *            thirty.
  *
  * Threads    all here blocks for less than a millisecond or so, but
  *            trust_found() and trust_sign(): fit for the pool.
@@ -65,9 +65,10 @@ int trust_found(struct trust *t, struct cfs_uuid cluster, const char *host,
  * seconds since 1970. */
 void    trust_serial(const struct trust *t, char ret[static TRUST_SERIAL]);
 int64_t trust_half_life(const struct trust *t);
+int64_t trust_half_life_of(const char *cert); /* 0: it is none */
 /* Of any certificate; "" when it is none. */
 void    trust_serial_of(const char *cert, char ret[static TRUST_SERIAL]);
-/* How long nodes' certificates that are signed from now on are good, in seconds
+/* How long certificates that are signed from now on are good, in seconds
  * (a year). */
 void    trust_set_life(struct trust *t, long life_s);
 
@@ -75,8 +76,9 @@ void    trust_set_life(struct trust *t, long life_s);
 const char *trust_cert(const struct trust *t);
 const char *trust_ca_cert(const struct trust *t, enum trust_ca ca);
 const char *trust_crl(const struct trust *t, enum trust_ca ca);
-/* Whether request and certificate are for one key. */
+/* Whether request and certificate, or both certificates, are for one key. */
 bool trust_same_key(const char *cert, const char *csr);
+bool trust_same_certified_key(const char *cert, const char *other);
 /* A key for somebody who cannot make one (a client's credentials), and a
  * request for it. malloc'ed PEM. */
 int trust_new_key(const char *name, char **ret_key, char **ret_csr,
@@ -90,6 +92,10 @@ int trust_request(struct trust *t, char **ret_csr, struct cfs_err *err);
 int trust_sign(struct trust *t, enum trust_ca ca, const char *csr,
                const char *name, const struct cfs_uuid *id, const char *host,
                char **ret_cert, struct cfs_err *err);
+/* A new certificate for the key of @old, which that authority signed for
+ * @name (a client). malloc'ed PEM. -EINVAL: it did not. */
+int trust_sign_again(struct trust *t, enum trust_ca ca, const char *old,
+                     const char *name, char **ret_cert, struct cfs_err *err);
 /* For a node that becomes a voter: both authorities' keys, {"node_ca_key",
  * "client_ca_key"}, as PEER.CA_KEYS carries them. -EACCES: none here. */
 json_t *trust_ca_keys(const struct trust *t, struct cfs_err *err);

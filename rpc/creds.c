@@ -8,7 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BYTES_MAX   (64u * 1024u)
+#define BYTES_MAX   (1024u * 1024u) /* lists of revoked ones grow */
+#define CERT        "CERTIFICATE"
+#define LIST        "X509 CRL"
 #define SERVER_LINE "# server "
 
 /* The text of a file, malloc'ed. */
@@ -40,9 +42,10 @@ static int read_file(const char *path, char **ret, struct cfs_err *err)
     return 0;
 }
 
-/* The @nth block of @text that begins with -----BEGIN @kind; malloc'ed, or
- * NULL. */
-static char *block(const char *text, const char *kind, unsigned nth)
+/* Where the @nth block of @text that begins with -----BEGIN @kind is; its
+ * length in bytes, without a newline behind it. NULL: there is none. */
+static const char *find(const char *text, const char *kind, unsigned nth,
+                        size_t *ret_len)
 {
     char begin[64], finish[64];
     const char *p = text, *end;
@@ -59,7 +62,44 @@ static char *block(const char *text, const char *kind, unsigned nth)
             break;
         p = end;
     }
-    return strndup(p, (size_t)(end - p));
+    *ret_len = (size_t)(end - p);
+    return p;
+}
+
+/* malloc'ed, or NULL. */
+static char *block(const char *text, const char *kind, unsigned nth)
+{
+    size_t len;
+    const char *p = find(text, kind, nth, &len);
+
+    return p != NULL ? strndup(p, len) : NULL;
+}
+
+/* @text with that block (none: at its end) as @now is; malloc'ed, or NULL. */
+static char *with_block(const char *text, const char *kind, unsigned nth,
+                        const char *now)
+{
+    const size_t all = strlen(text);
+    size_t len = 0, n = strlen(now);
+    const char *p = find(text, kind, nth, &len);
+    const bool at_end = p == NULL;
+    char *out = NULL;
+
+    if (at_end)
+        p = text + all;
+    while (n > 0 && now[n - 1] == '\n')
+        n--;
+    if (asprintf(&out, "%.*s%.*s%s%s", (int)(p - text), text, (int)n, now,
+                 p + len, at_end ? "\n" : "") < 0)
+        return NULL;
+    return out;
+}
+
+static void forget(char *text)
+{
+    if (text != NULL)
+        explicit_bzero(text, strlen(text));
+    free(text);
 }
 
 static void read_servers(const char *text, struct rpc_creds *c)
@@ -100,36 +140,60 @@ static int load(const char *path, const struct rpc_tls_spec *spec,
     return rc < 0 ? cfs_err_set(err, rc, "%s: %s", path, why.text) : 0;
 }
 
-/* Into @c, whose context may be there already. */
-static int load_file(const char *path, struct rpc_creds *c,
+/* What @text holds, into @c, whose context may be there already. */
+static int load_text(const char *path, const char *text, struct rpc_creds *c,
                      struct cfs_err *err)
 {
-    char *text, *key, *cert, *ca;
-    int rc = read_file(path, &text, err);
+    char *key = block(text, "PRIVATE KEY", 0);
+    char *cert = block(text, CERT, 0);
+    char *ca = block(text, CERT, 1);
+    char *list = block(text, LIST, 0);
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    key = block(text, "PRIVATE KEY", 0);
-    cert = block(text, "CERTIFICATE", 0);
-    ca = block(text, "CERTIFICATE", 1);
     if (key == NULL || cert == NULL || ca == NULL)
         rc = cfs_err_set(err, -EINVAL, "%s: not a client's credentials; "
                          "'clusterfs client add' on a node makes them", path);
     else
         rc = load(path, &(struct rpc_tls_spec){.cert = cert, .key = key,
-                                               .node_ca = ca}, c, err);
-    if (rc == 0) {
-        c->n_servers = 0;
-        read_servers(text, c);
-    }
-    explicit_bzero(text, strlen(text));
-    if (key != NULL)
-        explicit_bzero(key, strlen(key));
-    free(text);
-    free(key);
+                                               .node_ca = ca,
+                                               .node_crl = list}, c, err);
+    forget(key);
     free(cert);
     free(ca);
+    free(list);
     return rc;
+}
+
+/* Into @c, unless the file is as it was read last: what was taken over since,
+ * and cannot be written there, stays then. */
+static int load_file(const char *path, struct rpc_creds *c,
+                     struct cfs_err *err)
+{
+    char *text, *copy;
+    int rc = read_file(path, &text, err);
+
+    if (rc < 0)
+        return rc;
+    if (c->read != NULL && strcmp(c->read, text) == 0) {
+        forget(text);
+        return 0;
+    }
+    copy = strdup(text);
+    rc = copy == NULL ? cfs_err_set(err, -ENOMEM, "out of memory")
+                      : load_text(path, text, c, err);
+    if (rc < 0) {
+        forget(text);
+        forget(copy);
+        return rc;
+    }
+    forget(c->text);
+    forget(c->read);
+    c->text = text;
+    c->read = copy;
+    c->unsaved = false;
+    c->n_servers = 0;
+    read_servers(text, c);
+    return 0;
 }
 
 static int keep_path(struct rpc_creds *c, const char *path, bool is_node)
@@ -229,9 +293,185 @@ int rpc_creds_refresh(struct rpc_creds *c, struct cfs_err *err)
                       : load_file(c->path, c, err);
 }
 
+/* -- kept new -------------------------------------------------------------- */
+
+bool rpc_creds_is_file(const struct rpc_creds *c)
+{
+    return c->text != NULL;
+}
+
+uint64_t rpc_creds_list(const struct rpc_creds *c)
+{
+    char *list = c->text != NULL ? block(c->text, LIST, 0) : NULL;
+    uint64_t n = list != NULL ? rpc_tls_list_number(list) : 0;
+
+    free(list);
+    return n;
+}
+
+static bool has_cert(const struct rpc_creds *c, const char *cert)
+{
+    size_t len = 0, n = strlen(cert);
+    const char *have = find(c->text, CERT, 0, &len);
+
+    while (n > 0 && cert[n - 1] == '\n')
+        n--;
+    return have != NULL && len == n && memcmp(have, cert, n) == 0;
+}
+
+/* What is in use, with what is new in it. 0: nothing is; 1. */
+static int renew(struct rpc_creds *c, const char *crl, const char *cert,
+                 struct cfs_err *err)
+{
+    char *text = strdup(c->text), *next;
+    int rc, n = 0;
+
+    if (text != NULL && *crl != '\0' &&
+        rpc_tls_list_number(crl) > rpc_creds_list(c)) {
+        next = with_block(text, LIST, 0, crl);
+        forget(text);
+        text = next;
+        n++;
+    }
+    if (text != NULL && *cert != '\0' && !has_cert(c, cert)) {
+        next = with_block(text, CERT, 0, cert);
+        forget(text);
+        text = next;
+        n++;
+    }
+    if (text == NULL)
+        return cfs_err_set(err, -ENOMEM, "out of memory");
+    rc = n > 0 ? load_text(c->path, text, c, err) : 0;
+    if (rc < 0 || n == 0) {
+        forget(text);
+        return rc;
+    }
+    forget(c->text);
+    c->text = text;
+    c->unsaved = true;
+    return 1;
+}
+
+static int write_all(int fd, const char *s)
+{
+    size_t len = strlen(s);
+
+    while (len > 0) {
+        ssize_t n = write(fd, s, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        s += n;
+        len -= (size_t)n;
+    }
+    return fsync(fd) < 0 ? -errno : 0;
+}
+
+/* A file beside @path with its owner and mode, and @text in it; its name is
+ * made out of @temp. */
+static int put_beside(const char *path, char *temp, const char *text)
+{
+    struct stat st;
+    int fd, rc = stat(path, &st) < 0 ? -errno : 0;
+
+    if (rc < 0)
+        return rc;
+    fd = mkostemp(temp, O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (fchown(fd, st.st_uid, st.st_gid) < 0 ||
+        fchmod(fd, st.st_mode & 07777) < 0)
+        rc = -errno;
+    if (rc == 0)
+        rc = write_all(fd, text);
+    if (close(fd) < 0 && rc == 0)
+        rc = -errno;
+    if (rc < 0)
+        unlink(temp);
+    return rc;
+}
+
+static int sync_folder(const char *path)
+{
+    char *copy = strdup(path), *slash = copy ? strrchr(copy, '/') : NULL;
+    int fd, rc = 0;
+
+    if (slash == NULL) {
+        free(copy);
+        return copy ? 0 : -ENOMEM;
+    }
+    slash[slash == copy] = '\0';
+    fd = open(copy, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(copy);
+    if (fd < 0)
+        return -errno;
+    rc = fsync(fd) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
+/* It may be a link to a file elsewhere. One that the owner made read-only is
+ * left as it is. */
+static int save(struct rpc_creds *c)
+{
+    char *path = realpath(c->path, NULL), *temp = NULL;
+    struct stat st;
+    int rc = path == NULL ? -errno : 0;
+
+    if (rc == 0 && stat(path, &st) == 0 && !(st.st_mode & 0222))
+        rc = -EACCES;
+    if (rc == 0 && asprintf(&temp, "%s.XXXXXX", path) < 0) {
+        temp = NULL;
+        rc = -ENOMEM;
+    }
+    if (rc == 0)
+        rc = put_beside(path, temp, c->text);
+    if (rc == 0 && rename(temp, path) < 0) {
+        rc = -errno;
+        unlink(temp);
+    }
+    if (rc == 0)
+        rc = sync_folder(path);
+    free(temp);
+    free(path);
+    return rc;
+}
+
+int rpc_creds_update(struct rpc_creds *c, const char *crl, const char *cert,
+                     struct cfs_err *err)
+{
+    char *copy;
+    int rc, changed;
+
+    if (c->text == NULL)
+        return 0;
+    /* Another process may have written it; what is wrong there is its
+     * reader's to tell. */
+    load_file(c->path, c, &(struct cfs_err){0});
+    changed = renew(c, crl, cert, err);
+    if (changed < 0)
+        return changed;
+    if (changed > 0)
+        rpc_tls_recheck(c->tls);
+    if (!c->unsaved)
+        return changed;
+    rc = save(c);
+    copy = rc == 0 ? strdup(c->text) : NULL;
+    if (rc < 0)
+        return cfs_err_set(err, rc, "%s: %s", c->path, strerror(-rc));
+    forget(c->read);
+    c->read = copy;
+    c->unsaved = false;
+    return changed;
+}
+
 void rpc_creds_fini(struct rpc_creds *c)
 {
     free(c->path);
+    forget(c->text);
+    forget(c->read);
     rpc_tls_unref(c->tls);
     *c = (struct rpc_creds){0};
 }

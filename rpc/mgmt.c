@@ -2,7 +2,8 @@
 /* mgmt.c - a daemon's line to mgmtd; see mgmt.h.
  *
  * On each connection: sign in (if there is something to say), then GETSPEC
- * with the checksum of the volfile that is had. A connection that ends moves
+ * with the checksum of the volfile that is had, then TRUST, where credentials
+ * are to be kept new. A connection that ends moves
  * the line to the next server; rpc's own delay keeps it from spinning.
  *
  * What mgmtd tells belongs to (lineage, generation) for the volfile and
@@ -69,6 +70,7 @@ struct mgmt {
     struct ask differs;
     struct ask brick;
     struct ask client;
+    struct ask trust;
 
     uint64_t lineage;
     uint64_t checksum; /* of the volfile that is had; 0: none */
@@ -380,6 +382,48 @@ static void send_client(struct mgmt *m)
     cfs_arena_fini(&a);
 }
 
+/* -- credentials ---------------------------------------------------------- */
+
+/* An mgmtd that knows nothing of it, or not of us, need not be told of. */
+static void trust_answer(struct mgmt *m, int status, struct rpc_msg *reply)
+{
+    struct mgmt_trust_reply r;
+    struct cfs_arena a;
+
+    if (reply == NULL || status < 0)
+        return;
+    cfs_arena_init(&a);
+    if (mgmt_unpack_trust_reply(&a, reply->body, &r) < 0)
+        rpc_conn_reset(m->conn, "an answer that is no certificate");
+    else if (*r.crl != '\0' || *r.cert != '\0')
+        m->events.trust(m, r.crl, r.cert, m->ctx);
+    cfs_arena_fini(&a);
+}
+
+static void on_trust(struct rpc_call *call, int status, struct rpc_msg *reply)
+{
+    ask_ended(container_of(call, struct ask, call), status, reply,
+              trust_answer);
+}
+
+static void send_trust(struct mgmt *m)
+{
+    const struct mgmt_trust msg = {.known = m->events.trust_known(m->ctx)};
+    struct cfs_arena a;
+
+    cfs_arena_init(&a);
+    ask_send(m, &m->trust, &rpc_to_handshake, RPC_HANDSHAKE_TRUST,
+             mgmt_pack_trust(&a, &msg), on_trust);
+    cfs_arena_fini(&a);
+}
+
+void mgmt_want_trust(struct mgmt *m)
+{
+    if (m->events.trust != NULL &&
+        !rpc_addr_is_unix(&m->server[m->at_server]))
+        ask(m, &m->trust);
+}
+
 /* -- what mgmtd calls ----------------------------------------------------- */
 
 static void on_volfile_changed(struct rpc_msg *msg, void *ctx)
@@ -388,6 +432,7 @@ static void on_volfile_changed(struct rpc_msg *msg, void *ctx)
 
     rpc_reply(msg, (struct cfs_blob){0}, (struct cfs_buf){0});
     ask(m, &m->getspec);
+    mgmt_want_trust(m);
 }
 
 static void on_view_push(struct rpc_msg *msg, void *ctx)
@@ -468,6 +513,7 @@ static void on_up(struct rpc_conn *c, void *ctx)
     if (m->is_client)
         ask(m, &m->client);
     ask(m, &m->getspec);
+    mgmt_want_trust(m);
 }
 
 /* A mgmtd of this machine is most likely to be back in a moment: what others
@@ -607,6 +653,7 @@ int mgmt_open(struct cfs_loop *loop, struct cfs_log *log,
     m->differs.send = send_differs;
     m->brick.send = send_brick;
     m->client.send = send_client;
+    m->trust.send = send_trust;
     set_programs(m);
     cfs_timer_init(loop, &m->first, on_first_timer);
     cfs_timer_init(loop, &m->retry, on_retry_timer);

@@ -50,6 +50,12 @@ struct mgmt_events {
     void (*refused)(struct mgmt *m, const struct cfs_err *why, void *ctx);
     /* mgmtd calls program BRICK on this line. The handler replies. */
     rpc_handler *brick_call; /* NULL: refused */
+    /* Of who shows credentials that are to be kept new (rpc/creds.h): the
+     * number of the list that it has; and what it should have. NULL: not
+     * asked for. */
+    uint64_t (*trust_known)(void *ctx);
+    void (*trust)(struct mgmt *m, const char *crl, const char *cert,
+                  void *ctx);
 };
 
 /* @servers: addresses, tried in order. @tls: what we show to those over TCP;
@@ -69,6 +75,9 @@ void mgmt_set_patience(struct mgmt *m, uint32_t ms);
 void mgmt_sign_in_brick(struct mgmt *m, const struct mgmt_brick_hello *hello);
 void mgmt_sign_in_client(struct mgmt *m, const struct mgmt_client_hello *hello);
 void mgmt_want_view(struct mgmt *m); /* events->view will come */
+/* Ask what credentials should be by now, as at each connection and with each
+ * new volfile: events->trust may come. */
+void mgmt_want_trust(struct mgmt *m);
 /* How long a brick has not answered this client (core/xlator.h). Told while
  * there is a line; nothing is kept. */
 struct cfs_silence;

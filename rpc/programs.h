@@ -45,6 +45,7 @@ enum rpc_dump_proc {
 enum rpc_handshake_proc {
     RPC_HANDSHAKE_GETSPEC = 1,         /* getspec -> getspec_reply */
     RPC_HANDSHAKE_VOLFILE_CHANGED = 2, /* volfile_changed, from mgmtd */
+    RPC_HANDSHAKE_TRUST = 3,           /* trust -> trust_reply */
 };
 
 enum rpc_portmap_proc {

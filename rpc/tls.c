@@ -234,6 +234,26 @@ static int add_crl(SSL_CTX *ctx, const char *pem, const X509 *ca,
     return 0;
 }
 
+uint64_t rpc_tls_list_number(const char *pem)
+{
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    X509_CRL *crl = bio != NULL
+                        ? PEM_read_bio_X509_CRL(bio, NULL, no_password, NULL)
+                        : NULL;
+    ASN1_INTEGER *no = crl != NULL ? X509_CRL_get_ext_d2i(
+                                         crl, NID_crl_number, NULL, NULL)
+                                   : NULL;
+    uint64_t n = 0;
+
+    if (no != NULL && ASN1_INTEGER_get_uint64(&n, no) != 1)
+        n = 0;
+    ASN1_INTEGER_free(no);
+    X509_CRL_free(crl);
+    BIO_free(bio);
+    ERR_clear_error();
+    return n;
+}
+
 /* What stands behind our certificate in the same text is sent behind it. */
 static int add_chain(SSL_CTX *ctx, const char *pem)
 {

@@ -72,6 +72,10 @@ enum rpc_peer_role rpc_conn_peer(const struct rpc_conn *c,
 /* -ENOENT: it showed none. */
 int rpc_conn_peer_print(const struct rpc_conn *c,
                         uint8_t ret[static RPC_TLS_PRINT]);
+/* Its certificate, malloc'ed PEM; NULL: it showed none. */
+char *rpc_conn_peer_cert(const struct rpc_conn *c);
+/* A list of revoked ones has a number, which grows. 0: it is no list. */
+uint64_t rpc_tls_list_number(const char *crl);
 /* The peer's address without its port, numeric; "" for a Unix socket. */
 void rpc_conn_peer_host(const struct rpc_conn *c, char *ret, size_t len);
 

@@ -9,6 +9,7 @@
  * emptied into the socket before more is encrypted, so that neither grows.
  */
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -320,4 +321,21 @@ int rpc_conn_peer_print(const struct rpc_conn *c,
         return -ENOENT;
     rpc_tls_print_of(cert, ret);
     return 0;
+}
+
+char *rpc_conn_peer_cert(const struct rpc_conn *c)
+{
+    X509 *cert =
+        c->sec != NULL ? SSL_get0_peer_certificate(c->sec->ssl) : NULL;
+    BIO *bio = cert != NULL ? BIO_new(BIO_s_mem()) : NULL;
+    char *text = NULL, *p;
+    long len;
+
+    if (bio != NULL && PEM_write_bio_X509(bio, cert) == 1) {
+        len = BIO_get_mem_data(bio, &p);
+        text = len > 0 ? strndup(p, (size_t)len) : NULL;
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return text;
 }

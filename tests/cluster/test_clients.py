@@ -2,7 +2,9 @@
 # needs: root fuse
 """Machines that are no nodes: which may mount what, and what else they may."""
 import json
+import time
 
+import pool as pool_py
 from runtime import wait_for
 
 PEM = "/etc/clusterfs/client.pem"
@@ -158,3 +160,71 @@ def test_a_client_moves_to_another_mgmtd_and_hears_of_changes(cluster):
     desk.sh("echo after >%s/f" % at, timeout=40)
     assert desk.sh("cat %s/f" % at) == "after\n"
     desk.umount(at)
+
+
+def served_by(n):
+    """The end of the certificate in the file, and its serial number."""
+    return n.sh("openssl x509 -in %s -noout -serial -enddate" % PEM)
+
+
+def test_a_client_renews_its_certificate(cluster):
+    """With a life of 16 s. A file that is read-only is left as it is."""
+    c = pool(cluster, 1)
+    desk = c[2]
+    c[1].service("stop")
+    c[1].sh("sed -i 's/^CLUSTERFS_MGMTD_OPTIONS=.*/"
+            "CLUSTERFS_MGMTD_OPTIONS=\"--certificate-life 16s\"/' "
+            "/etc/default/clusterfs")
+    c[1].service("start")
+    add(c[1], desk)
+    desk.run("cp", "-p", PEM, "/root/fixed.pem")
+    desk.run("chmod", "400", "/root/fixed.pem")
+    first, end = served_by(desk), time.time() + 18
+    desk.mount("n1:/v")
+    c[1].clusterfs("volume", "create", "w", "n1:/srv/w.img", "--brick-size",
+                   "500M", "--sparse")
+    c[1].clusterfs("volume", "start", "w")
+    desk.mount("n1:/w", "/mnt/w", "credentials=/root/fixed.pem")
+
+    def renewed():  # a client asks with each new volfile
+        for volume in "vw":
+            pool_py.can_change(c[1], volume)
+        return served_by(desk) != first
+    wait_for("it has another certificate", renewed, 30, 0.5)
+    assert desk.sh("stat -c %%a %s" % PEM) == "600\n"
+    assert desk.sh("ls -A /etc/clusterfs /root | grep -c pem") == "2\n"
+    wait_for("the other one says why it is not kept", lambda: "cannot be kept"
+             in desk.sh("cat /var/log/clusterfs/client-mnt-w.log"))
+    wait_for("the first certificate is over", lambda: time.time() > end, 40)
+    assert "refuse" in mount_refused(
+        desk, "-o", "credentials=/root/fixed.pem", "n1:/v")
+    # Both are connected, by certificates that are newer than their files'.
+    c[1].service("stop")
+    c[1].service("start")
+    desk.clusterfs("--server", "n1", "volume", "list")
+    c[1].clusterfs("volume", "set", "v", "network.wait", "17s")
+    for log in ("client-mnt-v.log", "client-mnt-w.log"):
+        said = desk.sh("cat /var/log/clusterfs/" + log)
+        assert "its certificate" not in said and "refuses our" not in said
+    desk.umount("/mnt/w")
+    desk.umount()
+    # All that were given out are revoked.
+    c[1].clusterfs("client", "remove", "desk", "--yes")
+    assert "revoked" in desk.refused("--server", "n1", "volume", "list")
+
+
+def test_a_client_knows_who_was_detached(cluster):
+    c = pool(cluster, 3)
+    desk = c[4]
+    add(c[1], desk)
+    desk.mount("n1:/v")
+    for n in (c[1], c[2]):  # it does not hear of it, and serves on
+        c[3].cut(n)
+    assert desk.clusterfs("--server", "n3", "volume", "list").returncode == 0
+    c[1].clusterfs("peer", "detach", "n3", "--yes", timeout=60)
+    wait_for("the client has the list", lambda: "not believed was renewed" in
+             desk.sh("cat /var/log/clusterfs/client-mnt-v.log"))
+    assert "revoked" in desk.refused("--server", "n3", "volume", "list")
+    add(c[1], desk, "lamp", path="/root/lamp.pem")
+    assert "revoked" in desk.refused("--credentials", "/root/lamp.pem",
+                                     "--server", "n3", "volume", "list")

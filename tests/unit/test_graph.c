@@ -551,6 +551,8 @@ static void the_dump_shows_every_translator(void **state)
                                  "child=mid\n"));
     assert_non_null(strstr(text, "[xlator.left]\n"));
     assert_non_null(strstr(text, "option.number=1\n"));
+    assert_non_null(strstr(text, "option.fake-secret=(not shown)\n"));
+    assert_null(strstr(text, "4711"));
     assert_non_null(strstr(text, "hostile=a\\x0ab=[c]\\x1b\n"));
     free(text);
 }

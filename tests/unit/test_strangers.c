@@ -199,7 +199,8 @@ static bool may(enum who who, uint32_t program, uint32_t proc)
     case RPC_DUMP:
         return proc == RPC_DUMP_LIST || proc == RPC_DUMP_PING;
     case RPC_HANDSHAKE:
-        return proc == RPC_HANDSHAKE_GETSPEC;
+        return proc == RPC_HANDSHAKE_GETSPEC ||
+               (proc == RPC_HANDSHAKE_TRUST && who == CLIENT);
     case RPC_VIEW:
         return proc == RPC_VIEW_GET || proc == RPC_VIEW_DIFFERS ||
                proc == RPC_VIEW_REPORT;

@@ -306,6 +306,39 @@ static void half_of_a_life_is_told(void **state)
     trust_close(a);
 }
 
+static void a_clients_certificate_is_renewed_for_its_key(void **state)
+{
+    struct trust *a = found("a", "10.0.0.1"), *other = open_node("c", id_b);
+    char *key, *csr, *cert, *again, *foreign;
+    char first[TRUST_SERIAL], second[TRUST_SERIAL];
+    struct cfs_err err = {0};
+
+    assert_int_equal(trust_new_key("desk", &key, &csr, &err), 0);
+    trust_set_life(a, 100);
+    assert_int_equal(trust_sign(a, TRUST_CLIENTS, csr, "desk", NULL, NULL,
+                                &cert, &err), 0);
+    assert_true(trust_half_life_of(cert) < time(NULL) + 60);
+    assert_int_equal(trust_sign_again(a, TRUST_CLIENTS, cert, "desk", &again,
+                                      &err), 0);
+    assert_true(trust_same_certified_key(cert, again));
+    trust_serial_of(cert, first);
+    trust_serial_of(again, second);
+    assert_string_not_equal(first, second);
+    assert_int_equal(trust_found(other, cluster, "10.0.0.3", &err), 0);
+    assert_int_equal(trust_sign_again(other, TRUST_CLIENTS, cert, "desk",
+                                      &foreign, &err), -EINVAL);
+    assert_int_equal(trust_sign_again(a, TRUST_NODES, cert, "desk", &foreign,
+                                      &err), -EINVAL);
+    assert_int_equal(trust_sign_again(a, TRUST_CLIENTS, "x", "desk", &foreign,
+                                      &err), -EINVAL);
+    free(key);
+    free(csr);
+    free(cert);
+    free(again);
+    trust_close(a);
+    trust_close(other);
+}
+
 static void a_list_names_who_was_revoked_and_stays(void **state)
 {
     struct trust *a = found("a", "10.0.0.1");
@@ -448,6 +481,7 @@ int main(void)
         T(what_does_not_fit_is_not_taken_over),
         T(a_node_that_forgets_is_somebody_else),
         T(half_of_a_life_is_told),
+        T(a_clients_certificate_is_renewed_for_its_key),
         T(a_list_names_who_was_revoked_and_stays),
         T(a_list_that_cannot_be_written_counts),
         cmocka_unit_test(a_token_survives_being_printed),
