@@ -118,6 +118,21 @@ int cfs_boot_id(struct cfs_uuid *ret)
     return cfs_uuid_parse(text, ret);
 }
 
+int cfs_machine_id(struct cfs_uuid *ret)
+{
+    char text[64], grouped[CFS_UUID_STR];
+    int rc = read_file("/etc/machine-id", text, sizeof text);
+
+    if (rc < 0)
+        return rc;
+    text[strcspn(text, "\n")] = '\0';
+    if (strlen(text) != 32)
+        return -ENOENT;
+    snprintf(grouped, sizeof grouped, "%.8s-%.4s-%.4s-%.4s-%.12s", text,
+             text + 8, text + 12, text + 16, text + 20);
+    return cfs_uuid_parse(grouped, ret) == 0 ? 0 : -ENOENT;
+}
+
 int cfs_pid_start(uint32_t pid, uint64_t *ret)
 {
     char path[64], text[1024], *at, *end;

@@ -102,8 +102,11 @@ int cfs_mkdirs(const char *path, mode_t mode);
 
 /* This node's name (hostname up to CFS_NODE_MAX - 1 bytes). */
 const char *cfs_node_name(void);
-/* This boot; and when @pid started (/proc/PID/stat field 22). -ESRCH. */
+/* This boot; this installation of an operating system (/etc/machine-id;
+ * -ENOENT: it has no name); when @pid started (/proc/PID/stat field 22).
+ * -ESRCH. */
 int cfs_boot_id(struct cfs_uuid *ret);
+int cfs_machine_id(struct cfs_uuid *ret);
 int cfs_pid_start(uint32_t pid, uint64_t *ret);
 
 #endif

@@ -490,7 +490,8 @@ static void on_renew(struct cfs_timer *timer)
     cfs_timer_start(timer, m->certificate_s > 0 ? LOOK_SHORT : LOOK_EVERY);
     store_range(m->store, "ca/", each_ca, a, NULL);
     if (a->renewing || !self || !trust_is_founded(m->trust) ||
-        cfs_realtime(m->host.loop).sec < trust_half_life(m->trust))
+        (cfs_realtime(m->host.loop).sec < trust_half_life(m->trust) &&
+         trust_is_for(m->trust, self->host)))
         return;
     if (trust_request(m->trust, &csr, &err) < 0) {
         renewed(a, err.code, err.text);
@@ -500,6 +501,12 @@ static void on_renew(struct cfs_timer *timer)
     authority_sign(m, TRUST_NODES, csr, m->node, &m->node_id, self->host,
                    on_signed, a);
     free(csr);
+}
+
+void authority_renew(struct mgmtd *m)
+{
+    if (m->authority)
+        cfs_timer_start(&m->authority->renew, 0);
 }
 
 /* -- life ---------------------------------------------------------------- */

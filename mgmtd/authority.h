@@ -34,6 +34,8 @@ typedef void authority_revoked(void *arg, struct store_txn *t,
 void authority_revoke(struct mgmtd *m, enum trust_ca ca, json_t *serials,
                       struct store_txn *t, authority_revoked *done, void *arg);
 
+/* This node is reached at another address: its certificate shall say so. */
+void authority_renew(struct mgmtd *m);
 /* Follow the records ca/, renew; from peers_load() on. */
 int  authority_start(struct mgmtd *m, struct cfs_err *err);
 void authority_stop(struct mgmtd *m);

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "mgmtd/node.h"
 #include "mgmtd/launch.h"
@@ -163,6 +164,7 @@ static void on_ended(void *arg, int status)
     note_reason(b, status);
     lose_line(b);
     b->pid = 0;
+    b->life = 0;
     b->ended = true;
     cfs_timer_stop(&b->timer);
     if (b->state == BRICK_STOPPING) {
@@ -188,13 +190,30 @@ static void on_ended(void *arg, int status)
 
 /* -- a start ------------------------------------------------------------- */
 
+/* A number that no other process has, on whatever machine: of 53 bits, so
+ * that JSON can have it. */
+static uint64_t life_of(const struct mgmtd *m, uint32_t pid)
+{
+    struct {
+        struct cfs_uuid boot;
+        uint64_t        start;
+        uint64_t        pid;
+    } who = {.boot = m->boot, .pid = pid};
+
+    if (cfs_pid_start(pid, &who.start) < 0)
+        return 0;
+    return XXH3_64bits(&who, sizeof who) >> 11 | 1;
+}
+
 static int watch(struct brick *b, uint32_t pid, uint64_t start)
 {
     int rc = pidwatch_new(mgmtd_of(b)->host.loop, pid, start, on_ended, b,
                           &b->watch);
 
-    if (rc == 0)
+    if (rc == 0) {
         b->pid = pid;
+        b->life = life_of(mgmtd_of(b), pid);
+    }
     return rc;
 }
 
@@ -385,6 +404,7 @@ void brick_signed_in(struct brick *b, struct line *line, uint32_t pid,
         pidwatch_disown(b->watch);
         b->watch = NULL;
         b->pid = 0;
+        b->life = 0;
         if (watch(b, pid, 0) < 0) {
             cfs_log_warning(m->host.log, WHO, "%s: process %u is gone "
                             "already", b->path, pid);

@@ -458,6 +458,8 @@ static int open_store(struct engine *e, struct cfs_err *err)
             rc = 0;
         }
         if (rc == 0)
+            rc = home_check_machine(e, err);
+        if (rc == 0)
             rc = finish_forgetting(e, err);
         if (rc == 0)
             rc = reborn_finish(e, err);
@@ -496,17 +498,25 @@ static const char *node_name(struct engine *e, json_t **ret_rec)
 static int identify(struct engine *e, struct cfs_err *err)
 {
     struct mgmtd *m = e->m;
+    char machine[CFS_UUID_STR] = "";
     json_t *rec, *next;
+    bool known, noted;
     int rc = 0;
 
     m->node = mem_str(node_name(e, &rec));
     json_decref(rec);
-    if (cfs_uuid_parse(mark_str(e, "id"), &m->node_id) == 0 &&
-        cfs_uuid_parse(mark_str(e, "cluster"), &m->cluster) == 0)
+    known = cfs_uuid_parse(mark_str(e, "id"), &m->node_id) == 0 &&
+            cfs_uuid_parse(mark_str(e, "cluster"), &m->cluster) == 0;
+    noted = !home_machine(machine) || *mark_str(e, "machine");
+    if (known && noted)
         return 0;
     next = mark_copy(e);
-    m->node_id = uuid_new(m);
-    m->cluster = uuid_new(m);
+    if (!known) {
+        m->node_id = uuid_new(m);
+        m->cluster = uuid_new(m);
+    }
+    if (!noted)
+        json_object_set_new(next, "machine", mem_ok(json_string(machine)));
     if (!*mark_str(e, "engine"))
         json_object_set_new(next, "engine", mem_ok(json_string("sqlite")));
     json_object_set_new(next, "node", mem_ok(json_string(m->node)));
@@ -537,6 +547,7 @@ int engine_open(struct mgmtd *m, struct cfs_err *err)
     e->proc.ended = on_process_ended;
     e->proc.arg = e;
     cfs_timer_init(m->host.loop, &e->look, on_look);
+    home_init(e);
     cfs_list_init(&e->removals);
     free(trust);
     rc = open_store(e, err);
@@ -553,6 +564,7 @@ void engine_run(struct mgmtd *m)
     e->watch.prefix = REC_ENGINE;
     e->watch.changed = on_record;
     store_watch(m->store, &e->watch);
+    home_run(e);
     if (!mark_is_etcd(e)) {
         engine_load_record(e);
         cluster_found_again(m);
@@ -577,6 +589,7 @@ void engine_end(struct mgmtd *m)
         return;
     e->over = true;
     cfs_timer_stop(&e->look);
+    cfs_timer_stop(&e->home);
     if (e->running)
         store_unwatch(&e->watch);
     go_end(e);
@@ -599,6 +612,7 @@ void engine_close(struct mgmtd *m)
     step_close(e);
     etcd_proc_fini(&e->proc);
     cfs_timer_fini(&e->look);
+    cfs_timer_fini(&e->home);
     json_decref(e->rec);
     json_decref(e->mark);
     free(e->mark_path);

@@ -12,6 +12,7 @@
  *             step: who it is ("node", "id": for life), "engine": "sqlite" |
  *             "etcd", "lineage", "cluster", "token", "voters": [client URLs],
  *             "member" (own, hex) and whether its directory is "fresh";
+ *             "machine" and "address" of this node's own (engine_home.c);
  *             "joining": whom it is about to follow.
  *   STATE_DIR/etcd/              etcd's directory; its words: RUN_DIR/etcd.out,
  *             LOG_DIR/etcd.log
@@ -38,6 +39,15 @@
  * is adopted or started. Reads work afterwards, whether or not etcd is
  * there. */
 int  engine_open(struct mgmtd *m, struct cfs_err *err);
+/* With the certificate, before anything of this node's runs: does it run
+ * already, elsewhere? -EADDRINUSE with words. May take some seconds, when this
+ * machine has not the address that this node is known by. */
+int  engine_check_home(struct mgmtd *m, struct cfs_err *err);
+/* A member has a line to another process that is this node, which is well. */
+void engine_is_twin(struct mgmtd *m);
+/* This node's record is there; its address in it changed. */
+void engine_placed(struct mgmtd *m);
+void engine_moved(struct mgmtd *m);
 /* Peers and volumes are loaded: look after members from now on. */
 void engine_run(struct mgmtd *m);
 /* The end: nothing is begun any more; then, when the store is closed and has
@@ -52,6 +62,10 @@ bool engine_is_nobodys(const struct mgmtd *m);
 int           engine_note_joining(struct mgmtd *m, json_t *what,
                                   struct cfs_err *err); /* taken over */
 const json_t *engine_joining(const struct mgmtd *m);
+
+/* This machine's first address that is not loopback, IPv4 before IPv6; else
+ * loopback. */
+void host_first_address(char *ret, size_t len);
 
 /* Found a cluster of this node, unless there is one: both authorities, then
  * in one transaction the records cluster, node/NAME (number 1), ca/nodes and

@@ -5,7 +5,8 @@
  *   engine_go.c      from one to many    engine_member.c  look at members
  *   engine_step.c    change members
  *   engine_status.c  what is going on    engine_reborn.c  backup, restore,
- *                                                         rebuild
+ *   engine_home.c    which machine,                         rebuild
+ *                    and address
  */
 #ifndef CFS_MGMTD_ENGINE_IMPL_H
 #define CFS_MGMTD_ENGINE_IMPL_H
@@ -45,6 +46,9 @@ struct engine {
     struct round       *round;  /* a look at members, under way */
     struct cfs_list     removals; /* engine_remove_node() */
     struct cfs_timer    look;
+    struct cfs_timer    home;        /* engine_home.c: looks at addresses */
+    unsigned            home_missed; /* at so many ours was gone */
+    bool                announcing;  /* of another one, under way */
     struct step        *step;   /* under way */
     char                doing[128];   /* the step in words; "" */
     char                waiting[256]; /* for what; "" */
@@ -146,6 +150,15 @@ void step_close(struct engine *e);
 void go_end(struct engine *e); /* its timer stops */
 void go_close(struct engine *e);
 void go_process_ended(struct engine *e);
+
+/* -- engine_home.c -------------------------------------------------------- */
+
+/* This machine's name; false: it has none. */
+bool home_machine(char ret[static CFS_UUID_STR]);
+/* The marker is of this machine, or was moved here. -EPERM with words. */
+int  home_check_machine(struct engine *e, struct cfs_err *err);
+void home_init(struct engine *e);
+void home_run(struct engine *e); /* look after the address from now on */
 
 /* -- engine_status.c ------------------------------------------------------ */
 

@@ -241,6 +241,34 @@ static void fill_node(struct engine *e, const struct answer *a,
         n->heard = true; /* it is there, and says so */
 }
 
+static bool is_url(const json_t *value, const char *url)
+{
+    const char *s = json_string_value(value);
+
+    return s && strcmp(s, url) == 0;
+}
+
+/* Whether record and etcd's list have the voter on @p where it is. */
+static bool has_moved(struct engine *e, const struct peer *p,
+                      const json_t *list)
+{
+    const json_t *v = voter_of(e->rec, p->name);
+    const json_t *m = in_list(list, hex_of(v, "member"));
+    char *client, *peer;
+    bool moved;
+
+    if (!v || !m || !p->host || !*p->host)
+        return false;
+    client = etcd_client_url(p->host, p->port);
+    peer = etcd_peer_url(p->host, p->port);
+    moved = !is_url(json_object_get(v, "client"), client) ||
+            !is_url(json_object_get(v, "peer"), peer) ||
+            !is_url(json_array_get(json_object_get(m, "peerURLs"), 0), peer);
+    free(client);
+    free(peer);
+    return moved;
+}
+
 static void fill(struct round *r, const json_t *list, struct vt_state *s)
 {
     struct engine *e = r->e;
@@ -248,8 +276,10 @@ static void fill(struct round *r, const json_t *list, struct vt_state *s)
     size_t i;
 
     *s = (struct vt_state){.n_nodes = r->n};
-    for (unsigned k = 0; k < r->n; k++)
+    for (unsigned k = 0; k < r->n; k++) {
         fill_node(e, &r->answer[k], &s->node[k]);
+        s->node[k].moved = has_moved(e, r->answer[k].peer, list);
+    }
     json_array_foreach(json_object_get(list, "members"), i, m) {
         struct vt_member *to = &s->member[s->n_members];
 
@@ -327,8 +357,8 @@ static void decide(struct round *r, const json_t *list)
         return;
     }
     e->waiting[0] = '\0';
-    step_run(e, &step, step.verb == VT_ADD ? r->answer[step.node].peer : NULL,
-             list);
+    step_run(e, &step, step.verb == VT_ADD || step.verb == VT_MOVE
+                           ? r->answer[step.node].peer : NULL, list);
 }
 
 /* -- a round -------------------------------------------------------------- */

@@ -243,7 +243,8 @@ void cluster_rebuild(struct command *c)
 static json_t *reborn_mark(struct engine *e, const json_t *what,
                            const json_t *doc)
 {
-    static const char *const kept[] = {"node", "id", "cluster"};
+    static const char *const kept[] = {"node", "id", "cluster", "machine",
+                                       "address"};
     json_t *next = mem_ok(json_pack(
         "{s:i,s:s,s:O,s:O}", "v", 1, "engine", "sqlite", "lineage",
         json_object_get(what, "lineage"), "done", what));

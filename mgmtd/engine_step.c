@@ -4,13 +4,14 @@
  *
  *   claim     the record gets "step": who does what. The transaction fails if
  *             somebody changed the record: only one acts on one state.
- *   request   /v3/cluster/member/add (a learner), promote, remove
+ *   request   /v3/cluster/member/add (a learner), promote, remove, update
  *   conclude  the record says what came of it, and "step" is gone
  *   add, then: the node gets the authorities' keys (PEER.CA_KEYS), then is
  *             told to be that member (PEER.ENGINE_PREPARE)
  *
  * cut off    behind an add: a learner that no record names, removed (rule 6);
  *            behind promote or remove: engine_member.c sets the record right;
+ *            behind update: it is done once more;
  *            before the node was told: it is told at the next look.
  *
  * Etcd refuses changes of members for some seconds after connections among
@@ -37,7 +38,7 @@ struct step {
     struct engine *e;
     enum vt_verb   verb;
     char          *node;   /* whose etcd it is; "" when nobody's */
-    char          *host;   /* VT_ADD */
+    char          *host;   /* VT_ADD, VT_MOVE */
     uint16_t       port;
     uint64_t       member; /* VT_ADD: once it has one */
     json_t        *args;   /* of ENGINE_PREPARE */
@@ -223,6 +224,17 @@ static void put_added(struct step *s, json_t *voters)
     free(peer);
 }
 
+static void put_moved(struct step *s, json_t *voter)
+{
+    char *client = etcd_client_url(s->host, s->port);
+    char *peer = etcd_peer_url(s->host, s->port);
+
+    json_object_set_new(voter, "client", mem_ok(json_string(client)));
+    json_object_set_new(voter, "peer", mem_ok(json_string(peer)));
+    free(client);
+    free(peer);
+}
+
 static void put_past(json_t *rec, const char *node)
 {
     json_t *past = json_object_get(rec, "past");
@@ -248,6 +260,8 @@ static void conclude(struct step *s)
     } else if (s->verb == VT_REMOVE) {
         if (*s->node)
             json_object_del(voters, s->node);
+    } else if (s->verb == VT_MOVE) {
+        put_moved(s, json_object_get(voters, s->node));
     } else {
         json_t *v = json_object_get(voters, s->node);
 
@@ -289,6 +303,11 @@ static void change(struct step *s)
                                 1));
         free(url);
         path = "/v3/cluster/member/add";
+    } else if (s->verb == VT_MOVE) {
+        url = etcd_peer_url(s->host, s->port);
+        body = mem_ok(json_pack("{s:s,s:[s]}", "ID", id, "peerURLs", url));
+        free(url);
+        path = "/v3/cluster/member/update";
     } else {
         body = mem_ok(json_pack("{s:s}", "ID", id));
         path = s->verb == VT_PROMOTE ? "/v3/cluster/member/promote"
@@ -314,7 +333,8 @@ static void on_claimed(void *arg, int status, const struct cfs_err *err)
 static void claim(struct step *s)
 {
     static const char *const verbs[] = {
-        [VT_ADD] = "add", [VT_PROMOTE] = "promote", [VT_REMOVE] = "remove"};
+        [VT_ADD] = "add", [VT_PROMOTE] = "promote", [VT_REMOVE] = "remove",
+        [VT_MOVE] = "move"};
     struct engine *e = s->e;
     json_t *rec = mem_ok(json_deep_copy(e->rec));
     struct cfs_time t = cfs_realtime(e->m->host.loop);
@@ -332,7 +352,8 @@ void step_run(struct engine *e, const struct vt_step *step, struct peer *node,
 {
     static const char *const words[] = {
         [VT_ADD] = "adding a voter", [VT_PROMOTE] = "promoting a voter",
-        [VT_REMOVE] = "removing a voter"};
+        [VT_REMOVE] = "removing a voter",
+        [VT_MOVE] = "telling where a voter is now"};
     struct step *s = mem_new(sizeof *s);
     const char *name = node ? node->name : member_node(e, step->member);
 

@@ -94,6 +94,7 @@ void etcd_proc_fini(struct etcd_proc *p)
     free(p->trust);
     free(p->name);
     free(p->host);
+    free(p->listens);
     free(p->initial);
     free(p->token);
     *p = (struct etcd_proc){0};
@@ -236,6 +237,11 @@ int etcd_proc_find(char **ret_path, struct cfs_err *err)
                        "Ubuntu, etcd elsewhere; 3.4 or newer) and try again");
 }
 
+static char *listen_url(const struct etcd_proc *p)
+{
+    return etcd_client_url(listen_host(p->host), p->port);
+}
+
 /* A command line, being written. */
 struct words {
     char *w[64];
@@ -258,7 +264,7 @@ static void add_urls(struct words *a, const struct etcd_proc *p)
 {
     const char *at = listen_host(p->host);
 
-    add(a, "--listen-client-urls", etcd_client_url(at, p->port));
+    add(a, "--listen-client-urls", listen_url(p));
     add(a, "--advertise-client-urls", etcd_client_url(p->host, p->port));
     add(a, "--listen-peer-urls", etcd_peer_url(at, p->port));
     if (!p->initial)
@@ -315,6 +321,13 @@ static void make_words(const struct etcd_proc *p, char *program,
     a->w[a->n] = NULL;
 }
 
+/* @url NULL: as we would start it. */
+static void note_listens(struct etcd_proc *p, const char *url)
+{
+    free(p->listens);
+    p->listens = url ? mem_str(url) : listen_url(p);
+}
+
 static int spawn(struct etcd_proc *p, struct cfs_err *err)
 {
     struct words a = {0};
@@ -339,6 +352,7 @@ static int spawn(struct etcd_proc *p, struct cfs_err *err)
     p->pid = pid;
     p->started = cfs_now(p->loop);
     p->state = ETCD_RUNNING;
+    note_listens(p, NULL);
     cfs_log_info(p->log, WHO, "started etcd, process %u", pid);
     return 0;
 }
@@ -409,6 +423,7 @@ static bool adopt(void *arg, const struct spawned *s)
     p->started = cfs_now(p->loop);
     p->log_from = size_of(p->log_path);
     p->state = ETCD_RUNNING;
+    note_listens(p, spawned_arg(s, "--listen-client-urls"));
     cfs_log_info(p->log, WHO, "etcd runs already, process %u", s->pid);
     return false;
 }
@@ -423,9 +438,16 @@ bool etcd_proc_adopt(struct etcd_proc *p)
 bool etcd_proc_is_old(const struct etcd_proc *p)
 {
     struct stat runs, installed;
-    char path[64], *program;
+    char path[64], *program, *url;
     bool old = false;
 
+    if (p->state == ETCD_RUNNING && p->host && p->listens) {
+        url = listen_url(p);
+        old = strcmp(url, p->listens) != 0;
+        free(url);
+    }
+    if (old)
+        return true;
     if (p->state != ETCD_RUNNING || spawn_find_in_path(PROGRAM, &program) < 0)
         return false;
     snprintf(path, sizeof path, "/proc/%u/exe", p->pid);

@@ -37,6 +37,7 @@ struct etcd_proc {
     char            *trust;    /* where the certificates are */
     char            *name;     /* this node's */
     char            *host;     /* where others reach it */
+    char            *listens;  /* URL, of the process that runs; or NULL */
     uint16_t         port;     /* mgmtd's */
     /* Of a first start, on an empty directory: NULL otherwise. */
     char            *initial;  /* NAME=PEER-URL,... */
@@ -74,7 +75,8 @@ void etcd_proc_stop(struct etcd_proc *p);
 /* One that runs on our directory already: watch it. */
 bool etcd_proc_adopt(struct etcd_proc *p);
 
-/* The binary was replaced since it was started. */
+/* The binary was replaced since it was started, or it listens where this node
+ * is not reached any more. */
 bool etcd_proc_is_old(const struct etcd_proc *p);
 /* -ENOENT with words: it must be installed. */
 int  etcd_proc_find(char **ret_path, struct cfs_err *err);

@@ -50,28 +50,28 @@ static bool is_usable(const struct ifaddrs *i, int family)
 }
 
 /* The first address that is not loopback, IPv4 before IPv6; else loopback. */
-static void first_address(char ret[static HOST_MAX + 1])
+void host_first_address(char *ret, size_t len)
 {
     static const int families[] = {AF_INET, AF_INET6};
     struct ifaddrs *all;
     bool found = false;
 
-    strcpy(ret, "127.0.0.1");
+    snprintf(ret, len, "127.0.0.1");
     if (getifaddrs(&all) < 0)
         return;
     for (size_t f = 0; f < CFS_ARRAY_SIZE(families) && !found; f++)
         for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
-            socklen_t len = families[f] == AF_INET
-                                ? sizeof(struct sockaddr_in)
-                                : sizeof(struct sockaddr_in6);
+            socklen_t size = families[f] == AF_INET
+                                 ? sizeof(struct sockaddr_in)
+                                 : sizeof(struct sockaddr_in6);
 
             if (is_usable(i, families[f]) &&
-                getnameinfo(i->ifa_addr, len, ret, HOST_MAX, NULL, 0,
+                getnameinfo(i->ifa_addr, size, ret, (socklen_t)len, NULL, 0,
                             NI_NUMERICHOST) == 0)
                 found = !strchr(ret, '%'); /* no link-local ones */
         }
     if (!found)
-        strcpy(ret, "127.0.0.1");
+        snprintf(ret, len, "127.0.0.1");
     freeifaddrs(all);
 }
 
@@ -139,7 +139,7 @@ int cluster_found_put(struct mgmtd *m, struct store_txn *t, const char *name,
 
     own = cluster_conf_find(conf, m->node);
     if (rc == 0 && !host && !own) {
-        first_address(address);
+        host_first_address(address, sizeof address);
         host = address;
     } else if (!host && own)
         host = own->address;

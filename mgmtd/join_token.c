@@ -7,10 +7,9 @@
  * used up by the transaction that it allows. Those that are over for a week (so
  * that who comes with one is told so) are removed when a new one is made.
  */
+#include "mgmtd/engine.h"
 #include "mgmtd/join.h"
 
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netdb.h>
 #include <stdio.h>
 
@@ -43,25 +42,6 @@ int join_unhex(const char *s, uint8_t ret[static TRUST_SECRET])
 
 /* -- where we are -------------------------------------------------------- */
 
-/* The first address that is not loopback; else loopback. */
-static void first_address(char ret[static NI_MAXHOST])
-{
-    struct ifaddrs *list, *i;
-
-    strcpy(ret, "127.0.0.1");
-    if (getifaddrs(&list) < 0)
-        return;
-    for (i = list; i; i = i->ifa_next) {
-        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET ||
-            (i->ifa_flags & IFF_LOOPBACK) || !(i->ifa_flags & IFF_UP))
-            continue;
-        if (getnameinfo(i->ifa_addr, sizeof(struct sockaddr_in), ret,
-                        NI_MAXHOST, NULL, 0, NI_NUMERICHOST) == 0)
-            break;
-    }
-    freeifaddrs(list);
-}
-
 char *join_own_address(struct mgmtd *m)
 {
     const struct peer *self = peer_self(m);
@@ -71,7 +51,7 @@ char *join_own_address(struct mgmtd *m)
         return peer_address(self->host, self->port);
     if (m->listen)
         return peer_address(m->listen, m->host.port);
-    first_address(host);
+    host_first_address(host, sizeof host);
     return peer_address(host, m->host.port);
 }
 

@@ -181,9 +181,13 @@ static int start(struct mgmtd *m, struct cfs_err *err)
     if (rc == 0)
         rc = engine_open(m, err);
     if (rc == 0)
+        m->instance = uuid_new(m);
+    if (rc == 0)
         rc = load_cluster(m, err);
     if (rc == 0)
         rc = open_trust(m, err);
+    if (rc == 0)
+        rc = engine_check_home(m, err);
     if (rc == 0)
         rc = peers_load(m, err);
     if (rc == 0)

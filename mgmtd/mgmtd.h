@@ -68,6 +68,7 @@ struct mgmtd {
     json_t              *ports; /* as remembered at start: ports.c */
     char                 creating_problem[CFS_ERR_TEXT]; /* as said last */
     struct cfs_uuid      node_id;
+    struct cfs_uuid      instance; /* of this process, for greetings */
     struct trust        *trust;
     long                 certificate_s; /* --certificate-life; 0: not given */
     struct authority    *authority; /* mgmtd/authority.h */
@@ -167,6 +168,7 @@ struct brick {
 
     enum brick_state  state;
     uint32_t          pid; /* 0: none; on its home */
+    uint64_t          life; /* of that process, among all; 0: not known */
     struct pidwatch  *watch;
     struct cfs_timer  timer;  /* WAITING: to start; STOPPING: patience */
     uint64_t          death[BRICK_TRIES]; /* times of the last ones, ns */

@@ -3,7 +3,7 @@
  * them by way of their homes. See node.h.
  *
  * A picture is one JSON object: {"at", "brick", "state", "here", "ended",
- * "reason", "pid", "port", "known", "info"}; "info" is struct cfs_brick as it
+ * "reason", "pid", "life", "port", "known", "info"}; "info" is struct cfs_brick as it
  * is packed for BRICK.INFO, in hex; "at" is the home's boot time in ns: an
  * older picture that comes later (as an answer) is not taken. A home tells each of its bricks' pictures to all
  * other nodes when it differs from what it told last; who learns of a brick
@@ -79,10 +79,10 @@ static json_t *picture(const struct brick *b)
     json_t *o;
 
     cfs_arena_init(&a);
-    o = json_pack("{s:o,s:i,s:b,s:b,s:I,s:i,s:I,s:o}", "brick",
+    o = json_pack("{s:o,s:i,s:b,s:b,s:I,s:I,s:i,s:I,s:o}", "brick",
                   rec_json_uuid(b->id), "state", (int)b->state, "here",
                   (int)b->here, "ended", (int)b->ended, "pid",
-                  (json_int_t)b->pid, "port", (int)b->port, "known",
+                  (json_int_t)b->pid, "life", (json_int_t)b->life, "port", (int)b->port, "known",
                   (json_int_t)b->known, "info",
                   hex_of(mgmt_pack_brick_msg(&a, &msg)));
     cfs_arena_fini(&a);
@@ -176,6 +176,7 @@ static void take(struct brick *b, const json_t *o)
     b->here = json_is_true(json_object_get(o, "here"));
     b->ended = json_is_true(json_object_get(o, "ended"));
     b->pid = (uint32_t)number(o, "pid", UINT32_MAX);
+    b->life = (uint64_t)number(o, "life", INT64_MAX);
     b->known = (uint64_t)number(o, "known", INT64_MAX);
     if (b->port != port)
         ports_changed(b->vol->m);

@@ -9,6 +9,9 @@
  * are new to each other the one that connects may learn of the other's record
  * earlier than the other of its own: GREET is refused then (-EAGAIN), and
  * tried again with the connection.
+ *
+ * A node that greets while another process that is that node is heard on its
+ * line is refused, and told of (engine_home.c has the rest of it).
  */
 #include "mgmtd/peer.h"
 
@@ -24,6 +27,7 @@
 #define IDLE_MS      6000u
 #define GREET_MS     5000u
 #define LEAVE_MS     900u
+#define TWIN_NS      CFS_SEC /* twice KEEPALIVE_MS */
 #define PROTOCOL     1
 
 static peer_listener *const listeners[] = {
@@ -112,11 +116,13 @@ char *peer_address(const char *host, uint16_t port)
 static json_t *greeting(struct mgmtd *m)
 {
     return mem_ok(json_pack(
-        "{s:o,s:o,s:o,s:s,s:s,s:i,s:o}", "cluster", rec_json_uuid(m->cluster),
-        "lineage", rec_json_u64(store_lineage(m->store)), "id",
+        "{s:o,s:o,s:o,s:s,s:s,s:i,s:o,s:o}", "cluster",
+        rec_json_uuid(m->cluster), "lineage",
+        rec_json_u64(store_lineage(m->store)), "id",
         rec_json_uuid(m->node_id), "name", m->node, "version", CFS_VERSION,
         "protocol", PROTOCOL, "revision",
-        rec_json_u64(store_revision(m->store))));
+        rec_json_u64(store_revision(m->store)), "instance",
+        rec_json_uuid(m->instance)));
 }
 
 static void problem(struct peer *p, const char *text)
@@ -128,12 +134,22 @@ static void problem(struct peer *p, const char *text)
         cfs_log_warning(p->m->host.log, WHO, "%s: %s", p->name, text);
 }
 
+/* All zeros: it does not say. */
+static struct cfs_uuid instance_in(const json_t *g)
+{
+    struct cfs_uuid u = {{0}};
+
+    rec_uuid(g, "a greeting", "instance", &u, NULL);
+    return u;
+}
+
 static void went_up(struct peer *p, const json_t *g)
 {
     const char *version = json_string_value(json_object_get(g, "version"));
 
     rec_u64(g, "a greeting", "revision", &p->revision, &(struct cfs_err){0});
     snprintf(p->version, sizeof p->version, "%s", version ? version : "?");
+    p->instance = instance_in(g);
     p->problem[0] = '\0';
     p->up = true;
     cfs_log_info(p->m->host.log, WHO, "%s is here (%s, %s)", p->name,
@@ -181,6 +197,23 @@ static int check_greeting(struct peer *p, const json_t *g,
     return 0;
 }
 
+/* Is another process that is node @p too on a line of its own, and well? One
+ * that was started anew has none any more, or is silent there. */
+static int check_twin(struct peer *p, const struct rpc_conn *c,
+                      const json_t *g, struct cfs_err *err)
+{
+    const uint64_t now = cfs_now(p->m->host.loop);
+    struct cfs_uuid said = instance_in(g);
+
+    if (!p->up || !p->conn || p->conn == c || cfs_uuid_is_null(said) ||
+        cfs_uuid_is_null(p->instance) || cfs_uuid_eq(said, p->instance) ||
+        now - rpc_conn_heard(p->conn) > TWIN_NS)
+        return 0;
+    return cfs_err_set(err, -EBUSY, "%s is node %s, which is here already, at "
+                       "%s: was its state directory copied?", rpc_conn_name(c),
+                       p->name, rpc_conn_name(p->conn));
+}
+
 /* They called us. */
 void peer_on_greet(struct peer_req *req)
 {
@@ -197,13 +230,14 @@ void peer_on_greet(struct peer_req *req)
     rpc_conn_peer(c, &name);
     p = peer_find(m, name);
     if (p && p->self) {
-        cfs_err_set(&err, -EACCES, "%.64s is this node itself: was its "
-                    "directory copied?", name);
+        cfs_err_set(&err, -EACCES, "%s is node %.64s too, as this one is: was "
+                    "its state directory copied?", rpc_conn_name(c), name);
         problem(p, err.text);
     } else if (!p) {
         cfs_err_set(&err, -EAGAIN, "no node %.64s is a member, as far as %s "
                     "knows", name, m->node);
-    } else if (check_greeting(p, req->args, &err) == 0) {
+    } else if (check_greeting(p, req->args, &err) == 0 &&
+               check_twin(p, c, req->args, &err) == 0) {
         if (p->conn && p->conn != c)
             peer_drop_line(p, "it connected anew");
         p->conn = c;
@@ -217,7 +251,10 @@ void peer_on_greet(struct peer_req *req)
         json_decref(args);
         return;
     } else {
-        problem(p, err.text);
+        if (err.code == -EBUSY)
+            cfs_log_warning(m->host.log, WHO, "%s", err.text);
+        else
+            problem(p, err.text);
         /* One that is behind, or ahead, must know: it reads it from ours. */
         if (err.code == -ESTALE) {
             peer_reply(req, greeting(m));
@@ -263,6 +300,8 @@ static void on_greet_reply(struct rpc_call *call, int status,
     }
     problem(p, text ? text : cfs_err_str(status));
     rpc_conn_reset(p->conn, "the greeting was refused");
+    if (status == -EBUSY)
+        engine_is_twin(p->m);
 }
 
 static void greet(struct peer *p)
@@ -482,10 +521,13 @@ static void connect_all(struct mgmtd *m)
     }
 }
 
-static void set_place(struct peer *p, const struct rec_node *r)
+/* True: it was somewhere else before. */
+static bool set_place(struct peer *p, const struct rec_node *r)
 {
+    bool moved = p->host != NULL;
+
     if (p->host && strcmp(p->host, r->host) == 0 && p->port == r->port)
-        return;
+        return false;
     free(p->host);
     p->host = mem_str(r->host);
     p->port = (uint16_t)r->port;
@@ -497,6 +539,7 @@ static void set_place(struct peer *p, const struct rec_node *r)
             rpc_conn_redirect(p->conn, &addr);
         free(text);
     }
+    return moved;
 }
 
 static void peer_add(struct mgmtd *m, const char *name, json_t *rec,
@@ -515,7 +558,9 @@ static void peer_add(struct mgmtd *m, const char *name, json_t *rec,
     p->rec = json_incref(rec);
     set_place(p, r);
     insert(m, p);
-    if (!p->self)
+    if (p->self)
+        engine_placed(m);
+    else
         snprintf(p->problem, sizeof p->problem, "not connected yet");
     peers_changed(p);
 }
@@ -546,7 +591,12 @@ static int take(struct mgmtd *m, const char *key, json_t *rec,
     }
     json_decref(p->rec);
     p->rec = json_incref(rec);
-    set_place(p, &r);
+    if (set_place(p, &r)) {
+        cfs_log_info(m->host.log, WHO, "%s is at %s now", name, p->host);
+        if (p->self)
+            engine_moved(m);
+        peers_changed(p);
+    }
     return 0;
 }
 

@@ -42,6 +42,7 @@ struct peer {
     uint64_t         away;     /* not up: since that boot time, ns */
     uint64_t         revision; /* of its copy, as it said last */
     char             version[32];
+    struct cfs_uuid  instance; /* of its mgmtd: a new one at each start */
     char             problem[CFS_ERR_TEXT]; /* why it is not up */
 };
 

@@ -204,6 +204,20 @@ int64_t trust_half_life(const struct trust *t)
     return trust_half_life_of(t->text[NODE_CRT]);
 }
 
+bool trust_is_for(const struct trust *t, const char *host)
+{
+    const struct x509_subject subject = {t->node, &t->id, host};
+    X509 *own;
+    bool fits;
+
+    if (!host || !x509_host_valid(host))
+        return true;
+    own = x509_cert_read(t->text[NODE_CRT]);
+    fits = own && x509_is_for(own, &subject);
+    X509_free(own);
+    return fits;
+}
+
 void trust_set_life(struct trust *t, long life_s)
 {
     t->life_s = life_s;

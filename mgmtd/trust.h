@@ -66,6 +66,9 @@ int trust_found(struct trust *t, struct cfs_uuid cluster, const char *host,
 void    trust_serial(const struct trust *t, char ret[static TRUST_SERIAL]);
 int64_t trust_half_life(const struct trust *t);
 int64_t trust_half_life_of(const char *cert); /* 0: it is none */
+/* Whether our certificate names @host as the place where we are reached; what
+ * cannot stand in one is no reason for another. */
+bool    trust_is_for(const struct trust *t, const char *host);
 /* Of any certificate; "" when it is none. */
 void    trust_serial_of(const char *cert, char ret[static TRUST_SERIAL]);
 /* How long certificates that are signed from now on are good, in seconds

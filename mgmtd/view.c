@@ -113,6 +113,73 @@ const char *view_out_reason(const struct volume *vol, const struct brick *b)
     return why ? why : "";
 }
 
+/* -- lives --------------------------------------------------------------- */
+
+/* Beside a member's incarnation the record has the "life" of its process: a
+ * brick whose device was put back from a copy counts its incarnations once
+ * more, and comes to one that a view has. */
+static const char *const lists[] = {"in_sync", "syncing"};
+
+/* 0: it says none. */
+static uint64_t life_in(const json_t *rec, struct cfs_uuid brick,
+                        uint64_t incarnation)
+{
+    struct cfs_uuid id;
+    uint64_t n;
+    json_t *m;
+    size_t k;
+
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(lists); i++)
+        json_array_foreach(json_object_get(rec, lists[i]), k, m)
+            if (rec_uuid(m, "a member", "brick", &id, NULL) == 0 &&
+                cfs_uuid_eq(id, brick) &&
+                rec_u64(m, "a member", "incarnation", &n, NULL) == 0 &&
+                n == incarnation)
+                return (uint64_t)json_integer_value(json_object_get(m,
+                                                                    "life"));
+    return 0;
+}
+
+/* In the incarnation that the view has, but not the process that it means. */
+static bool is_other(const struct volume *vol, const struct brick *b)
+{
+    uint64_t life = life_in(vol->view_rec, b->id, b->info.incarnation);
+
+    return b->here && life != 0 && b->life != 0 && life != b->life;
+}
+
+static void put_life(const struct volume *vol, json_t *member)
+{
+    struct cfs_uuid id;
+    uint64_t incarnation, life;
+
+    if (rec_uuid(member, "a member", "brick", &id, NULL) < 0 ||
+        rec_u64(member, "a member", "incarnation", &incarnation, NULL) < 0)
+        return;
+    life = life_in(vol->view_rec, id, incarnation);
+    for (unsigned i = 0; i < vol->n && life == 0; i++) {
+        const struct brick *b = &vol->brick[i];
+
+        if (b->here && cfs_uuid_eq(b->id, id) &&
+            b->info.incarnation == incarnation)
+            life = b->life;
+    }
+    if (life != 0)
+        json_object_set_new(member, "life",
+                            mem_ok(json_integer((json_int_t)life)));
+}
+
+/* Of all members of the next view, whose record @rec is. */
+static void put_lives(const struct volume *vol, json_t *rec)
+{
+    json_t *m;
+    size_t k;
+
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(lists); i++)
+        json_array_foreach(json_object_get(rec, lists[i]), k, m)
+            put_life(vol, m);
+}
+
 /* -- telling ------------------------------------------------------------- */
 
 static void on_told(struct brick *b, void *arg, int status,
@@ -141,7 +208,7 @@ void view_tell(struct brick *b)
 
     /* Each node tells its own. */
     if (msg.view.epoch == 0 || msg.view.n_sync == 0 || !b->here ||
-        !brick_is_local(b))
+        !brick_is_local(b) || is_other(b->vol, b))
         return;
     cfs_arena_init(&a);
     brick_call(b, RPC_BRICK_VIEW_SET, mgmt_pack_view_msg(&a, &msg), TOLD_MS,
@@ -297,6 +364,7 @@ static bool describe(struct volume *vol, struct vc_set *ret)
             .id = b->id,
             .here = b->here,
             .incarnation = b->info.incarnation,
+            .other = is_other(vol, b),
             .clean = b->info.clean,
             .repaired = b->info.repaired,
             .poisoned = b->info.poisoned,
@@ -325,6 +393,7 @@ static json_t *next_record(struct volume *vol, const struct vc_decision *d,
     rec = vol->view_rec ? mem_ok(json_deep_copy(vol->view_rec))
                         : mem_ok(json_object());
     rec_view_write(rec, v);
+    put_lives(vol, rec);
     if (json_object_del(rec, "forming") == 0)
         json_object_set_new(rec, "formed",
                             json_integer((json_int_t)v->lineage));

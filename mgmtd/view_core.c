@@ -98,6 +98,8 @@ static enum status status_of(const struct vc_brick *b,
         *ret_out = VC_OUT_DIFFERS;
     else if (b->here && b->incarnation != m->incarnation)
         *ret_out = VC_OUT_RESTARTED;
+    else if (b->here && b->other)
+        *ret_out = VC_OUT_REPLACED;
     else if (b->here && b->poisoned)
         *ret_out = VC_OUT_POISONED;
     else if (!b->here && b->ended)

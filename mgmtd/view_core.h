@@ -33,8 +33,8 @@
  *     set ended right after its first view was decided, counts as clean when
  *     all members are like that.
  *  8  A brick that is back with a lower incarnation than the view names, or
- *     that remembers no view, is an old copy or a wiped one: it is not
- *     "back".
+ *     in the same one as another process, or that remembers no view, is an old
+ *     copy or a wiped one: it is not "back", and serves nothing.
  *  9  Bricks that are in no list are out, and stay out until they are healed.
  * 10  A member that fsck has changed may lack acknowledged changes. It serves
  *     again only when all members of the last view are like that.
@@ -54,6 +54,8 @@ struct vc_brick {
     struct cfs_uuid id;
     bool            here;     /* signed in; what follows is what it said */
     uint64_t        incarnation;
+    bool            other;    /* not the process that the view names, by this
+                                 very incarnation */
     bool            clean;    /* before this start it was stopped cleanly */
     bool            repaired; /* fsck changed it since it was in sync */
     bool            poisoned;

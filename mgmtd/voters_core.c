@@ -214,6 +214,23 @@ static bool look_at_leaving(const struct tally *t, struct vt_step *ret)
     return true;
 }
 
+/* Rule 9. It need not be heard: perhaps that is why. */
+static bool look_at_moved(const struct tally *t, struct vt_step *ret)
+{
+    for (unsigned i = 0; i < t->s->n_members; i++) {
+        const struct vt_node *n = node_of(t->s, t->s->member[i].id);
+
+        if (!n || !n->moved || n->wiped || n->leaving)
+            continue;
+        *ret = (struct vt_step){.verb = VT_MOVE,
+                                .node = (unsigned)(n - t->s->node),
+                                .member = n->member,
+                                .why = "its node has another address"};
+        return true;
+    }
+    return false;
+}
+
 /* Rules 1, 3. */
 static bool look_at_number(const struct tally *t, struct vt_step *ret)
 {
@@ -258,7 +275,8 @@ void vt_decide(const struct vt_state *s, struct vt_step *ret)
 
     if (!is_majority(t.heard, t.voters))
         *ret = nothing("a majority of the voters is missing");
-    else if (!look_at_learners(&t, ret) && !look_at_lost(&t, ret) &&
+    else if (!look_at_moved(&t, ret) && !look_at_learners(&t, ret) &&
+             !look_at_lost(&t, ret) &&
              !look_at_leaving(&t, ret) && !look_at_number(&t, ret) &&
              !look_at_silent(&t, ret))
         *ret = nothing("all is as it should be");

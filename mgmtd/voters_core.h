@@ -26,6 +26,8 @@
  *     as heard: its member is removed, and it is a candidate like others.
  *  8  No step begins without a majority of heard voters, and none leaves fewer
  *     than a majority of what will be.
+ *  9  A voter whose node has another address than etcd knows is told to the
+ *     others, as long as rule 8 allows it.
  */
 #ifndef CFS_MGMTD_VOTERS_CORE_H
 #define CFS_MGMTD_VOTERS_CORE_H
@@ -45,6 +47,7 @@ struct vt_node {
     bool     leaving;
     bool     wiped;     /* it says that its member's directory is gone */
     bool     was_voter;
+    bool     moved;     /* etcd, or the record, has another address of it */
     uint64_t member;    /* by the record; 0: none */
 };
 
@@ -61,12 +64,12 @@ struct vt_state {
     struct vt_member member[VT_MEMBERS_MAX];
 };
 
-enum vt_verb { VT_NOTHING, VT_ADD, VT_PROMOTE, VT_REMOVE };
+enum vt_verb { VT_NOTHING, VT_ADD, VT_PROMOTE, VT_REMOVE, VT_MOVE };
 
 struct vt_step {
     enum vt_verb verb;
-    unsigned     node;   /* index; VT_ADD */
-    uint64_t     member; /* VT_PROMOTE, VT_REMOVE */
+    unsigned     node;   /* index; VT_ADD, VT_MOVE */
+    uint64_t     member; /* VT_PROMOTE, VT_REMOVE, VT_MOVE */
     const char  *why;    /* one line; static */
 };
 

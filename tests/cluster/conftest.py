@@ -78,11 +78,13 @@ def saved(nodes_can_be_made):
 @pytest.fixture
 def formed(cluster, saved):
     """formed(3) -> three nodes that are a cluster; formed(3, True) -> with the
-    volume v on a disk of each, started. They have just been turned on."""
-    def make(count=3, with_volume=False):
-        c = cluster(count, saved=saved(count, with_volume))
-        pool.wait_formed(list(c))
+    volume v on a disk of each, started. They have just been turned on. After
+    them come as many @others as wanted, which are of no cluster."""
+    def make(count=3, with_volume=False, others=0):
+        c = cluster(count + others, saved=saved(count, with_volume))
+        nodes = list(c)[:count]
+        pool.wait_formed(nodes)
         if with_volume:
-            pool.wait_states(c[1], **{n.name: "in-sync" for n in c})
+            pool.wait_states(c[1], **{n.name: "in-sync" for n in nodes})
         return c
     return make

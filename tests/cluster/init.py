@@ -181,6 +181,7 @@ class Root:
                 for name in os.listdir(path) if os.path.isdir(path) else ():
                     remove(os.path.join(path, name))
             write("/etc/fstab", "")
+            write("/etc/machine-id", os.urandom(16).hex() + "\n", 0o444)
             shutil.rmtree("/etc/systemd/system/multi-user.target.wants",
                           ignore_errors=True)
         os.makedirs("/etc/clusterfs", exist_ok=True)

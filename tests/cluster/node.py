@@ -55,7 +55,8 @@ class Cluster:
 
     def __init__(self, nodes=1, disks=1, disk_size="1500M", state_size="2G",
                  boot=True, enable=True, saved=None):
-        """@saved: a folder that save() filled, of as many nodes and disks."""
+        """@saved: a folder that save() filled: of the first nodes, with as many
+        disks."""
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX,
                                                  dir=work_dir()))
         own(self.dir)
@@ -159,6 +160,7 @@ class Node:
         disks, disk_size, _ = self.cluster.sizes
         self.dir.mkdir()
         (self.dir / "log").mkdir()
+        saved = saved if saved and saved.exists() else None
         for image in saved.glob("*.img") if saved else ():
             copy_image(image, self.dir / image.name)
         if not saved:
@@ -255,6 +257,15 @@ class Node:
                 p.send_signal(signal.SIGCONT)
 
     # -- network -----------------------------------------------------------
+
+    def move(self, last):
+        """Another address, 10.47.0.LAST; names are not looked up anew."""
+        new = self.address.rsplit(".", 1)[0] + ".%d" % last
+        self.rt.net(self, "ip", "addr", "add", new + "/24", "dev", "eth0")
+        self.rt.net(self, "ip", "addr", "del", self.address + "/24", "dev",
+                    "eth0")
+        self.rt.net(self, "ip", "addr", "replace", new + "/24", "dev", "eth0")
+        self.address = new
 
     def cut(self, peer=None, direction="both"):
         """Nothing passes between this node and the peer (None: anybody).

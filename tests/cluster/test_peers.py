@@ -4,6 +4,7 @@
 import json
 import time
 
+import pool
 from runtime import wait_for
 
 
@@ -232,3 +233,40 @@ def test_one_token_lets_one_of_two_in(cluster):
                for n in (c[2], c[3])]
     assert sorted(p.wait() for p in joining) == [0, 1]
     assert len(peers(c[1])) == 2
+
+
+def test_a_node_that_gets_another_address_tells_the_others(formed):
+    """A voter: lines, etcd's members and clients of its brick find it."""
+    c = formed(3, True)
+    mnt = c[1].mount("v")
+    c[1].sh("echo before >%s/f" % mnt)
+    c[3].move(33)
+    wait_for("all know", lambda: all(
+        {p["name"]: p["host"] for p in n.json("peer", "list")["peers"]}["n3"]
+        == "10.47.0.33" for n in c), 40)
+
+    def by_etcd(n):
+        """Where its members are, and what is told of them."""
+        return n.sh("""
+            d=/var/lib/clusterfs/trust
+            curl -s --cacert $d/node-ca.crt --cert $d/node.crt \\
+                --key $d/node.key -d '{}' \\
+                https://127.0.0.1:24008/v3/cluster/member/list""")
+    for n in c:
+        wait_for(lambda: "etcd of %s knows: %s" % (n.name, by_etcd(n)),
+                 lambda: "https://10.47.0.33:24009" in by_etcd(n)
+                 and "10.47.0.13" not in by_etcd(n).split("clientURLs")[0],
+                 30)
+    pool.wait_formed(list(c))
+    # Only with it there is a majority now.
+    c[2].crash()
+    wait_for("a change", lambda: c[1].clusterfs(
+        "peer", "token", check=False).returncode == 0, 20)
+    c[1].sh("echo after >%s/f; sync %s/f" % (mnt, mnt), timeout=40)
+    c[1].umount()
+    # It is there also for who has been away.
+    c[2].boot()
+    pool.wait_formed(list(c))
+    c[3].crash()
+    c[3].boot()
+    pool.wait_formed(list(c))

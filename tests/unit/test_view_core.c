@@ -410,6 +410,27 @@ static void rule_8_an_old_copy_or_a_wiped_brick_is_not_back(void **state)
     assert_int_equal(f.d.out[1], VC_OUT_REPLACED);
 }
 
+static void rule_8_a_copy_that_comes_to_the_same_incarnation(void **state)
+{
+    struct fix f = three();
+
+    /* One that is put back while others serve. */
+    f.set.brick[2].other = true;
+    DECIDES(&f, "ab");
+    assert_int_equal(f.d.out[2], VC_OUT_REPLACED);
+    /* All were restarted, and one of them with the device of before: it is
+     * not the only one that serves. */
+    restarted(&f, 0, true);
+    restarted(&f, 1, true);
+    DECIDES(&f, "ab");
+    assert_int_equal(f.d.out[2], VC_OUT_REPLACED);
+    /* Alone, it is not the last one either. */
+    gone(&f, 0);
+    gone(&f, 1);
+    f.set.waited = true;
+    DECIDES(&f, "wait");
+}
+
 static void rule_9_who_is_out_stays_out(void **state)
 {
     struct fix f = three();
@@ -584,6 +605,7 @@ int main(void)
         cmocka_unit_test(rule_10_when_all_were_changed_the_first_serves),
         cmocka_unit_test(rule_7_a_first_view_that_nobody_was_told_of),
         cmocka_unit_test(rule_8_an_old_copy_or_a_wiped_brick_is_not_back),
+        cmocka_unit_test(rule_8_a_copy_that_comes_to_the_same_incarnation),
         cmocka_unit_test(rule_9_who_is_out_stays_out),
         cmocka_unit_test(rule_11_bricks_that_went_on_go_on),
         cmocka_unit_test(rule_11_all_bricks_are_waited_for_unless_forced),

@@ -6,6 +6,7 @@
  *   v heard voter   V silent voter   X silent for long   w wiped voter
  *   o heard other   O silent other   x silent for long   b was a voter
  *   l learner       c caught up      L silent learner    q leaving voter
+ *   m heard voter at another address                     M silent one
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,18 +35,20 @@ static struct vt_state state_of(const char *word)
         struct vt_node *n = &s.node[s.n_nodes++];
 
         n->number = s.n_nodes;
-        n->heard = strchr("VXOxL", *c) == NULL;
+        n->heard = strchr("VXOxLM", *c) == NULL;
         n->silent_ns = n->heard ? 0 : strchr("Xx", *c) ? 11 * MINUTE : MINUTE;
         n->wiped = *c == 'w';
         n->leaving = *c == 'q';
         n->was_voter = *c == 'b';
-        if (strchr("vVXwlcLq", *c))
+        n->moved = *c == 'm' || *c == 'M';
+        if (strchr("vVXwlcLqmM", *c))
             add_member(&s, *c, n);
     }
     return s;
 }
 
-/* The step in words: "add 2", "promote 3", "remove 1", "remove stray", "-". */
+/* The step in words: "add 2", "promote 3", "remove 1", "remove stray", "move 2",
+ * "-". */
 static const char *words(const struct vt_state *s, char ret[static 32])
 {
     struct vt_step step;
@@ -62,7 +65,8 @@ static const char *words(const struct vt_state *s, char ret[static 32])
             number = s->node[i].number;
     snprintf(ret, 32, "%s %s%.0u",
              step.verb == VT_ADD ? "add"
-             : step.verb == VT_PROMOTE ? "promote" : "remove",
+             : step.verb == VT_PROMOTE ? "promote"
+             : step.verb == VT_MOVE ? "move" : "remove",
              number ? "" : "stray", number);
     return ret;
 }
@@ -184,6 +188,16 @@ static void rule_8_a_majority_stays(void **state)
     DECIDES("vXXoo", "-");
     DECIDES("vvvXXo", "remove 4");
     DECIDES("vvVw", "-");
+}
+
+static void rule_9_who_moved_is_told_to_the_others(void **state)
+{
+    DECIDES("vvm", "move 3");
+    DECIDES("m", "move 1");
+    DECIDES("vvM", "move 3"); /* perhaps that is why */
+    DECIDES("mvvl", "move 1");
+    DECIDES("vMV", "-");
+    DECIDES("vmm", "move 2");
 }
 
 /* -- random lives -------------------------------------------------------- */
@@ -371,6 +385,7 @@ int main(void)
         cmocka_unit_test(rule_6_a_member_of_no_record_is_removed),
         cmocka_unit_test(rule_7_who_lost_its_directory_is_removed_and_added),
         cmocka_unit_test(rule_8_a_majority_stays),
+        cmocka_unit_test(rule_9_who_moved_is_told_to_the_others),
         cmocka_unit_test(whatever_happens_a_majority_stays_and_it_ends),
     };
 
