@@ -21,7 +21,8 @@ struct part {
 };
 
 static const struct part parts[] = {
-    {"engine", part_tree, "keys and values, journal, fsync"},
+    {"engine", part_tree, "keys and values, journal"},
+    {"fsync", part_fsync, "4 KiB and fsync against the bare calls"},
     {"rivals", part_rivals, "the same records in SQLite and LMDB"},
     {"files", part_files, "operations on files, in memory"},
     {"many", part_memory, "--files files: memory, random walks, open"},

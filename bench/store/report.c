@@ -45,6 +45,15 @@ uint64_t times_at(const struct times *t, double q)
     return t->max;
 }
 
+void times_join(struct times *to, const struct times *t)
+{
+    for (unsigned i = 0; i < TIMES_STEPS; i++)
+        to->count[i] += t->count[i];
+    to->n += t->n;
+    if (t->max > to->max)
+        to->max = t->max;
+}
+
 /* -- figures --------------------------------------------------------------- */
 
 void report_part(struct report *r, const char *part)

@@ -64,6 +64,7 @@ struct times {
 
 void     times_add(struct times *t, uint64_t ns);
 uint64_t times_at(const struct times *t, double q); /* ns; @q of 1 */
+void     times_join(struct times *to, const struct times *t);
 
 /* -- the store ------------------------------------------------------------- */
 
@@ -206,6 +207,7 @@ uint32_t files_mixed(uint64_t i);
 /* -- parts ----------------------------------------------------------------- */
 
 void part_tree(struct bench *b);
+void part_fsync(struct bench *b);
 void part_rivals(struct bench *b);
 void part_files(struct bench *b);
 void part_memory(struct bench *b);
