@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "xlators/storage/block/dev.h"
+#include "xlators/storage/block/dev_aio.h"
 
 struct dev_file {
     struct cfs_dev dev;
@@ -32,25 +33,39 @@ static struct dev_file *self(struct cfs_dev *d)
     return container_of(d, struct dev_file, dev);
 }
 
+/* One transfer, of what may be less than all: bytes, or -errno. */
+static ssize_t transfer(struct dev_file *f, bool write, enum cfs_dev_via via,
+                        const struct iovec *iov, int n_iov, uint64_t off)
+{
+    bool direct = via == CFS_DEV_DIRECT;
+    int fd = direct ? f->direct : f->fd;
+    ssize_t n = -ENOSYS;
+
+    if (direct && f->dev.is_file && f->direct != f->fd)
+        n = dev_aio(fd, write, iov, n_iov, off);
+    if (n != -ENOSYS)
+        return n;
+    n = write ? pwritev(fd, iov, n_iov, (off_t)off)
+              : preadv2(fd, iov, n_iov, (off_t)off,
+                        via == CFS_DEV_CACHED ? RWF_NOWAIT : 0);
+    return n < 0 ? -errno : n;
+}
+
 static int file_read(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
                      void *buf, size_t len)
 {
-    struct dev_file *f = self(d);
-    int fd = via == CFS_DEV_DIRECT ? f->direct : f->fd;
     size_t done = 0;
 
     while (done < len) {
         struct iovec iov = {(uint8_t *)buf + done, len - done};
-        ssize_t n = preadv2(fd, &iov, 1, (off_t)(off + done),
-                            via == CFS_DEV_CACHED ? RWF_NOWAIT : 0);
+        ssize_t n = transfer(self(d), false, via, &iov, 1, off + done);
 
-        if (n < 0 && errno == EINTR)
+        if (n == -EINTR)
             continue;
-        if (via == CFS_DEV_CACHED && (n >= 0 ? (size_t)n < len
-                                             : errno != EIO))
+        if (via == CFS_DEV_CACHED && (n >= 0 ? (size_t)n < len : n != -EIO))
             return -EAGAIN; /* not there, or NOWAIT cannot be had */
         if (n <= 0)
-            return n < 0 ? -errno : -EIO;
+            return n < 0 ? (int)n : -EIO;
         done += (size_t)n;
     }
     return 0;
@@ -72,15 +87,14 @@ static void iov_advance(struct iovec **iov, int *n_iov, size_t n)
 
 #define IOV_MAX_HERE 64
 
-/* While a direct write to a file lasts, its file system lets no other write
- * through the page cache (the journal's, from the loop) to the same file. */
+/* While a direct write to a file is on its way to the device (or where that
+ * cannot be had, until it is there: dev_aio.h), its file system lets no other
+ * write through the page cache (the journal's, from the loop) to the file. */
 #define DIRECT_PIECE (256u * 1024u)
 
 static int file_write(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
                       const struct iovec *iov, int n_iov, size_t len)
 {
-    struct dev_file *f = self(d);
-    int fd = via == CFS_DEV_DIRECT ? f->direct : f->fd;
     struct iovec copy[IOV_MAX_HERE], *at = copy;
     size_t done = 0;
 
@@ -94,13 +108,12 @@ static int file_write(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
 
         if (cut)
             piece.iov_len = DIRECT_PIECE;
-        n = pwritev(fd, cut ? &piece : at, cut ? 1 : n_iov,
-                    (off_t)(off + done));
-
-        if (n < 0 && errno == EINTR)
+        n = transfer(self(d), true, via, cut ? &piece : at, cut ? 1 : n_iov,
+                     off + done);
+        if (n == -EINTR)
             continue;
         if (n <= 0)
-            return n < 0 ? -errno : -EIO;
+            return n < 0 ? (int)n : -EIO;
         done += (size_t)n;
         iov_advance(&at, &n_iov, (size_t)n);
     }
