@@ -3,7 +3,10 @@
 """What applications notice when parts of a cluster die, hang or are cut off:
 volume v over three nodes, and an application at work on n2.
 """
+import datetime
+import re
 import signal
+import statistics
 import time
 
 import pytest
@@ -42,6 +45,45 @@ def test_a_killed_brick_costs_nothing(c, writer):
     writer.moves()
     assert writer.stop()["stall"] < 1
     assert pool.in_sync(c[1]) == ["n1", "n2"]
+
+
+def taken(nodes, epoch, bricks):
+    """When the last of so many bricks that stay took the view, in s since
+    1970; None: not all have."""
+    at = []
+    for n in nodes:
+        for path in n.host("/var/log/clusterfs/bricks").glob("*.log"):
+            at += re.findall(r"^(\S+)Z INFO v-block: view: epoch=%d in sync"
+                             % epoch, path.read_text(), re.M)
+    if len(at) < bricks:
+        return None
+    return max(datetime.datetime.fromisoformat(t + "+00:00").timestamp()
+               for t in at)
+
+
+def test_a_killed_brick_is_out_of_all_views_within_200_ms(cluster):
+    """By etcd's majority, at every brick that stays; the median of four."""
+    c = pool.form(cluster(3, disks=2))
+    c[1].clusterfs("volume", "create", "v", "replica", 5, "--force",
+                   *["%s:/dev/disk%d" % (n.name, d) for d in (1, 2)
+                     for n in c][:5])
+    c[1].clusterfs("volume", "start", "v")
+    wait_for("all are in sync", lambda: all(
+        b["state"] == "in-sync"
+        for b in c[1].json("volume", "status", "v")["bricks"]))
+    took = []
+    bricks = c[1].json("volume", "status", "v")["bricks"]
+    for left in range(4, 0, -1):
+        b = bricks[left]
+        home = next(n for n in c if n.name == b["host"])
+        epoch = pool.epoch(c[1]) + 1
+        began = time.time()
+        home.run("kill", "-9", b["pid"])
+        wait_for("a new view", lambda: pool.epoch(c[1]) == epoch)
+        took.append(wait_for("all have it", lambda: taken(
+            list(c), epoch, left)) - began)
+    print("ms from kill to view:", ["%.1f" % (1000 * t) for t in took])
+    assert statistics.median(took) < 0.2
 
 
 def test_a_brick_that_hangs_costs_2500_ms_at_most(c, writer):
