@@ -544,6 +544,8 @@ int engine_open(struct mgmtd *m, struct cfs_err *err)
     e->m = m;
     e->mark_path = mem_printf("%s/engine.json", m->host.dirs.state);
     etcd_proc_init(&e->proc, &m->host, trust);
+    if (m->etcd_quota)
+        e->proc.quota = m->etcd_quota;
     e->proc.ended = on_process_ended;
     e->proc.arg = e;
     cfs_timer_init(m->host.loop, &e->look, on_look);
@@ -610,6 +612,7 @@ void engine_close(struct mgmtd *m)
     go_close(e);
     members_close(e);
     step_close(e);
+    space_close(e);
     etcd_proc_fini(&e->proc);
     cfs_timer_fini(&e->look);
     cfs_timer_fini(&e->home);

@@ -6,7 +6,7 @@
  *   engine_step.c    change members
  *   engine_status.c  what is going on    engine_reborn.c  backup, restore,
  *   engine_home.c    which machine,                         rebuild
- *                    and address
+ *                    and address       engine_space.c   etcd over its quota
  */
 #ifndef CFS_MGMTD_ENGINE_IMPL_H
 #define CFS_MGMTD_ENGINE_IMPL_H
@@ -23,6 +23,7 @@ struct go;
 struct round;
 struct removal;
 struct step;
+struct space;
 
 struct engine {
     struct mgmtd       *m;
@@ -64,6 +65,11 @@ struct engine {
     uint64_t            noted;   /* boot time ns: of engine.index */
     uint64_t            written; /* of them, on the disk in engine.index */
     char                version[32];
+    uint64_t            revision; /* etcd's */
+    uint64_t            db_size;  /* bytes */
+    bool                no_space; /* the alarm */
+    struct space       *space;    /* room is being made: engine_space.c */
+    uint64_t            space_at; /* boot time ns: when it was last; 0: never */
     bool                index_busy;
 };
 
@@ -159,6 +165,11 @@ bool home_machine(char ret[static CFS_UUID_STR]);
 int  home_check_machine(struct engine *e, struct cfs_err *err);
 void home_init(struct engine *e);
 void home_run(struct engine *e); /* look after the address from now on */
+
+/* -- engine_space.c ------------------------------------------------------- */
+
+void space_look(struct engine *e); /* after each word of our etcd's */
+void space_close(struct engine *e);
 
 /* -- engine_status.c ------------------------------------------------------ */
 

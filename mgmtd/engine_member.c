@@ -89,6 +89,21 @@ static void note_index(struct engine *e)
     index_note(e, e->applied);
 }
 
+/* An alarm is every member's, whoever raised it. */
+static bool says_no_space(const json_t *reply)
+{
+    const json_t *line;
+    size_t i;
+
+    json_array_foreach(json_object_get(reply, "errors"), i, line) {
+        const char *s = json_string_value(line);
+
+        if (s && strstr(s, "NOSPACE"))
+            return true;
+    }
+    return false;
+}
+
 static void on_self(void *arg, int status, json_t *reply,
                     const struct cfs_err *err)
 {
@@ -106,7 +121,11 @@ static void on_self(void *arg, int status, json_t *reply,
     e->leader = etcd_u64(reply, "leader");
     e->index = etcd_u64(reply, "raftIndex");
     e->applied = etcd_u64(reply, "raftAppliedIndex");
+    e->revision = etcd_u64(head, "revision");
+    e->db_size = etcd_u64(reply, "dbSize");
+    e->no_space = says_no_space(reply);
     snprintf(e->version, sizeof e->version, "%s", version ? version : "");
+    space_look(e);
 }
 
 static void ask_self(struct engine *e)

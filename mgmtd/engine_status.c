@@ -133,6 +133,12 @@ void engine_explain(struct mgmtd *m, struct cfs_err *err)
     struct store_health h;
     char why[400];
 
+    if (e && mark_is_etcd(e) && err->code == -ENOSPC) {
+        snprintf(err->text, sizeof err->text, "the configuration cannot be "
+                 "changed now: etcd is over its quota. Room is being made: "
+                 "try again in some seconds; see: clusterfs cluster status");
+        return;
+    }
     if (!e || !mark_is_etcd(e) || !is_about_reach(err->code))
         return;
     store_health(m->store, &h);
@@ -261,6 +267,11 @@ static void put_problems(struct engine *e, json_t *o,
     }
     if (note)
         json_array_append_new(list, json_text(note));
+    if (e->answers && e->no_space)
+        json_array_append_new(list, mem_ok(json_string(
+            "etcd is over its quota, and takes no changes until room is made, "
+            "which the voters do by themselves; if this stays, raise the quota "
+            "(clusterfs-mgmtd --etcd-quota) on each of them")));
     if (note && h->problem[0])
         json_array_append_new(list, json_text(h->problem));
     if (e->waiting[0] && strcmp(e->waiting, "all is as it should be") != 0)

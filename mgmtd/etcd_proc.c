@@ -3,6 +3,7 @@
 #include "mgmtd/etcd_proc.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@
 #define TAIL 32768
 
 /* What mgmtd keeps in it is small; at this size it takes no more. */
-#define QUOTA "1073741824"
+#define QUOTA (1024u << 20)
 
 const char *etcd_state_str(enum etcd_state s)
 {
@@ -80,6 +81,7 @@ void etcd_proc_init(struct etcd_proc *p, struct cfs_host *host,
     p->log_path = mem_printf("%s/etcd.log", host->dirs.log);
     p->trust = mem_str(trust);
     p->port = host->port;
+    p->quota = QUOTA;
     cfs_timer_init(host->loop, &p->timer, on_timer);
 }
 
@@ -314,7 +316,7 @@ static void make_words(const struct etcd_proc *p, char *program,
     add_word(a, mem_str("--pre-vote"));
     add(a, "--auto-compaction-mode", mem_str("revision"));
     add(a, "--auto-compaction-retention", mem_str("1000"));
-    add(a, "--quota-backend-bytes", mem_str(QUOTA));
+    add(a, "--quota-backend-bytes", mem_printf("%" PRIu64, p->quota));
     add(a, "--logger", mem_str("zap"));
     add(a, "--log-level", mem_str("error"));
     add(a, "--log-outputs", mem_str(p->log_path));

@@ -39,6 +39,7 @@ struct etcd_proc {
     char            *host;     /* where others reach it */
     char            *listens;  /* URL, of the process that runs; or NULL */
     uint16_t         port;     /* mgmtd's */
+    uint64_t         quota;    /* bytes; of the next start */
     /* Of a first start, on an empty directory: NULL otherwise. */
     char            *initial;  /* NAME=PEER-URL,... */
     char            *token;

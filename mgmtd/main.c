@@ -172,6 +172,18 @@ static int set_life(void *arg, const char *value, struct cfs_err *err)
     return 0;
 }
 
+static int set_quota(void *arg, const char *value, struct cfs_err *err)
+{
+    struct mgmtd *m = arg;
+    uint64_t bytes;
+
+    if (cfs_parse_size(value, &bytes) < 0 || bytes < (1u << 20) ||
+        bytes > (UINT64_C(8) << 30))
+        return cfs_err_set(err, -EINVAL, "expected a size from 1M to 8G");
+    m->etcd_quota = bytes;
+    return 0;
+}
+
 static int start(struct mgmtd *m, struct cfs_err *err)
 {
     int rc = check_dirs(m, err);
@@ -218,6 +230,8 @@ int main(int argc, char **argv)
          set_listen},
         {"certificate-life", 0, "TIME",
          "of certificates that this node signs (365d)", &m, set_life},
+        {"etcd-quota", 0, "SIZE",
+         "at which this node's etcd takes no more (1G)", &m, set_quota},
         {0},
     };
     struct cfs_host_spec spec = {

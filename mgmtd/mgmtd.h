@@ -70,6 +70,7 @@ struct mgmtd {
     struct cfs_uuid      node_id;
     struct cfs_uuid      instance; /* of this process, for greetings */
     struct trust        *trust;
+    uint64_t             etcd_quota; /* bytes; 0: not given */
     long                 certificate_s; /* --certificate-life; 0: not given */
     struct authority    *authority; /* mgmtd/authority.h */
     struct join         *join;      /* this node joins; NULL: it does not */

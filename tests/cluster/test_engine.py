@@ -296,6 +296,45 @@ def test_a_full_disk_is_named_and_got_over(formed):
     wait_current(c[2])
 
 
+FILL = r"""
+d=/var/lib/clusterfs/trust
+v=$(head -c 75000 /dev/zero | base64 -w0)
+for i in $(seq 200); do
+    echo "{\"key\":\"$(echo -n /fill | base64)\",\"value\":\"$v\"}" |
+    curl -s --cacert $d/node-ca.crt --cert $d/node.crt --key $d/node.key \
+        -d @- https://127.0.0.1:24008/v3/kv/put | grep -q 'space exceeded' &&
+    exit
+done
+exit 1
+"""
+
+
+def test_an_etcd_over_its_quota_is_named_and_got_over(formed):
+    c = formed(3)
+    for n in c:
+        n.service("stop")
+        n.signal("etcd")
+        n.sh("echo 'CLUSTERFS_MGMTD_OPTIONS=\"--etcd-quota 6M\"' "
+             ">>/etc/default/clusterfs")
+        n.service("start")
+    pool.wait_formed(list(c))
+    c[2].sh(FILL)  # what changed again and again, in five minutes
+    done = c[2].clusterfs("peer", "token", check=False)
+    assert done.returncode == 0 or "over its quota" in done.stderr
+    wait_change(c[2])
+    log = "\n".join(n.sh("cat /var/log/clusterfs/clusterfs-mgmtd.log")
+                    for n in c)
+    assert "etcd is over its quota (" in log
+    assert "it takes changes again" in log
+    for n in c:
+        wait_change(n)
+    wait_for(lambda: "no problem is left: %s" % status(c[1])["problems"],
+             lambda: not any("quota" in p for p in status(c[1])["problems"]))
+    # And it keeps: there is room for more than it was.
+    for _ in range(20):
+        assert change(c[3])
+
+
 def test_without_etcd_it_is_said_what_to_install(cluster):
     c = cluster(2)
     c[1].clusterfs("cluster", "create")
