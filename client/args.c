@@ -2,6 +2,7 @@
 /* args.c - clusterfs-client's command line, as mount.clusterfs makes it. */
 #include "client/client.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -195,18 +196,22 @@ int client_args_finish(struct client *c, struct cfs_err *err)
     return c->source == NULL ? cfs_err_set(err, -ENOMEM, "out of memory") : 0;
 }
 
-/* HOST gets the port of mgmtd; what has one, or is a path, stays. */
+/* HOST gets the port of mgmtd, an IPv6 address its brackets; what has one, or
+ * is a path, stays. */
 static int parse_server(struct client *c, const char *text,
                         struct rpc_addr *ret, struct cfs_err *err)
 {
     struct cfs_err first = {0};
+    struct in6_addr number;
+    const bool bare6 = inet_pton(AF_INET6, text, &number) == 1;
     char full[sizeof ret->text];
     int rc, n;
 
     rc = rpc_addr_parse(text, ret, &first);
     if (rc == 0 || strncmp(text, "unix:", 5) == 0)
         return rc == 0 ? 0 : cfs_err_set(err, rc, "%s", first.text);
-    n = snprintf(full, sizeof full, "%s:%u", text, c->host.port);
+    n = snprintf(full, sizeof full, "%s%s%s:%u", bare6 ? "[" : "", text,
+                 bare6 ? "]" : "", c->host.port);
     if (n < 0 || (size_t)n >= sizeof full ||
         rpc_addr_parse(full, ret, NULL) < 0)
         return cfs_err_set(err, rc, "%s", first.text);

@@ -63,10 +63,6 @@ int           engine_note_joining(struct mgmtd *m, json_t *what,
                                   struct cfs_err *err); /* taken over */
 const json_t *engine_joining(const struct mgmtd *m);
 
-/* This machine's first address that is not loopback, IPv4 before IPv6; else
- * loopback. */
-void host_first_address(char *ret, size_t len);
-
 /* Found a cluster of this node, unless there is one: both authorities, then
  * in one transaction the records cluster, node/NAME (number 1), ca/nodes and
  * ca/clients. @name: the cluster's, or NULL; @host: where others reach this

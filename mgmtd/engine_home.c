@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "mgmtd/address.h"
 #include "mgmtd/authority.h"
 #include "mgmtd/engine_impl.h"
 #include "mgmtd/file.h"
@@ -176,7 +177,7 @@ static bool find_address(struct mgmtd *m, char *ret, size_t len)
         if (!p->self && address_towards(p->host, ret, len))
             return true;
     }
-    host_first_address(ret, len);
+    address_first(ret, len);
     return !is_loopback(ret);
 }
 

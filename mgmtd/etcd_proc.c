@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "mgmtd/address.h"
 #include "mgmtd/launch.h"
 #include "mgmtd/mem.h"
 
@@ -65,7 +66,7 @@ static const char *listen_host(const char *host)
 {
     if (strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0)
         return "127.0.0.1";
-    return strchr(host, ':') ? "::" : "0.0.0.0";
+    return address_any();
 }
 
 /* -- life ----------------------------------------------------------------- */

@@ -9,18 +9,15 @@
  * cluster.conf, if there is one, says the cluster's name, this node's address
  * and its number.
  */
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netdb.h>
 #include <stdio.h>
 
+#include "mgmtd/address.h"
 #include "mgmtd/cluster_conf.h"
 #include "mgmtd/engine_impl.h"
 #include "mgmtd/file.h"
 #include "mgmtd/trust.h"
 
 #define WHO "engine"
-#define HOST_MAX 255u
 
 /* -- what is not given ----------------------------------------------------- */
 
@@ -43,41 +40,9 @@ static int read_conf(struct mgmtd *m, struct cluster_conf *ret,
     return rc;
 }
 
-static bool is_usable(const struct ifaddrs *i, int family)
-{
-    return i->ifa_addr && i->ifa_addr->sa_family == family &&
-           (i->ifa_flags & IFF_UP) && !(i->ifa_flags & IFF_LOOPBACK);
-}
-
-/* The first address that is not loopback, IPv4 before IPv6; else loopback. */
-void host_first_address(char *ret, size_t len)
-{
-    static const int families[] = {AF_INET, AF_INET6};
-    struct ifaddrs *all;
-    bool found = false;
-
-    snprintf(ret, len, "127.0.0.1");
-    if (getifaddrs(&all) < 0)
-        return;
-    for (size_t f = 0; f < CFS_ARRAY_SIZE(families) && !found; f++)
-        for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
-            socklen_t size = families[f] == AF_INET
-                                 ? sizeof(struct sockaddr_in)
-                                 : sizeof(struct sockaddr_in6);
-
-            if (is_usable(i, families[f]) &&
-                getnameinfo(i->ifa_addr, size, ret, (socklen_t)len, NULL, 0,
-                            NI_NUMERICHOST) == 0)
-                found = !strchr(ret, '%'); /* no link-local ones */
-        }
-    if (!found)
-        snprintf(ret, len, "127.0.0.1");
-    freeifaddrs(all);
-}
-
 static int check_host(const char *host, struct cfs_err *err)
 {
-    if (strlen(host) > HOST_MAX || strspn(host, "abcdefghijklmnopqrstuvwxyz"
+    if (strlen(host) > ADDRESS_MAX || strspn(host, "abcdefghijklmnopqrstuvwxyz"
                                           "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                           "0123456789.-:") != strlen(host))
         return cfs_err_set(err, -EINVAL, "'%.100s' is no address or host "
@@ -133,13 +98,13 @@ int cluster_found_put(struct mgmtd *m, struct store_txn *t, const char *name,
 {
     struct cluster_conf *conf = mem_new(sizeof *conf);
     const struct conf_node *own;
-    char address[HOST_MAX + 1];
+    char address[ADDRESS_MAX + 1];
     json_t *rec;
     int rc = read_conf(m, conf, err);
 
     own = cluster_conf_find(conf, m->node);
     if (rc == 0 && !host && !own) {
-        host_first_address(address, sizeof address);
+        address_first(address, sizeof address);
         host = address;
     } else if (!host && own)
         host = own->address;

@@ -7,11 +7,11 @@
  * used up by the transaction that it allows. Those that are over for a week (so
  * that who comes with one is told so) are removed when a new one is made.
  */
-#include "mgmtd/engine.h"
 #include "mgmtd/join.h"
 
-#include <netdb.h>
 #include <stdio.h>
+
+#include "mgmtd/address.h"
 
 #define KEPT (7 * 24 * 3600) /* s */
 
@@ -45,13 +45,13 @@ int join_unhex(const char *s, uint8_t ret[static TRUST_SECRET])
 char *join_own_address(struct mgmtd *m)
 {
     const struct peer *self = peer_self(m);
-    char host[NI_MAXHOST];
+    char host[ADDRESS_MAX + 1];
 
     if (self)
         return peer_address(self->host, self->port);
     if (m->listen)
         return peer_address(m->listen, m->host.port);
-    host_first_address(host, sizeof host);
+    address_first(host, sizeof host);
     return peer_address(host, m->host.port);
 }
 

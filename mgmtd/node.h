@@ -49,8 +49,6 @@ void     ports_changed(struct mgmtd *m);
 
 /* node_set.c: there is no other member. */
 bool node_is_alone(const struct mgmtd *m);
-/* Others reach this node by an IPv6 address. */
-bool node_has_ipv6(const struct mgmtd *m);
 
 /* -- preparing devices on their nodes (node_prepare.c) ------------------- */
 

@@ -43,10 +43,3 @@ bool node_is_alone(const struct mgmtd *m)
             return false;
     return true;
 }
-
-bool node_has_ipv6(const struct mgmtd *m)
-{
-    const struct peer *self = member(m, m->node);
-
-    return self && self->host && strchr(self->host, ':') != NULL;
-}

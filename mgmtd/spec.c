@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "mgmtd/address.h"
 #include "mgmtd/node.h"
 #include "rpc/mgmt.h"
 #include "rpc/proof.h"
@@ -243,7 +244,7 @@ static const char *listen_address(struct volume *vol)
     store_range(vol->m->store, "client/", any_client, &elsewhere, NULL);
     if (!elsewhere)
         return "127.0.0.1";
-    return node_has_ipv6(vol->m) ? "::" : "0.0.0.0";
+    return address_any();
 }
 
 struct told {

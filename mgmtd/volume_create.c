@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "mgmtd/access.h"
+#include "mgmtd/address.h"
 #include "mgmtd/creating.h"
 #include "mgmtd/engine.h"
 #include "volfiles/voption.h"
@@ -54,7 +55,7 @@ static int check_name(const char *name, struct cfs_err *err)
 static bool is_this_node(const struct mgmtd *m, const char *host)
 {
     const char *const names[] = {m->node, cfs_node_name(), "localhost",
-                                 "127.0.0.1", "[::1]"};
+                                 "127.0.0.1", "::1"};
 
     for (size_t i = 0; i < CFS_ARRAY_SIZE(names); i++)
         if (strcmp(names[i], host) == 0)
@@ -70,13 +71,14 @@ static const char *node_called(struct mgmtd *m, const char *host)
     cfs_list_for_each(l, &m->peers) {
         const struct peer *p = cfs_list_entry(l, struct peer, link);
 
-        if (!p->gone && p->host && strcmp(p->host, host) == 0)
+        if (!p->gone && p->host && address_same(p->host, host))
             return p->name;
     }
     return is_this_node(m, host) ? m->node : NULL;
 }
 
-/* "HOST:/PATH", or "HOST" for a path of our choice, into @b. */
+/* "HOST:/PATH", or "HOST" for a path of our choice, into @b. An IPv6 address
+ * may be in brackets. */
 static int parse_brick(struct mgmtd *m, const char *text,
                        struct prep_brick *b, struct cfs_err *err)
 {
@@ -89,6 +91,10 @@ static int parse_brick(struct mgmtd *m, const char *text,
                            "such as %s:/srv/brick.img", text, m->node);
     memcpy(host, text, len);
     host[len] = '\0';
+    if (host[0] == '[' && host[len - 1] == ']') {
+        memmove(host, host + 1, len - 2);
+        host[len - 2] = '\0';
+    }
     node = node_called(m, host);
     if (!node)
         return cfs_err_set(err, -EINVAL, "brick '%.200s': there is no node "

@@ -182,6 +182,10 @@ static int open_socket(struct rpc_listener *l, uint16_t lo, uint16_t hi,
         if (rc == 0 && listen(l->fd, BACKLOG) < 0)
             rc = -errno;
     } else {
+        /* "::" is IPv4 too, whatever the machine's default is. */
+        if (at.any.sa_family == AF_INET6)
+            setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){0},
+                       sizeof(int));
         rc = bind_tcp(l, &at, lo, hi);
     }
     if (rc < 0)

@@ -192,7 +192,7 @@ class Root:
         socket.sethostname(self.conf["name"])
         if not self.conf.get("engine"):
             write("/etc/hostname", self.conf["name"] + "\n")
-            write("/etc/hosts", "127.0.0.1 localhost\n" + "".join(
+            write("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n" + "".join(
                 "%s %s\n" % (a, n) for n, a in self.conf["hosts"].items()))
         self.link_programs()
         os.makedirs("/usr/local/bin", exist_ok=True)

@@ -54,13 +54,14 @@ class Cluster:
     """Nodes, and the network between them."""
 
     def __init__(self, nodes=1, disks=1, disk_size="1500M", state_size="2G",
-                 boot=True, enable=True, saved=None):
+                 boot=True, enable=True, saved=None, ipv6=False):
         """@saved: a folder that save() filled: of the first nodes, with as many
-        disks."""
+        disks. @ipv6: no IPv4 addresses but loopback's."""
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX,
                                                  dir=work_dir()))
         own(self.dir)
         self.sizes = disks, disk_size, state_size
+        self.ipv6 = ipv6
         self.nodes = []
         self.runtime = None
         try:
@@ -146,8 +147,8 @@ class Node:
         self.rt = cluster.runtime
         self.number = number
         self.name = "n%d" % number
-        self.address = "%s.%d" % (getattr(self.rt, "subnet", "10.47.0"),
-                                  10 + number)
+        self.address = "fd47::%d" % (10 + number) if cluster.ipv6 else (
+            "%s.%d" % (getattr(self.rt, "subnet", "10.47.0"), 10 + number))
         self.dir = cluster.dir / self.name
         self.pid = None  # of process 1, on the host
         self.faults = {}  # (direction, address or None) -> share of packets
@@ -449,12 +450,15 @@ class Node:
 
 
 def rule(direction, address, share):
-    """Of ARP too: a cut link does not answer who has an address."""
+    """Of ARP and its like too: a cut link does not answer who has an
+    address."""
     end = "drop" if share >= 1 else (
         "numgen random mod 1000 < %d drop" % int(share * 1000))
     if address is None:
         return end
     side = "s" if direction == "in" else "d"
+    if ":" in address:
+        return "ip6 %saddr %s %s" % (side, address, end)
     return "ip %saddr %s %s\narp %saddr ip %s %s" % (side, address, end,
                                                       side, address, end)
 

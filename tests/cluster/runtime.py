@@ -130,8 +130,10 @@ class Namespaces:
                        "02:00:00:00:00:%02x" % node.number,
                        "netns", str(node.pid))
         self.in_switch("ip", "link", "set", port, "master", "br0", "up")
-        batch = ("link set lo up\naddr add %s/24 dev eth0\n"
-                 "link set eth0 up\n" % node.address)
+        batch = ("link set lo up\naddr add %s dev eth0\n"
+                 "link set eth0 up\n" % (
+                     node.address + "/64 nodad" if node.cluster.ipv6
+                     else node.address + "/24"))
         self.net(node, "ip", "-batch", "-", text=batch)
 
     def in_switch(self, *argv, check=True):

@@ -4,6 +4,7 @@
 #include "tests/unit/cfs_test.h"
 
 #include "mgmtd/access.h"
+#include "mgmtd/address.h"
 #include "rpc/programs.h"
 
 static void addresses_and_networks_are_found_in_a_list(void **state)
@@ -87,12 +88,24 @@ static void who_somebody_is_decides(void **state)
     assert_non_null(access_refusal(ACCESS_LOCAL, 99, 1));
 }
 
+static void an_address_is_the_same_however_it_is_written(void **state)
+{
+    assert_true(address_same("fd00::1", "fd00:0::0:1"));
+    assert_true(address_same("FD00::1", "fd00::1"));
+    assert_false(address_same("fd00::1", "fd00::2"));
+    assert_true(address_same("10.0.0.1", "10.0.0.1"));
+    assert_false(address_same("10.0.0.1", "10.0.0.10"));
+    assert_true(address_same("n1", "n1"));
+    assert_false(address_same("n1", "n1.example.org"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_and_networks_are_found_in_a_list),
         cmocka_unit_test(a_list_that_is_none_is_named),
         cmocka_unit_test(who_somebody_is_decides),
+        cmocka_unit_test(an_address_is_the_same_however_it_is_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

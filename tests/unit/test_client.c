@@ -80,12 +80,14 @@ static void servers_get_the_port_of_mgmtd(void **state)
     give(&c, args, "volfile-server", "beta:99");
     give(&c, args, "volfile-server", "[::1]");
     give(&c, args, "volfile-server", "unix:/x/y");
+    give(&c, args, "volfile-server", "fd00::7");
     assert_int_equal(client_servers(&c, NULL), 0);
-    assert_int_equal(c.n_servers, 4);
+    assert_int_equal(c.n_servers, 5);
     assert_string_equal(c.server[0].text, "alpha:1234");
     assert_string_equal(c.server[1].text, "beta:99");
     assert_string_equal(c.server[2].text, "[::1]:1234");
     assert_string_equal(c.server[3].text, "unix:/x/y");
+    assert_string_equal(c.server[4].text, "[fd00::7]:1234");
 
     give(&c, args, "volfile-server", "no good:x:y");
     assert_int_equal(client_servers(&c, NULL), -EINVAL);
