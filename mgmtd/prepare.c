@@ -363,6 +363,7 @@ static void wipe(const struct prep_brick *b)
     if (fd < 0)
         return;
     if (pwrite(fd, zero, sizeof zero, 0) > 0 &&
+        pwrite(fd, zero, sizeof zero, SUPER_SPARE * CFS_BLOCK) > 0 &&
         end > AREA_BLOCKS * CFS_BLOCK)
         end = (uint64_t)pwrite(fd, zero, sizeof zero,
                                (off_t)(end - AREA_BLOCKS * CFS_BLOCK));

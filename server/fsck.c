@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fsck.c - fsck.clusterfs: checks a brick that is not in use, and says what it
  * found. It opens it for reading, with the journal replayed in memory. With
- * --repair it mends what it found (fsck_repair.h); --grow makes the brick as
- * large as its device.
+ * --repair it mends what it found (fsck_repair.h); the rest is in
+ * fsck_acts.c.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -11,6 +11,32 @@
 #include <unistd.h>
 
 #include "server/fsck_cli.h"
+
+/* -- being canceled ------------------------------------------------------- */
+
+/* Free space is being given back. */
+static volatile sig_atomic_t discarding;
+
+static void on_cancel(int sig)
+{
+    static const char none[] = "\n" PROGRAM ": canceled; nothing was "
+                               "written\n";
+    static const char some[] = "\n" PROGRAM ": canceled; part of the free "
+                               "space was given back\n";
+    ssize_t ignored = discarding
+                          ? write(STDERR_FILENO, some, sizeof some - 1)
+                          : write(STDERR_FILENO, none, sizeof none - 1);
+
+    (void)ignored;
+    _exit(EXIT_CANCELED);
+}
+
+/* Until something is written: then it is to be written to its end. */
+static void may_cancel(bool yes)
+{
+    signal(SIGINT, yes ? on_cancel : SIG_IGN);
+    signal(SIGTERM, yes ? on_cancel : SIG_IGN);
+}
 
 /* -- checking ------------------------------------------------------------- */
 
@@ -38,7 +64,9 @@ static int open_brick(struct run *r, struct tool_brick *ret,
     struct cfs_err again = {0};
     int rc;
 
-    rc = tool_open(r->path, 0, ret, err);
+    rc = tool_open(r->path, r->discard && r->answer != ANSWER_NO ? TOOL_WRITE
+                                                               : 0,
+                   ret, err);
     if (rc != -CFS_E_CORRUPT ||
         tool_open_bare(r->path, 0, NULL, NULL, ret, &again) < 0)
         return rc;
@@ -50,7 +78,7 @@ static int open_brick(struct run *r, struct tool_brick *ret,
     return 0;
 }
 
-/* Both ends of the device have the same to say. */
+/* All copies have the same to say. */
 static unsigned check_copies(struct run *r, struct eng *e)
 {
     struct fsck_finding f = {
@@ -58,7 +86,7 @@ static unsigned check_copies(struct run *r, struct eng *e)
         .text = "a copy of the superblock is damaged",
     };
 
-    if (eng_copies(e) == 0)
+    if ((eng_copies(e) & ~ENG_SUPER_OLD) == 0)
         return 0;
     cli_found(r, &f);
     return 1;
@@ -79,6 +107,7 @@ static int check(struct run *r)
     struct eng_info info;
     int rc;
 
+    may_cancel(true);
     rc = open_brick(r, &b, &err);
     if (rc < 0)
         return cli_not_opened(r, rc, &err);
@@ -91,84 +120,18 @@ static int check(struct run *r)
     fsck_run(b.loop, b.e, &config, &result);
     result.findings += r->early + check_copies(r, b.e);
     eng_info(b.e, &info);
+    rc = result.findings > 0 || result.incomplete ? EXIT_ERRORS : EXIT_CLEAN;
+    if (r->discard && rc == EXIT_CLEAN) {
+        discarding = r->answer != ANSWER_NO;
+        rc = cli_discard(r, b.e);
+        discarding = 0;
+    }
     cli_sum(r, &info, &result, NULL);
     tool_close(&b);
-    return result.findings > 0 ? EXIT_ERRORS : EXIT_CLEAN;
-}
-
-/* -- growth --------------------------------------------------------------- */
-
-static void grown(const struct run *r, uint64_t before, uint64_t after)
-{
-    const bool dry = r->answer == ANSWER_NO;
-    char a[TOOL_SIZE_STR], b[TOOL_SIZE_STR];
-    json_t *j;
-
-    if (r->json) {
-        j = json_pack("{s:o, s:I, s:I, s:b}", "device",
-                      tool_json_path(r->path), "before", (json_int_t)before,
-                      "after", (json_int_t)after, "changed",
-                      before != after && !dry);
-        if (!j)
-            abort();
-        json_dumpf(j, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(j);
-    } else if (before == after) {
-        printf("%s: %s, as large as its device\n", r->path,
-               tool_size(before, a));
-    } else {
-        printf("%s: %s %s to %s\n", r->path,
-               dry ? "would grow from" : "has grown from",
-               tool_size(before, a), tool_size(after, b));
-    }
-}
-
-/* Only a brick that opens, with its journal, is touched. */
-static int grow(struct run *r)
-{
-    const bool dry = r->answer == ANSWER_NO;
-    uint64_t before, after;
-    struct cfs_err err = {0};
-    struct tool_brick b;
-    struct cfs_dev *dev;
-    int rc;
-
-    rc = tool_open(r->path, 0, &b, &err);
-    if (rc < 0)
-        return cli_not_opened(r, rc, &err);
-    tool_close(&b);
-    rc = cfs_dev_open(r->path, dry ? CFS_DEV_READ_ONLY : 0, &dev, &err);
-    if (rc == 0) {
-        rc = eng_grow(dev, dry, &before, &after, &err);
-        dev->ops->close(dev);
-    }
-    if (rc < 0) {
-        fprintf(stderr, PROGRAM ": %s: %s\n", r->path, err.text);
-        return EXIT_TROUBLE;
-    }
-    grown(r, before, after);
-    return EXIT_CLEAN;
+    return rc;
 }
 
 /* -- repair --------------------------------------------------------------- */
-
-static void on_cancel(int sig)
-{
-    static const char text[] = "\n" PROGRAM ": canceled; nothing was "
-                               "written\n";
-    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
-
-    (void)ignored;
-    _exit(EXIT_CANCELED);
-}
-
-/* Until something is written: then it is to be written to its end. */
-static void may_cancel(bool yes)
-{
-    signal(SIGINT, yes ? on_cancel : SIG_IGN);
-    signal(SIGTERM, yes ? on_cancel : SIG_IGN);
-}
 
 static bool ask(const struct fsck_repair_result *x)
 {
@@ -310,6 +273,9 @@ static const char help[] =
     "  -n, --dry-run    change nothing; with --repair say what it would do\n"
     "      --grow       check nothing: make the brick as large as its device,\n"
     "                   which became larger\n"
+    "      --superblock check nothing: write the superblock anew from one of its\n"
+    "                   copies, whatever lies there\n"
+    "      --discard    when nothing is wrong, give free space back to the device\n"
     "      --json       say in JSON what was found\n"
     "      --progress   show how far it is, even if stderr is no terminal\n"
     "  -C FD            write that to descriptor FD, for a program\n"
@@ -321,6 +287,8 @@ static const char help[] =
 enum {
     OPT_NO_DATA = 256,
     OPT_GROW,
+    OPT_SUPERBLOCK,
+    OPT_DISCARD,
     OPT_JSON,
     OPT_REPAIR,
     OPT_PROGRESS,
@@ -331,6 +299,8 @@ enum {
 static const struct option options[] = {
     {"no-data", no_argument, NULL, OPT_NO_DATA},
     {"grow", no_argument, NULL, OPT_GROW},
+    {"superblock", no_argument, NULL, OPT_SUPERBLOCK},
+    {"discard", no_argument, NULL, OPT_DISCARD},
     {"json", no_argument, NULL, OPT_JSON},
     {"repair", no_argument, NULL, OPT_REPAIR},
     {"dry-run", no_argument, NULL, 'n'},
@@ -376,6 +346,12 @@ static int parse_one(struct run *r, int opt)
     case OPT_GROW:
         r->grow = true;
         return -1;
+    case OPT_SUPERBLOCK:
+        r->superblock = true;
+        return -1;
+    case OPT_DISCARD:
+        r->discard = true;
+        return -1;
     case OPT_JSON:
         r->json = true;
         return -1;
@@ -398,12 +374,19 @@ static int parse_one(struct run *r, int opt)
 
 static int run(struct run *r)
 {
-    if (r->repair && r->grow)
-        return usage("--repair first, then --grow");
-    if (r->repair && r->answer == ANSWER_ASK && !isatty(STDIN_FILENO))
+    const bool asks = r->repair || r->superblock;
+
+    if (r->superblock)
+        r->repair = false; /* -y is the answer to it */
+    if (r->superblock + r->repair + r->grow + r->discard > 1)
+        return usage("one at a time, in this order: --superblock, --repair, "
+                     "--grow, --discard");
+    if (asks && r->answer == ANSWER_ASK && !isatty(STDIN_FILENO))
         return usage("there is nobody to ask: say -y, -p or -n");
+    if (r->superblock)
+        return cli_superblock(r);
     if (r->grow)
-        return grow(r);
+        return cli_grow(r);
     return r->repair ? repair(r) : check(r);
 }
 
@@ -412,6 +395,7 @@ int main(int argc, char **argv)
     struct run r = {.data = true, .fd = -1, .bar = isatty(STDERR_FILENO)};
     int opt, rc;
 
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what was found, even if canceled */
     while ((opt = getopt_long(argc, argv, "napyC:", options, NULL)) != -1) {
         rc = parse_one(&r, opt);
         if (rc >= 0)

@@ -31,6 +31,9 @@ struct run {
     bool        data;
     bool        grow;
     bool        repair;
+    bool        superblock;
+    bool        discard;
+    uint64_t    discarded; /* bytes */
     enum answer answer;
     bool        bar;      /* progress goes to stderr, for a person, */
     int         fd;       /* and to this, for a program; -1 */
@@ -41,6 +44,12 @@ struct run {
     json_t     *known;
     unsigned    early;    /* findings before the check proper */
 };
+
+/* -- fsck_acts.c: the exit status ------------------------------------------ */
+
+int cli_grow(struct run *r);
+int cli_superblock(struct run *r);
+int cli_discard(struct run *r, struct eng *e); /* which is sound */
 
 /* -- fsck_print.c --------------------------------------------------------- */
 

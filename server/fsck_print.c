@@ -120,7 +120,7 @@ static void sum_words(const struct run *r, const struct eng_info *info,
                       const struct fsck_repair_result *repair)
 {
     uint64_t errors = left(x, repair);
-    char id[CFS_UUID_STR];
+    char id[CFS_UUID_STR], a[TOOL_SIZE_STR];
 
     cli_clear(r);
     if (x->findings > FSCK_TOLD_MAX)
@@ -132,6 +132,11 @@ static void sum_words(const struct run *r, const struct eng_info *info,
     printf("%s: brick %s%s%s\n", r->path, id,
            info->format.label[0] ? ", " : "", info->format.label);
     count_words(r, info, x);
+    if (r->discard && x->findings == 0)
+        printf("  %s of free space %s\n", tool_size(r->discarded, a),
+               r->answer == ANSWER_NO ? "can be given back" : "given back");
+    else if (r->discard)
+        printf("Free space is not given back while something is wrong.\n");
     if (errors > 0)
         printf("%s: %" PRIu64 " error%s left uncorrected\n", r->path, errors,
                errors == 1 ? "" : "s");
@@ -163,7 +168,7 @@ static void sum_json(const struct run *r, const struct eng_info *info,
     cfs_uuid_print(info->format.brick, id);
     j = json_pack(
         "{s:o, s:s, s:b, s:b, s:I, s:O, s:O, s:o, s:I, s:I, s:I, s:I, s:I, "
-        "s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+        "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
         "device", tool_json_path(r->path), "brick", id,
         "clean", left(x, repair) == 0, "incomplete", x->incomplete,
         "errors", (json_int_t)x->findings, "findings", r->findings,
@@ -177,7 +182,8 @@ static void sum_json(const struct run *r, const struct eng_info *info,
         "tree_blocks", (json_int_t)x->tree_blocks,
         "data_blocks", (json_int_t)x->data_blocks,
         "verified_blocks", (json_int_t)x->verified,
-        "lost_files", (json_int_t)x->lost_files);
+        "lost_files", (json_int_t)x->lost_files,
+        "discarded_bytes", (json_int_t)r->discarded);
     if (!j)
         abort();
     json_dumpf(j, stdout, JSON_INDENT(2));
@@ -194,7 +200,8 @@ void cli_sum(const struct run *r, const struct eng_info *info,
 
 int cli_not_opened(const struct run *r, int rc, const struct cfs_err *err)
 {
-    const bool damage = rc == -CFS_E_CORRUPT || rc == -CFS_E_CHECKSUM;
+    const bool damage = rc == -CFS_E_CORRUPT || rc == -CFS_E_CHECKSUM ||
+                        rc == -EUCLEAN;
     const char *why = err->text[0] ? err->text : cfs_err_str(rc);
 
     if (damage && r->json) {
@@ -212,7 +219,8 @@ int cli_not_opened(const struct run *r, int rc, const struct cfs_err *err)
         printf("%s\n%s: 1 error left uncorrected; nothing else could be "
                "checked\n", why, r->path);
     } else {
-        fprintf(stderr, PROGRAM ": %s\n", why);
+        fprintf(stderr, PROGRAM ": %s%s\n", why,
+                rc == -EBUSY ? "; stop the volume, or the brick, first" : "");
     }
     return damage ? EXIT_ERRORS : EXIT_TROUBLE;
 }

@@ -134,6 +134,7 @@ static void tell_copies(struct mend *m, unsigned bad, struct fsck_result *r)
     } words[] = {
         {ENG_SUPER_FIRST, "the superblock at the start is damaged"},
         {ENG_SUPER_LAST, "the superblock at the end is damaged"},
+        {ENG_SUPER_SPARE, "the spare superblock is damaged"},
     };
 
     for (unsigned i = 0; i < CFS_ARRAY_SIZE(words); i++) {

@@ -199,7 +199,8 @@ static void find_brick(struct mkfs *m, struct cfs_dev *dev)
         found(m, what);
         free(label);
         free(what);
-    } else if (has_magic(dev, 0) || has_magic(dev, end)) {
+    } else if (has_magic(dev, 0) || has_magic(dev, end) ||
+               has_magic(dev, SUPER_SPARE)) {
         found(m, "a clusterfs brick that this program cannot read");
     }
 }

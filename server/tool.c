@@ -40,7 +40,8 @@ char *tool_format(const char *fmt, ...)
 static int open_device(const char *path, unsigned flags, struct tool_brick *b,
                        struct cfs_dev **ret_dev, struct cfs_err *err)
 {
-    unsigned dev = flags & TOOL_REPAIR ? 0 : CFS_DEV_READ_ONLY;
+    unsigned dev = flags & (TOOL_REPAIR | TOOL_WRITE) ? 0
+                                                      : CFS_DEV_READ_ONLY;
     int rc;
 
     if (flags & TOOL_LIVE)

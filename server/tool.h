@@ -30,6 +30,7 @@ struct tool_brick {
 #define TOOL_REPAIR     2u /* for eng_repair(): the device can be written */
 #define TOOL_NO_JOURNAL 4u /* with it, bare: the journal is given up, */
 #define TOOL_OLDER      8u /* and the newest checkpoint, too */
+#define TOOL_WRITE      16u /* the device can be written; the engine does not */
 
 /* With its journal applied in memory. */
 int tool_open(const char *path, unsigned flags, struct tool_brick *ret,

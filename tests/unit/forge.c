@@ -63,6 +63,7 @@ void forge_seal_super(const struct forge *im)
     im->sb->sum = super_sum(im->sb);
     memcpy(forge_block(im, im->size / CFS_BLOCK - AREA_BLOCKS), im->sb,
            CFS_BLOCK);
+    memcpy(forge_block(im, SUPER_SPARE), im->sb, CFS_BLOCK);
 }
 
 /* -- the tree ------------------------------------------------------------- */

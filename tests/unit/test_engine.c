@@ -555,13 +555,14 @@ static void a_flipped_bit_is_noticed(void **state)
     rig_fini(&r);
 }
 
-/* Set a feature flag in both superblocks. */
+/* Set a feature flag in all superblocks. */
 static void set_flags(struct rig *r, uint64_t compat, uint64_t ro,
                       uint64_t incompat)
 {
-    uint64_t at[] = {0, recdev_size(r->dev) - AREA_BLOCKS * CFS_BLOCK};
+    uint64_t at[] = {0, SUPER_SPARE * CFS_BLOCK,
+                     recdev_size(r->dev) - AREA_BLOCKS * CFS_BLOCK};
 
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 3; i++) {
         struct fmt_super *sb =
             (struct fmt_super *)(void *)(recdev_bytes(r->dev) + at[i]);
 

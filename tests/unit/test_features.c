@@ -50,7 +50,8 @@ enum kind { COMPAT, RO_COMPAT, INCOMPAT, VERSION };
 
 static void mark(enum kind kind)
 {
-    static const off_t at[] = {0, SIZE - AREA_BLOCKS * CFS_BLOCK};
+    static const off_t at[] = {0, SUPER_SPARE * CFS_BLOCK,
+                               SIZE - AREA_BLOCKS * CFS_BLOCK};
     struct fmt_super *sb = malloc(sizeof *sb);
     char path[80];
     int fd;
@@ -58,7 +59,7 @@ static void mark(enum kind kind)
     snprintf(path, sizeof path, "%s/brick", dir);
     fd = open(path, O_RDWR);
     assert_true(fd >= 0);
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(pread(fd, sb, sizeof *sb, at[i]), sizeof *sb);
         sb->compat |= kind == COMPAT ? BIT : 0;
         sb->ro_compat |= kind == RO_COMPAT ? BIT : 0;

@@ -246,6 +246,33 @@ static int open_again(int fd, int flags)
     return open(path, flags | O_CLOEXEC);
 }
 
+static int not_opened(const struct dev_file *f, int mode, struct cfs_err *err)
+{
+    const int rc = -errno;
+
+    if (rc == -EBUSY)
+        return cfs_err_set(err, rc, "%s is in use (mounted, or opened "
+                           "exclusively)", f->path);
+    if (rc == -EACCES || rc == -EPERM)
+        return cfs_err_set(err, rc, "%s may not be opened for %s by this "
+                           "user: %s", f->path,
+                           mode == O_RDONLY ? "reading" : "writing",
+                           strerror(errno));
+    return cfs_err_set(err, rc, "%s: %s", f->path, strerror(errno));
+}
+
+/* A block device that is set read-only can be opened for writing all the
+ * same. */
+static int check_writable(const struct dev_file *f, struct cfs_err *err)
+{
+    int ro = 0;
+
+    if (ioctl(f->fd, BLKROGET, &ro) == 0 && ro)
+        return cfs_err_set(err, -EROFS, "%s is read-only (blockdev --setrw "
+                           "makes it writable)", f->path);
+    return 0;
+}
+
 static int learn_size(struct dev_file *f, struct cfs_err *err)
 {
     struct stat st;
@@ -276,14 +303,18 @@ static int open_all(struct dev_file *f, unsigned flags, struct cfs_err *err)
     struct stat st;
     int excl = 0;
 
+    /* Some others cannot even be opened without waiting for somebody. */
+    if (stat(f->path, &st) == 0 && !S_ISBLK(st.st_mode) &&
+        !S_ISREG(st.st_mode))
+        return cfs_err_set(err, -EINVAL,
+                           "%s is neither a block device nor a file", f->path);
     if (lock && stat(f->path, &st) == 0 && S_ISBLK(st.st_mode))
         excl = O_EXCL;
     f->fd = open(f->path, mode | excl | O_CLOEXEC);
-    if (f->fd < 0 && errno == EBUSY)
-        return cfs_err_set(err, -EBUSY, "%s is in use (mounted, or opened "
-                           "exclusively)", f->path);
     if (f->fd < 0)
-        return cfs_err_set(err, -errno, "%s: %s", f->path, strerror(errno));
+        return not_opened(f, mode, err);
+    if (mode != O_RDONLY && check_writable(f, err) < 0)
+        return -EROFS;
     if (lock && flock(f->fd, LOCK_EX | LOCK_NB) < 0)
         return cfs_err_set(err, -EBUSY, "%s is in use by another process",
                            f->path);

@@ -362,3 +362,73 @@ void discard_kick(struct eng *e)
     if (active(e) && !cfs_timer_active(&e->discard.timer))
         go_on(e);
 }
+
+/* -- all of it, at rest ---------------------------------------------------- */
+
+struct all {
+    struct eng *e;
+    bool        dry;
+    uint64_t    from; /* of the free run at hand; .to: none */
+    uint64_t    to;
+    uint64_t    blocks;
+};
+
+static int all_give(struct all *a)
+{
+    uint64_t from = (a->from + UNIT - 1) / UNIT * UNIT;
+    uint64_t to = a->to / UNIT * UNIT;
+    int rc = 0;
+
+    if (from < to && !a->dry)
+        rc = discard_run(a->e, from, to);
+    if (from < to && rc == 0)
+        a->blocks += to - from;
+    a->from = a->to;
+    return rc;
+}
+
+/* Block @lba is free, or is not. */
+static int all_block(struct all *a, uint64_t lba, bool is_free)
+{
+    int rc = 0;
+
+    if (a->from < a->to &&
+        (!is_free || a->to != lba || a->to - a->from >= ROUND))
+        rc = all_give(a);
+    if (is_free && a->from == a->to)
+        a->from = a->to = lba;
+    if (is_free)
+        a->to = lba + 1;
+    return rc;
+}
+
+static int all_page(struct all *a, uint32_t page)
+{
+    const struct space *s = &a->e->space;
+    const struct mpage *p = &s->page[page];
+    uint64_t lba = space_page_lba(s, page);
+    int rc = 0;
+
+    for (uint32_t i = 0; i < MAP_BLOCKS && lba + i < s->end && rc == 0; i++)
+        rc = all_block(a, lba + i, !(p->taken[i / 64] >> (i % 64) & 1));
+    return rc;
+}
+
+int eng_discard_free(struct eng *e, bool dry,
+                     void (*progress)(void *ctx, uint64_t done, uint64_t of),
+                     void *ctx, uint64_t *ret_bytes)
+{
+    struct all a = {.e = e, .dry = dry};
+    int rc = e->dev->ops->discard ? 0 : -EOPNOTSUPP;
+
+    assert(e->conf.read_only && !e->conf.repair);
+    for (uint32_t i = 0; i < e->space.n_pages && rc == 0; i++) {
+        rc = all_page(&a, i);
+        if (progress)
+            progress(ctx, i, e->space.n_pages);
+    }
+    if (rc == 0 && a.from < a.to)
+        rc = all_give(&a);
+    *ret_bytes = a.blocks * CFS_BLOCK;
+    return rc;
+}

@@ -314,6 +314,15 @@ bool eng_in_use(const struct eng *e, uint64_t lba);
 uint64_t eng_first_lba(const struct eng *e);
 uint64_t eng_end_lba(const struct eng *e);
 
+/* Give all free space back to what lies below (docs/store.md), for a tool, of a
+ * store that it has found sound, on a device that can be written: blocks that
+ * neither the newest checkpoint nor the journal needs. Blocking; @progress
+ * (or NULL) is told now and then. Bytes that were, or with @dry would be;
+ * some may have been on an error: -EOPNOTSUPP, ... */
+int eng_discard_free(struct eng *e, bool dry,
+                     void (*progress)(void *ctx, uint64_t done, uint64_t of),
+                     void *ctx, uint64_t *ret_bytes);
+
 /* A repair. An engine opened with .repair bears a space map that is wrong or
  * in part unreadable, changes to records are made as always but stay in memory,
  * and nothing is written until eng_repair(). */
@@ -328,8 +337,17 @@ void eng_settle(struct eng *e);
 bool eng_map_lost(const struct eng *e);
 
 #define ENG_SUPER_FIRST 1u /* the superblock at the start is not whole, */
-#define ENG_SUPER_LAST  2u /* or the one at the end */
+#define ENG_SUPER_LAST  2u /* or the one at the end, */
+#define ENG_SUPER_SPARE 4u /* or the spare one, */
+#define ENG_SUPER_OLD   8u /* or that is older, which is no damage */
 unsigned eng_copies(struct eng *e);
+
+/* The superblock once more wherever it is not whole, durably, whatever lies
+ * there (blocking): of a store on @dev of which one copy is left, and a
+ * checkpoint record that proves it. @ret_bad: ENG_SUPER_* before; 0: nothing
+ * was written. @dry: nothing is. -EINVAL: there is none. */
+int eng_restore(struct cfs_dev *dev, bool dry, unsigned *ret_bad,
+                struct cfs_err *err);
 
 /* The blocks in use are those set in @owned (a bit for each block from
  * eng_first_lba() on); the space map says so from now on, blocks can be

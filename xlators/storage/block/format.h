@@ -11,6 +11,7 @@
  *
  *   block 0         superblock
  *   16, 32          checkpoint records, used in turn, up to 64 KiB each
+ *   63              superblock, a spare one for repairs
  *   64              heartbeat region
  *   ...             journal
  *   ...             groups, of GROUP_BLOCKS each; the last may be shorter
@@ -48,6 +49,7 @@
 #define SLOT_A      16u
 #define SLOT_B      32u
 #define SLOT_BLOCKS 16u
+#define SUPER_SPARE 63u /* at the start only */
 #define SLOT_BYTES  (SLOT_BLOCKS * CFS_BLOCK)
 
 #define MAP_BLOCKS    32768u              /* that one map page covers */

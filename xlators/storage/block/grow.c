@@ -4,6 +4,7 @@
  *   1. at the device's new end, behind the store: the new superblock and the
  *      newest checkpoint record; flush
  *   2. the superblock at the start; flush
+ *   3. the spare one; a start sees to it, if this was cut before
  *
  * Until the first block is written the store is the old one, and nothing that
  * it knows of was touched; from then on it is the new one. A torn first block
@@ -81,6 +82,10 @@ int super_grow(struct cfs_dev *dev, const struct fmt_super *sb,
         rc = dev->ops->flush(dev);
     if (rc == 0)
         rc = write_blocks(dev, 0, block, 1);
+    if (rc == 0)
+        rc = dev->ops->flush(dev);
+    if (rc == 0)
+        rc = write_blocks(dev, SUPER_SPARE, block, 1);
     if (rc == 0)
         rc = dev->ops->flush(dev);
     free(block);

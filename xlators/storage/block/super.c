@@ -156,8 +156,9 @@ static int read_last_super(struct cfs_dev *dev, int why, bool read_only,
         rc = why;
     else if (why == -EINVAL && !read_only && !was_ours(first, sb))
         rc = cfs_err_set(err, -EUCLEAN, "something else was written over the "
-                         "start of a clusterfs store; to make a new one of "
-                         "it: mkfs.clusterfs --force");
+                         "start of a clusterfs store; to have it back: "
+                         "fsck.clusterfs --superblock; to make a new one: "
+                         "mkfs.clusterfs --force");
     free(first);
     return rc;
 }
@@ -169,10 +170,15 @@ int super_read(struct cfs_dev *dev, bool read_only, struct fmt_super *ret,
     uint64_t blocks = dev->size / CFS_BLOCK;
     int rc = -EINVAL;
 
-    if (blocks >= 2 * AREA_BLOCKS)
+    if (blocks > 0)
         rc = read_super_at(dev, 0, sb);
     if (rc < 0 && blocks >= 2 * AREA_BLOCKS)
         rc = read_last_super(dev, rc, read_only, sb, err);
+    if (rc == -EINVAL && blocks >= 2 * AREA_BLOCKS &&
+        read_super_at(dev, SUPER_SPARE, sb) == 0)
+        rc = cfs_err_set(err, -EUCLEAN, "the superblocks at both ends of a "
+                         "clusterfs store are lost; if it is to be had back, "
+                         "fsck.clusterfs --superblock writes them anew");
     if (rc < 0 && rc != -EUCLEAN)
         cfs_err_set(err, rc, rc == -EINVAL ? "there is no clusterfs store"
                                            : "read of the superblock: %s",
@@ -281,6 +287,12 @@ int super_read_ckpt(struct cfs_dev *dev, const struct fmt_super *sb,
     return 0;
 }
 
+/* A growth that was cut may have left the spare one as it was. */
+static bool is_sibling(const struct fmt_super *a, const struct fmt_super *b)
+{
+    return a->nonce == b->nonce && cfs_uuid_eq(a->brick, b->brick);
+}
+
 unsigned super_copies(struct cfs_dev *dev, const struct fmt_super *sb)
 {
     struct fmt_super *got = eng_alloc_aligned(sizeof *got);
@@ -291,6 +303,10 @@ unsigned super_copies(struct cfs_dev *dev, const struct fmt_super *sb)
     if (read_super_at(dev, sb->size - AREA_BLOCKS, got) < 0 ||
         memcmp(got, sb, sizeof *sb) != 0)
         bad |= ENG_SUPER_LAST;
+    if (read_super_at(dev, SUPER_SPARE, got) < 0 || !is_sibling(got, sb))
+        bad |= ENG_SUPER_SPARE;
+    else if (memcmp(got, sb, sizeof *sb) != 0)
+        bad |= ENG_SUPER_OLD;
     free(got);
     return bad;
 }
@@ -312,6 +328,8 @@ int super_write(struct cfs_dev *dev, const struct fmt_super *sb)
     int rc = write_at(dev, sb->size - AREA_BLOCKS, sb, 1);
 
     if (rc == 0)
+        rc = write_at(dev, SUPER_SPARE, sb, 1);
+    if (rc == 0)
         rc = dev->ops->flush(dev);
     if (rc == 0)
         rc = write_at(dev, 0, sb, 1);
@@ -332,6 +350,59 @@ int super_mend(struct cfs_dev *dev, const struct fmt_super *sb)
     rc = super_write(dev, block);
     free(block);
     return rc < 0 ? rc : 1;
+}
+
+/* The first whole one of the three that fits a checkpoint record: what it says
+ * is true. */
+static int find_super(struct cfs_dev *dev, struct fmt_super *sb,
+                      struct cfs_err *err)
+{
+    const uint64_t blocks = dev->size / CFS_BLOCK;
+    const uint64_t at[] = {0, blocks - AREA_BLOCKS, SUPER_SPARE};
+    uint8_t *slot = eng_alloc_aligned(SLOT_BYTES);
+    int rc = -EINVAL;
+
+    for (unsigned i = 0; i < 3 && rc < 0 && blocks >= 2 * AREA_BLOCKS; i++) {
+        struct cfs_err why = {0};
+
+        if (read_super_at(dev, at[i], sb) < 0)
+            continue;
+        rc = check_features(sb, false, &why);
+        if (rc == 0)
+            rc = check_geometry(sb, blocks, &why);
+        if (rc == 0)
+            rc = super_read_ckpt(dev, sb, false, slot, &why);
+        if (rc < 0)
+            cfs_err_set(err, rc, "the superblock at block %llu: %s",
+                        (unsigned long long)at[i], why.text);
+    }
+    free(slot);
+    if (rc < 0 && err->code == 0)
+        cfs_err_set(err, rc, "there is no whole superblock of a clusterfs "
+                    "store, at either end or at block %u; without one nothing "
+                    "else can be told from garbage", SUPER_SPARE);
+    return rc;
+}
+
+int eng_restore(struct cfs_dev *dev, bool dry, unsigned *ret_bad,
+                struct cfs_err *err)
+{
+    struct fmt_super *sb = eng_alloc_aligned(sizeof *sb);
+    int rc = find_super(dev, sb, err);
+    unsigned bad;
+
+    if (rc == 0) {
+        bad = super_copies(dev, sb);
+        if (bad != 0 && !dry)
+            rc = super_write(dev, sb);
+        if (rc < 0)
+            cfs_err_set(err, rc, "write of the superblock: %s",
+                        cfs_err_str(rc));
+        else
+            *ret_bad = bad;
+    }
+    free(sb);
+    return rc;
 }
 
 /* A number that no earlier store on this device had: it follows from what is

@@ -2,8 +2,10 @@
 /* super.h - superblock and checkpoint records: where everything begins.
  *
  * Both lie at both ends of the device. A superblock changes after mkfs only
- * when the store grows (grow.c); records are written in turn to two slots, so
- * that a torn one leaves its predecessor.
+ * when the store grows (grow.c) or gets a feature; records are written in turn
+ * to two slots, so that a torn one leaves its predecessor. A third copy of the
+ * superblock lies behind the slots at the start. No start uses it: only
+ * whoever asks for it (eng_restore()).
  *
  * A record may be of a smaller store than the superblock: then the store has
  * grown since, and what the record does not know is free.
@@ -34,13 +36,14 @@ int super_read_ckpt(struct cfs_dev *dev, const struct fmt_super *sb,
                     bool older, uint8_t *slot, struct cfs_err *err);
 
 /* Which copies of the superblock @sb are not whole, or say something else:
- * ENG_SUPER_*. */
+ * ENG_SUPER_*. The spare one, which only repairs read, may be of the store
+ * before it grew. */
 unsigned super_copies(struct cfs_dev *dev, const struct fmt_super *sb);
 
-/* Write both anew, durably, if one of them is not whole: 1. 0: they are. */
+/* Write all anew, durably, if one of them is not whole: 1. 0: they are. */
 int super_mend(struct cfs_dev *dev, const struct fmt_super *sb);
 
-/* Write both superblocks, durably; zeros over @blocks blocks from @lba on. @sb
+/* Write all superblocks, durably; zeros over @blocks blocks from @lba on. @sb
  * is aligned to 4096. */
 int super_write(struct cfs_dev *dev, const struct fmt_super *sb);
 int super_write_zeros(struct cfs_dev *dev, uint64_t lba, uint64_t blocks);
