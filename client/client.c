@@ -9,6 +9,9 @@
 
 #define CREDS_EVERY (3600 * CFS_SEC)
 
+/* A dead time, the rounds of questions before it, and a new view. */
+#define HELD_UP_MS UINT64_C(20000)
+
 static const char who[] = "client";
 
 static struct client *client_of(struct cfs_graph *g)
@@ -73,6 +76,10 @@ static void patience_over(struct cfs_timer *t)
     char missing[300];
 
     name_missing(c, missing, sizeof missing);
+    if (c->held_up.code != 0) {
+        fail(c, &c->held_up);
+        return;
+    }
     if (c->graph == NULL)
         cfs_err_set(&err, -ETIMEDOUT,
                     "%s: no volfile within %llu s from clusterfs-mgmtd at %s",
@@ -129,6 +136,16 @@ static void went_down(struct client *c, const struct cfs_err *why)
     stop(c);
 }
 
+/* Who had the volume is declared dead in HELD_UP_MS: the mount waits for that
+ * from now on, and its time starts then. */
+static void held_up(struct client *c, const struct cfs_err *why)
+{
+    if (c->ready || c->stopping)
+        return;
+    c->held_up = *why;
+    cfs_timer_start(&c->patience, (HELD_UP_MS + c->timeout_ms) * CFS_MS);
+}
+
 static void on_event(struct cfs_graph *g, const struct cfs_event *ev)
 {
     struct client *c = client_of(g);
@@ -145,6 +162,9 @@ static void on_event(struct cfs_graph *g, const struct cfs_event *ev)
             fail(c, ev->err);
         else
             cfs_log_error(c->host.log, who, "%s", ev->err->text);
+        break;
+    case CFS_EV_HELD_UP:
+        held_up(c, ev->err);
         break;
     case CFS_EV_SESSION:
         sign_in(c, ev->session);

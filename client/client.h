@@ -46,6 +46,7 @@ struct client {
     bool           stopping;
     bool           stopped;
     struct cfs_err failure; /* why it did not come to ready */
+    struct cfs_err held_up; /* for whom it waits, before it is ready */
 };
 
 /* -- args.c ---------------------------------------------------------------- */

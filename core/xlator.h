@@ -46,6 +46,7 @@ enum cfs_event_type {
     CFS_EV_DIFFERS, /* .view, .brick: the host should tell mgmtd */
     CFS_EV_SILENCE, /* .silence: how long a brick has not answered; too */
     CFS_EV_SESSION,   /* .session: the session in use (no 0: none now) */
+    CFS_EV_HELD_UP,   /* .err: for whom the volume is still closed to us */
     CFS_EV_LISTENING, /* .port, .path: where protocol/server accepts */
 };
 
@@ -60,6 +61,7 @@ struct cfs_silence {
 /* Which sessions have a connection to a brick, and when each was heard. */
 #define CFS_CLIENTS_MAX 256u
 struct cfs_clients {
+    bool     ping; /* in: those that were not heard for a moment */
     uint32_t n;
     struct {
         uint32_t session;

@@ -86,6 +86,31 @@ def test_a_mount_in_fstab_waits_for_servers_that_come_later(formed):
     pool.wait_states(c[3], n1="in-sync", n2="in-sync", n3="in-sync")
 
 
+def test_a_mount_right_after_a_crash_of_who_had_it_waits(formed):
+    """Until the dead node's session is closed; one of a node that lives keeps
+    others out, and soon says so."""
+    c = formed(3, True)
+    at = c[3].mount("v")
+    c[3].sh("echo of n3 >%s/f; sync %s/f" % (at, at))
+    with pool.Clock() as t:
+        done = c[1].run("mount", "-t", "clusterfs", "v", "/mnt", check=False)
+    assert done.returncode and "mounted already: on node n3" in done.stderr
+    assert t.s < 8
+    c[3].crash()
+    with pool.Clock() as t:
+        at = c[1].mount("v")
+    print("waited for %.1f s" % t.s)
+    assert t.s > 5
+    assert c[1].sh("cat %s/f" % at) == "of n3\n"
+    assert "which is not heard: waiting" in c[1].sh(
+        "cat /var/log/clusterfs/client-mnt-v.log")
+    c[1].umount()
+    c[3].boot()
+    at = c[3].mount("v")
+    assert c[3].sh("cat %s/f" % at) == "of n3\n"
+    c[3].umount()
+
+
 def test_a_mgmtd_that_is_alone_serves_new_mounts(formed):
     c = formed(3, True)
     wait_for("n3 remembers two ports", lambda: c[3].sh(

@@ -14,7 +14,8 @@
 struct fixture {
     struct rep_core core;
     uint64_t        now;
-    unsigned        opens, attaches[N], sends[N], wants, ups, downs;
+    unsigned        opens, attaches[N], sends[N], wants, ups, downs,
+                    refused, held_up;
     uint32_t        given_up;
     unsigned        answers, releases;
     int             status; /* of the last answer */
@@ -89,6 +90,12 @@ static void on_down(struct rep_core *c)
 
 static void on_refused(struct rep_core *c, const struct cfs_session *holder)
 {
+    fix->refused++;
+}
+
+static void on_held_up(struct rep_core *c, const struct cfs_session *holder)
+{
+    fix->held_up++;
 }
 
 static void on_want(struct rep_core *c)
@@ -117,7 +124,8 @@ static const struct rep_io io = {
     .clear = on_member, .look = on_look, .again = on_again, .send = on_send,
     .answer = on_answer, .release = on_release, .read = on_read,
     .read_end = on_read_end, .flush = on_nothing, .up = on_up,
-    .down = on_down, .refused = on_refused, .session = on_nothing,
+    .down = on_down, .refused = on_refused,
+    .held_up = on_held_up, .session = on_nothing,
     .want_view = on_want, .differs = on_differs, .idle = on_nothing,
     .realtime = on_realtime,
     .note = on_note,
@@ -318,6 +326,50 @@ static void a_session_that_is_refused_at_once_is_not_hammered(void **state)
     pass(2 * CFS_SEC);
     assert_int_equal(fix->opens, 2);
     assert_int_equal(fix->given_up, 1);
+}
+
+/* The master says that session 3 has the volume, and in which state. */
+static void in_use(enum cfs_session_state state)
+{
+    struct cfs_session s = {0}, holder = {.no = 3, .state = state};
+
+    rep_opened(&fix->core, -CFS_E_IN_USE, &s, &holder, fix->now);
+}
+
+static void who_lives_keeps_others_out_after_three_answers(void **state)
+{
+    view(1, 7);
+    rep_connected(&fix->core, 0, fix->now);
+    for (unsigned i = 1; i < 3; i++) {
+        in_use(CFS_SESSION_LIVE);
+        assert_int_equal(fix->opens, i);
+        pass(CFS_SEC);
+        assert_int_equal(fix->opens, i + 1);
+    }
+    in_use(CFS_SESSION_LIVE);
+    assert_int_equal(fix->refused, 1);
+    pass(10 * CFS_SEC);
+    assert_int_equal(fix->opens, 3);
+    assert_int_equal(fix->held_up, 0);
+}
+
+static void who_is_silent_is_waited_for(void **state)
+{
+    view(1, 7);
+    rep_connected(&fix->core, 0, fix->now);
+    in_use(CFS_SESSION_LIVE);
+    pass(CFS_SEC);
+    in_use(CFS_SESSION_LIVE);
+    pass(CFS_SEC);
+    for (unsigned i = 0; i < 20; i++) {
+        in_use(CFS_SESSION_FENCED);
+        pass(CFS_SEC);
+    }
+    assert_int_equal(fix->held_up, 1);
+    assert_int_equal(fix->refused, 0);
+    opened(4);
+    attached(0, 0);
+    assert_int_equal(fix->core.session.no, 4);
 }
 
 static void a_session_answer_of_an_older_view_is_not_used(void **state)
@@ -584,6 +636,8 @@ int main(void)
         T(a_member_that_lacks_the_view_is_asked_again_soon),
         T(an_answer_of_an_older_connection_attaches_nothing),
         T(a_session_that_is_refused_at_once_is_not_hammered),
+        T(who_lives_keeps_others_out_after_three_answers),
+        T(who_is_silent_is_waited_for),
         T(a_session_answer_of_an_older_view_is_not_used),
         T(who_queues_behind_a_stuck_change_fails_with_it),
         T(a_slow_answer_is_waited_for),

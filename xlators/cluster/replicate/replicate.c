@@ -82,6 +82,22 @@ static void rep_io_refused(struct rep_core *c,
                                               .err = &err});
 }
 
+static void rep_io_held_up(struct rep_core *c,
+                           const struct cfs_session *holder)
+{
+    struct rep *rep = rep_of(c);
+    struct cfs_err err = {0};
+
+    cfs_err_set(&err, -CFS_E_IN_USE, "the volume was mounted on node %s, %s, "
+                "by process %u (session %u), which is not heard: waiting until "
+                "that session is closed", holder->node,
+                holder->where[0] ? holder->where : "?", holder->pid,
+                holder->no);
+    cfs_log_warning(rep->xl->log, rep->xl->name, "%s", err.text);
+    cfs_notify_up(rep->xl, (struct cfs_event){.type = CFS_EV_HELD_UP,
+                                              .err = &err});
+}
+
 static void rep_io_session(struct rep_core *c)
 {
     cfs_notify_up(rep_of(c)->xl,
@@ -132,6 +148,7 @@ static const struct rep_io rep_io = {
     .up = rep_io_up,
     .down = rep_io_down,
     .refused = rep_io_refused,
+    .held_up = rep_io_held_up,
     .session = rep_io_session,
     .want_view = rep_io_want_view,
     .differs = rep_io_differs,

@@ -199,6 +199,8 @@ struct rep_io {
     void (*up)(struct rep_core *c);   /* the set can be served */
     void (*down)(struct rep_core *c); /* it cannot */
     void (*refused)(struct rep_core *c, const struct cfs_session *holder);
+    /* Not yet: @holder is silent, and is waited for. Told once. */
+    void (*held_up)(struct rep_core *c, const struct cfs_session *holder);
     void (*session)(struct rep_core *c); /* core.session is another now */
     void (*want_view)(struct rep_core *c);
     /* @m could not do what another member did: the next view should be
@@ -229,6 +231,8 @@ struct rep_core {
     uint32_t               given_up;
     uint64_t               open_epoch;
     uint64_t               open_at;
+    unsigned               in_use;  /* answers in a row that somebody lives */
+    bool                   held_up; /* told */
     uint64_t               want_at; /* ask for a view not before */
     uint64_t               differs_at; /* nor tell who differs */
     /* what can be served */

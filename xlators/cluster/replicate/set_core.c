@@ -18,6 +18,12 @@
 
 #define RETRY_SOON (50 * CFS_MS)  /* a brick that has not the view yet */
 #define RETRY_LATE (1 * CFS_SEC)  /* anything else */
+
+/* Somebody has the volume. A master pings whom it has not heard for a moment,
+ * and says whether it has within a second: of a node that was lost a moment ago
+ * that is true at first, and not at the third question. */
+#define IN_USE_AGAIN (700 * CFS_MS)
+#define IN_USE_SURE  3u
 #define WANT_EVERY (500 * CFS_MS) /* mgmtd is asked for a view */
 
 int rep_core_init(struct rep_core *c, const struct rep_io *io, void *owner,
@@ -304,6 +310,22 @@ static void session_lost(struct rep_core *c)
     c->io->session(c);
 }
 
+static void in_use(struct rep_core *c, const struct cfs_session *holder)
+{
+    if (holder->state == CFS_SESSION_LIVE && ++c->in_use == IN_USE_SURE) {
+        c->ss = REP_SESSION_REFUSED;
+        c->io->refused(c, holder);
+        return;
+    }
+    c->open_at = c->now + IN_USE_AGAIN;
+    if (holder->state == CFS_SESSION_LIVE)
+        return;
+    c->in_use = 0;
+    if (!c->held_up)
+        c->io->held_up(c, holder);
+    c->held_up = true;
+}
+
 void rep_opened(struct rep_core *c, int status,
                 const struct cfs_session *session,
                 const struct cfs_session *holder, uint64_t now)
@@ -319,8 +341,7 @@ void rep_opened(struct rep_core *c, int status,
         c->session_used = false;
         c->io->session(c);
     } else if (status == -CFS_E_IN_USE && !c->was_up) {
-        c->ss = REP_SESSION_REFUSED;
-        c->io->refused(c, holder);
+        in_use(c, holder);
     } else {
         bool view = status == -CFS_E_EPOCH || status == -CFS_E_NOT_MEMBER;
 

@@ -9,6 +9,7 @@
  */
 #include <stdio.h>
 
+#include "core/graph.h"
 #include "core/xlator.h"
 #include "xlators/features/lock-server/sessions_core.h"
 
@@ -67,6 +68,26 @@ static void open_done(struct cfs_session_open *down, int status)
     end(op, status);
 }
 
+/* Who keeps another out was not heard for so long: if its node was lost, its
+ * session is dead soon. Whoever waits asks more often than that. */
+#define SILENT (1 * CFS_SEC)
+
+/* Its state as far as the one who is kept out is concerned: fenced, when it is
+ * on its way out, or nobody knows better. */
+static void judge_holder(struct cfs_xl *xl, struct cfs_session *holder)
+{
+    struct cfs_clients clients = {.ping = true};
+    bool heard = false;
+
+    cfs_graph_event(xl->graph, (struct cfs_event){.type = CFS_EV_CLIENTS,
+                                                  .clients = &clients});
+    for (uint32_t i = 0; i < clients.n; i++)
+        heard |= clients.c[i].session == holder->no &&
+                 clients.c[i].idle_ns < SILENT;
+    if (!heard && clients.n < CFS_CLIENTS_MAX)
+        holder->state = CFS_SESSION_FENCED;
+}
+
 static void decide_open(struct ls_op *op)
 {
     struct ls *ls = op->xl->priv;
@@ -75,6 +96,8 @@ static void decide_open(struct ls_op *op)
 
     rc = ls_may_open(&ls->sessions, &op->info.brick, up->req.epoch, &up->who,
                      cfs_now(op->xl->loop), &up->holder);
+    if (rc == -CFS_E_IN_USE)
+        judge_holder(op->xl, &up->holder);
     if (rc < 0) {
         up->req.post = op->info.req.post;
         learn_view(op, up->req.epoch);

@@ -315,6 +315,8 @@ static void stop(struct srv *srv)
         stopped(srv);
 }
 
+#define PING_AFTER (250 * CFS_MS)
+
 static void list_clients(struct srv *srv, struct cfs_clients *ret)
 {
     const uint64_t now = cfs_now_fresh(srv->xl->loop);
@@ -326,6 +328,8 @@ static void list_clients(struct srv *srv, struct cfs_clients *ret)
 
         if (sc->session == 0 || ret->n == CFS_CLIENTS_MAX)
             continue;
+        if (ret->ping && now > heard && now - heard > PING_AFTER)
+            rpc_conn_ping(sc->c);
         ret->c[ret->n].session = sc->session;
         ret->c[ret->n++].idle_ns = now > heard ? now - heard : 0;
     }
