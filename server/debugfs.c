@@ -35,6 +35,8 @@ static const struct verb verbs[] = {
      "every record, or those of one TABLE"},
     {"journal", debugfs_journal, ARG_NONE, true,
      "the records behind the newest checkpoint"},
+    {"heartbeat", debugfs_heartbeat, ARG_NONE, true,
+     "the slots of its heartbeat region that were ever used"},
     {"sessions", debugfs_sessions, ARG_NONE, false, "the session table"},
     {"views", debugfs_views, ARG_NONE, false, "the views that it remembers"},
     {"dirty", debugfs_dirty, ARG_NONE, false,

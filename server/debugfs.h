@@ -15,6 +15,7 @@ struct debugfs {
 
 /* 0, or an error that err tells. */
 int debugfs_super(struct debugfs *d, struct cfs_err *err);
+int debugfs_heartbeat(struct debugfs *d, struct cfs_err *err);
 int debugfs_journal(struct debugfs *d, struct cfs_err *err);
 int debugfs_tree(struct debugfs *d, struct cfs_err *err);
 int debugfs_stat(struct debugfs *d, struct cfs_err *err);

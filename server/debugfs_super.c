@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* debugfs_super.c - what stands at fixed places: superblocks, checkpoint
- * records; and the journal.
+ * records, heartbeats; and the journal.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <xxhash.h>
 
 #include "server/debugfs.h"
+#include "xlators/storage/block/beat.h"
 #include "xlators/storage/block/super.h"
 
 static void put_range(const char *name, uint64_t lba, uint64_t n)
@@ -94,7 +95,18 @@ static void put_slots(struct cfs_dev *dev, const struct fmt_super *sb)
     free(slot);
 }
 
-int debugfs_super(struct debugfs *d, struct cfs_err *err)
+static int supers(struct cfs_dev *dev, const struct fmt_super *sb)
+{
+    put_super(sb);
+    put_slots(dev, sb);
+    return 0;
+}
+
+/* Needs no engine: whatever state the rest is in. */
+static int at_fixed_places(struct debugfs *d,
+                           int (*put)(struct cfs_dev *dev,
+                                      const struct fmt_super *sb),
+                           struct cfs_err *err)
 {
     unsigned flags = CFS_DEV_READ_ONLY;
     struct fmt_super *sb;
@@ -108,15 +120,76 @@ int debugfs_super(struct debugfs *d, struct cfs_err *err)
         return rc;
     sb = tool_realloc(NULL, sizeof *sb);
     rc = super_read(dev, true, sb, err);
-    if (rc == 0) {
-        put_super(sb);
-        put_slots(dev, sb);
-    } else {
+    if (rc == 0)
+        rc = put(dev, sb);
+    else
         cfs_err_wrap(err, "%s", d->path);
-    }
     free(sb);
     dev->ops->close(dev);
     return rc;
+}
+
+int debugfs_super(struct debugfs *d, struct cfs_err *err)
+{
+    return at_fixed_places(d, supers, err);
+}
+
+/* -- heartbeats ----------------------------------------------------------- */
+
+static void put_beat(unsigned slot, const struct beat *b)
+{
+    const struct cfs_time t = {(int64_t)(b->time / 1000000000),
+                               (uint32_t)(b->time % 1000000000)};
+    char when[TOOL_TIME_STR];
+
+    printf("slot %u: session %" PRIu32 " node %" PRIu32 " ", slot, b->session,
+           b->node);
+    tool_put_escaped(stdout, b->name, strlen(b->name));
+    fputs(" service ", stdout);
+    tool_put_escaped(stdout, b->service, strlen(b->service));
+    if (b->generation == 0)
+        fputs(" left", stdout);
+    else
+        printf(" generation %" PRIx64, b->generation);
+    printf(" sequence %" PRIu64 " time %s dead after %" PRIu32 " ms\n", b->seq,
+           tool_time(t, when), b->dead_ms);
+}
+
+static int heartbeats(struct cfs_dev *dev, const struct fmt_super *sb)
+{
+    const unsigned slots = sb->hb_blocks < ENG_HB_SLOTS
+                               ? (unsigned)sb->hb_blocks : ENG_HB_SLOTS;
+    struct fmt_beat *block = aligned_alloc(CFS_BLOCK, sizeof *block);
+    unsigned used = 0;
+
+    if (!block)
+        abort();
+    for (unsigned i = 0; i < slots; i++) {
+        struct beat b;
+        int rc = dev->ops->read(dev, CFS_DEV_DIRECT,
+                                (sb->hb_lba + i) * CFS_BLOCK, block,
+                                CFS_BLOCK);
+
+        if (rc == 0)
+            rc = beat_unpack(sb, i, block, &b);
+        if (rc == -ENOENT)
+            continue;
+        used++;
+        if (rc == 0)
+            put_beat(i, &b);
+        else
+            printf("slot %u: %s\n", i, rc == -CFS_E_CORRUPT
+                                           ? "damaged, or torn"
+                                           : cfs_err_str(rc));
+    }
+    printf("%u of %u slots used\n", used, slots);
+    free(block);
+    return 0;
+}
+
+int debugfs_heartbeat(struct debugfs *d, struct cfs_err *err)
+{
+    return at_fixed_places(d, heartbeats, err);
 }
 
 /* -- the journal ---------------------------------------------------------- */

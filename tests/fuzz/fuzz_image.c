@@ -21,6 +21,7 @@
 
 #include "tests/unit/forge.h"
 #include "tests/unit/victim.h"
+#include "xlators/storage/block/beat.h"
 #include "xlators/storage/block/node.h"
 
 #define ROOT        cfs_gfid_root
@@ -167,6 +168,39 @@ static void forge_in_map(const struct forge *im, const struct step *s)
                s->which % 2 ? 1024 : CFS_BLOCK, s);
 }
 
+/* A slot that somebody uses, changed; mostly with its checksum made right. */
+static void forge_in_beat(const struct forge *im, const struct step *s)
+{
+    static const struct beat some = {.session = 3, .node = 1, .name = "n1",
+                                     .service = "mount", .generation = 77,
+                                     .seq = 5, .dead_ms = 12000};
+    const unsigned slot = s->which % 64;
+    struct fmt_beat *b = (struct fmt_beat *)(void *)forge_block(
+        im, AREA_BLOCKS + slot);
+
+    beat_pack(im->sb, slot, &some, b);
+    change((uint8_t *)b, s->which % 8 ? 160 : CFS_BLOCK, s);
+    if (s->which % 16)
+        b->sum = forge_sum(im, b, offsetof(struct fmt_beat, sum));
+}
+
+/* What is believed of the slots can be shown. */
+static void look_at_beats(struct recdev *image)
+{
+    const struct forge im = forge_of(recdev_bytes(image), recdev_size(image));
+
+    for (unsigned i = 0; i < 64; i++) {
+        struct beat b;
+
+        if (beat_unpack(im.sb, i, (const void *)forge_block(
+                                      &im, AREA_BLOCKS + i), &b) < 0)
+            continue;
+        assert(strnlen(b.name, sizeof b.name) < sizeof b.name &&
+               strnlen(b.service, sizeof b.service) < sizeof b.service &&
+               b.name[0] != 0 && b.session != 0 && b.dead_ms != 0);
+    }
+}
+
 static void forge_once(const struct forge *im, const struct step *s)
 {
     struct fmt_ckpt *c = forge_newest(im);
@@ -200,7 +234,7 @@ static void forge_once(const struct forge *im, const struct step *s)
                s);
         break;
     case HEARTBEAT:
-        change(forge_block(im, AREA_BLOCKS + s->which % 64), CFS_BLOCK, s);
+        forge_in_beat(im, s);
         break;
     default:
         forge_in_node(im, s);
@@ -303,6 +337,7 @@ static void look(struct victim *v, struct recdev *image, bool no_use)
     const struct fix was = v->f;
     uint64_t findings;
 
+    look_at_beats(image);
     fix_put_on(&v->f, recdev_open(image));
     (void)victim_fsck(v, &findings);
     if (no_use)

@@ -2,6 +2,8 @@
 /* test_tools.c - mkfs, fsck and debugfs as they are called: what they make and
  * refuse, what they print, how they exit. */
 #include "tests/unit/fsck_world.h"
+#include "xlators/storage/block/beat.h"
+#include "xlators/storage/block/super.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -333,6 +335,55 @@ static void every_record_has_its_words(void **state)
     assert_said("/dir/none: ");
 }
 
+/* -- heartbeats ----------------------------------------------------------- */
+
+static void put_slot(unsigned slot, const struct beat *b, bool bad)
+{
+    struct fmt_beat *block = aligned_alloc(CFS_BLOCK, sizeof *block);
+    struct iovec iov = {block, CFS_BLOCK};
+    struct fmt_super sb;
+    struct cfs_dev *dev;
+    char path[80];
+
+    snprintf(path, sizeof path, "%s/beats", dir);
+    assert_non_null(block);
+    assert_int_equal(cfs_dev_open(path, 0, &dev, NULL), 0);
+    assert_int_equal(super_read(dev, true, &sb, NULL), 0);
+    beat_pack(&sb, slot, b, block);
+    if (bad)
+        block->name[0] = 'W';
+    assert_int_equal(dev->ops->write(dev, CFS_DEV_BUFFERED,
+                                     (sb.hb_lba + slot) * CFS_BLOCK, &iov, 1,
+                                     CFS_BLOCK), 0);
+    dev->ops->close(dev);
+    free(block);
+}
+
+static void heartbeats_have_their_words(void **state)
+{
+    struct beat b = {.session = 7, .node = 2, .name = "web 1",
+                     .service = "mount", .generation = 0xfeed, .seq = 1000,
+                     .time = 1700000000000000005, .dead_ms = 12000};
+
+    assert_int_equal(run("mkfs.clusterfs --size 40M $D/beats"), 0);
+    assert_int_equal(run("debugfs.clusterfs heartbeat $D/beats"), 0);
+    assert_said("0 of 64 slots used");
+    put_slot(0, &b, false);
+    b.generation = 0;
+    put_slot(5, &b, false);
+    put_slot(63, &b, true);
+    assert_int_equal(run("debugfs.clusterfs heartbeat $D/beats"), 0);
+    assert_said("slot 0: session 7 node 2 web\\x201 service mount generation "
+                "feed sequence 1000 time 1700000000.000000005 dead after "
+                "12000 ms\n");
+    assert_said("slot 5: session 7 node 2 web\\x201 service mount left "
+                "sequence 1000 ");
+    assert_said("slot 63: damaged, or torn\n");
+    assert_said("3 of 64 slots used");
+    /* Damage there is nothing that fsck would mend. */
+    assert_int_equal(run("fsck.clusterfs $D/beats"), 0);
+}
+
 static void fsck_says_by_its_exit_what_it_found(void **state)
 {
     struct world w;
@@ -491,6 +542,7 @@ int main(void)
         cmocka_unit_test(a_tree_has_a_line_for_each_object),
         cmocka_unit_test(the_content_of_files_is_told_by_its_bytes),
         cmocka_unit_test(every_record_has_its_words),
+        cmocka_unit_test(heartbeats_have_their_words),
         cmocka_unit_test(fsck_says_by_its_exit_what_it_found),
         cmocka_unit_test(fsck_repairs_what_it_is_told_to),
         cmocka_unit_test(fsck_looks_at_what_cannot_be_opened),

@@ -402,23 +402,6 @@ void eng_trim(struct eng *e)
     cache_evict_now(e);
 }
 
-unsigned eng_hb_slots(const struct eng *e)
-{
-    return (unsigned)e->sb.hb_blocks;
-}
-
-int eng_hb_read(struct eng *e, unsigned i, void *ret)
-{
-    assert(i < e->sb.hb_blocks);
-    return eng_read(e, CFS_DEV_DIRECT, e->sb.hb_lba + i, ret, 1);
-}
-
-int eng_hb_write(struct eng *e, unsigned i, const void *slot)
-{
-    assert(i < e->sb.hb_blocks);
-    return eng_write(e, CFS_DEV_DIRECT, e->sb.hb_lba + i, slot, 1);
-}
-
 /* -- beginning and end ----------------------------------------------------- */
 
 static void on_close_task(struct cfs_task *t);

@@ -362,11 +362,8 @@ void eng_repair_take(struct eng *e, struct eng_ext ext);
  * the new. The engine is then only to be closed. */
 int eng_repair(struct eng *e, struct cfs_err *err);
 
-/* The heartbeat region: slot @i (one block, aligned to 4096) of
- * eng_hb_slots(); small devices have fewer. Blocking, any thread. */
+/* Slots of the heartbeat region (beat.h); small devices have fewer. */
 #define ENG_HB_SLOTS 4096u
 unsigned eng_hb_slots(const struct eng *e);
-int      eng_hb_read(struct eng *e, unsigned i, void *ret);
-int      eng_hb_write(struct eng *e, unsigned i, const void *slot);
 
 #endif

@@ -34,6 +34,7 @@
 #define FMT_NODE_MAGIC  0x45444f4eu           /* "NODE" */
 #define FMT_INDEX_MAGIC 0x58444e49u           /* "INDX" */
 #define FMT_REC_MAGIC   0x4c4e524au           /* "JRNL" */
+#define FMT_BEAT_MAGIC  0x54414542u           /* "BEAT" */
 #define FMT_VERSION     1u
 
 /* Feature flags known to this code. An unknown one is ignored (compat),
@@ -93,6 +94,25 @@ struct fmt_super {
     uint64_t        grp_blocks; /* all groups together */
     uint64_t        made;       /* seconds since 1970 */
     uint8_t         zero[3880];
+    uint64_t        sum;        /* of all before it */
+};
+
+/* A slot of the heartbeat region (beat.h). One that was never used is zeros. */
+#define FMT_SERVICE 32u
+struct fmt_beat {
+    uint32_t        magic;
+    uint32_t        format;     /* 1 */
+    struct cfs_uuid brick;
+    uint32_t        slot;       /* this one */
+    uint32_t        session;
+    uint32_t        node;       /* its number */
+    uint32_t        dead_ms;
+    uint64_t        generation; /* 0: it left */
+    uint64_t        seq;
+    uint64_t        time;       /* ns since 1970 */
+    char            name[CFS_NODE_MAX];
+    char            service[FMT_SERVICE];
+    uint8_t         zero[3928];
     uint64_t        sum;        /* of all before it */
 };
 
@@ -190,6 +210,7 @@ struct fmt_rec {
 
 _Static_assert(sizeof(struct fmt_super) == CFS_BLOCK, "one block");
 _Static_assert(sizeof(struct fmt_index) == CFS_BLOCK, "one block");
+_Static_assert(sizeof(struct fmt_beat) == CFS_BLOCK, "one block");
 _Static_assert(sizeof(struct fmt_ckpt) == 136, "no padding");
 _Static_assert(sizeof(struct fmt_node) == 32, "no padding");
 _Static_assert(sizeof(struct fmt_rec) == 88, "no padding");
