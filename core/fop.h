@@ -119,6 +119,7 @@ struct cfs_session {
     char     owner[CFS_OWNER_MAX];
 };
 
+#define CFS_STALLED_MAX 2u
 #define CFS_INFO_SESSIONS 16
 
 struct cfs_brick {
@@ -127,6 +128,8 @@ struct cfs_brick {
     uint32_t           clean;    /* before this start: stopped cleanly */
     uint32_t           repaired; /* fsck changed it since it was in sync */
     uint32_t           poisoned;
+    uint32_t           stalled;  /* its device: 0 it answers, 1 not for some
+                                    time (2 op-timeouts), 2 not any more (5) */
     struct cfs_view    view;     /* the newest that it knows */
     uint64_t           total;    /* bytes */
     uint64_t           free;
@@ -138,7 +141,7 @@ struct cfs_brick {
     uint32_t           session_max; /* the highest number ever given */
     uint32_t           n_sessions; /* live, fenced; may exceed the array */
     struct cfs_session session[CFS_INFO_SESSIONS];
-    char               reason[CFS_ERR_TEXT]; /* why poisoned */
+    char               reason[CFS_ERR_TEXT]; /* why poisoned, or stalled */
 };
 
 struct cfs_space {

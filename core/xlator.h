@@ -47,6 +47,7 @@ enum cfs_event_type {
     CFS_EV_SILENCE, /* .silence: how long a brick has not answered; too */
     CFS_EV_SESSION,   /* .session: the session in use (no 0: none now) */
     CFS_EV_HELD_UP,   /* .err: for whom the volume is still closed to us */
+    CFS_EV_DEVICE,    /* storage: brick_info says other things of the device */
     CFS_EV_LISTENING, /* .port, .path: where protocol/server accepts */
 };
 
@@ -56,6 +57,7 @@ struct cfs_silence {
     struct cfs_uuid brick;
     bool            asked;  /* else nothing is known */
     uint64_t        age_ns; /* since the last answer; UINT64_MAX: none yet */
+    uint64_t        lossy_ns; /* the level of loss: rpc/lossy_core.h */
 };
 
 /* Which sessions have a connection to a brick, and when each was heard. */

@@ -378,7 +378,9 @@ static void on_first_info(struct brick *b, void *arg, int status,
                  b->pid, (unsigned long long)b->info.incarnation,
                  b->info.clean ? "was stopped cleanly" : "was not stopped "
                                                          "cleanly",
-                 b->info.poisoned ? ", poisoned" : "");
+                 b->info.poisoned  ? ", poisoned"
+                 : b->info.stalled ? ", its device does not answer"
+                                   : "");
     view_tell(b);
     sessions_heard(b);
     volume_reconcile(b->vol);

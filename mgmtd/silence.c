@@ -14,7 +14,7 @@
 #define TICK          (125 * CFS_MS)
 #define TELL_EVERY    CFS_SEC
 #define ANSWER_MS     300u
-#define JUDGE_AGAIN   (500 * CFS_MS)
+#define JUDGE_AGAIN   (250 * CFS_MS)
 #define DEAD_TIME     (12 * CFS_SEC)
 #define CLIENTS_MAX   64u
 
@@ -25,6 +25,7 @@ struct probe {
     uint64_t         began;
     uint64_t         up; /* since then @conn is; a connection alone is nothing:
                             the kernel accepts for a process that hangs */
+    struct lossy     lossy;
 };
 
 /* What one client has said, by brick. Who says what is proven: a session counts
@@ -149,6 +150,19 @@ static void probe_open(struct silence *s, struct brick *b)
     free(text);
 }
 
+/* The wait is for the answer to the last probe. */
+static void probe_loss(struct silence *s, const struct brick *b, uint64_t now)
+{
+    struct probe *p = &s->probe[b->index];
+    uint64_t from = rpc_conn_heard(p->conn);
+    struct rpc_loss loss;
+
+    if (from < p->began)
+        from = p->began;
+    rpc_conn_loss(p->conn, &loss);
+    lossy_look(&p->lossy, now, from, op_timeout(s->vol), &loss);
+}
+
 static void probe_members(struct silence *s, uint64_t now)
 {
     struct volume *vol = s->vol;
@@ -162,6 +176,8 @@ static void probe_members(struct silence *s, uint64_t now)
             s->probe[b->index].began = now;
         if (!brick_is_local(b))
             probe_open(s, b);
+        if (s->probe[b->index].conn)
+            probe_loss(s, b, now);
         if (line_to(s, b))
             rpc_conn_ping(line_to(s, b));
     }
@@ -179,9 +195,10 @@ static struct sl_heard heard_here(const struct silence *s,
     if (p->began == 0 || (!c && brick_is_local(b)))
         return (struct sl_heard){0};
     if (heard >= p->began && heard > p->up)
-        return (struct sl_heard){true, now > heard ? now - heard : 0};
+        return (struct sl_heard){true, now > heard ? now - heard : 0,
+                                 p->lossy.level};
     return (struct sl_heard){now - p->began > op_timeout(s->vol) / 4,
-                             SL_NEVER};
+                             SL_NEVER, p->lossy.level};
 }
 
 static void probes_close(struct silence *s)
@@ -270,13 +287,11 @@ static void question(struct silence *s, struct sl_question *q)
     add_witnesses(s, q, now);
 }
 
-static bool somebody_misses(const struct sl_question *q)
+static bool something_is_wrong(const struct sl_question *q)
 {
     for (unsigned i = 0; i < q->n; i++)
-        for (unsigned k = 0; k < q->n_members; k++)
-            if (q->report[i].heard[k].asked &&
-                q->report[i].heard[k].age_ns > q->op_timeout_ns)
-                return true;
+        if (sl_is_wrong(q, &q->report[i]))
+            return true;
     return false;
 }
 
@@ -287,6 +302,7 @@ static json_t *report_json(const struct silence *s,
                            const struct sl_report *r)
 {
     json_t *heard = mem_ok(json_object());
+    json_t *lossy = mem_ok(json_object());
 
     for (unsigned k = 0; k < q->n_members; k++) {
         char id[CFS_UUID_STR];
@@ -300,12 +316,16 @@ static json_t *report_json(const struct silence *s,
                                     ? -1
                                     : (json_int_t)(r->heard[k].age_ns /
                                                    CFS_MS))));
+        json_object_set_new(
+            lossy, id,
+            mem_ok(json_integer((json_int_t)(r->heard[k].lossy_ns /
+                                             CFS_MS))));
     }
-    return mem_ok(json_pack("{s:I,s:b,s:I,s:I,s:o}", "node",
+    return mem_ok(json_pack("{s:I,s:b,s:I,s:I,s:o,s:o}", "node",
                             (json_int_t)r->node, "client", (int)r->client,
                             "session", (json_int_t)r->session, "made_ms",
                             (json_int_t)(r->made_ns / CFS_MS), "heard",
-                            heard));
+                            heard, "lossy", lossy));
 }
 
 static uint64_t u64_of(const json_t *o, const char *name)
@@ -320,6 +340,7 @@ static void take_report(struct silence *s, uint32_t from, const json_t *o)
     struct sl_question *q = &s->q;
     struct sl_report *r = &q->report[q->n];
     const json_t *heard = json_object_get(o, "heard");
+    const json_t *lossy = json_object_get(o, "lossy");
 
     if (q->n == SL_REPORTS_MAX)
         return;
@@ -342,6 +363,7 @@ static void take_report(struct silence *s, uint32_t from, const json_t *o)
         r->heard[k].age_ns = json_integer_value(age) < 0
                                  ? SL_NEVER
                                  : (uint64_t)json_integer_value(age) * CFS_MS;
+        r->heard[k].lossy_ns = u64_of(lossy, id) * CFS_MS;
     }
     q->n++;
 }
@@ -553,8 +575,10 @@ static void forget_old(struct silence *s, uint64_t now)
 /* We stood still: what was heard until then says nothing. */
 static void begin_anew(struct silence *s, uint64_t now)
 {
-    for (unsigned i = 0; i < CFS_SET_MAX; i++)
+    for (unsigned i = 0; i < CFS_SET_MAX; i++) {
         s->probe[i].began = now;
+        lossy_reset(&s->probe[i].lossy);
+    }
     cfs_list_for_each(l, &s->witnesses) {
         struct witness *w = cfs_list_entry(l, struct witness, link);
 
@@ -569,7 +593,7 @@ static void consider(struct silence *s, uint64_t now)
     if (s->pending > 0)
         return;
     question(s, q);
-    if (!somebody_misses(q)) {
+    if (!something_is_wrong(q)) {
         s->missed_since = 0;
         return;
     }
@@ -670,11 +694,14 @@ void silence_hear(struct volume *vol, const struct line *line,
     uint64_t age = q->age_ms > UINT64_MAX / CFS_MS ? SL_NEVER
                                                    : q->age_ms * CFS_MS;
     char owner[CFS_OWNER_MAX];
+    uint64_t lossy = q->lossy_ms > UINT64_MAX / CFS_MS ? 0
+                                                       : q->lossy_ms * CFS_MS;
     struct witness *w;
 
     if (!b || b->vol != vol || !view_has(vol, b))
         return;
-    if (q->asked && age >= op_timeout(vol) / 2)
+    if (q->asked && (age >= op_timeout(vol) / 2 ||
+                     lossy >= LOSSY_DOUBT(op_timeout(vol))))
         silence_doubt(vol);
     if (!vol->silence)
         return;
@@ -686,7 +713,8 @@ void silence_hear(struct volume *vol, const struct line *line,
     w->node = node_of(line);
     w->said = now;
     w->heard[b->index].at = now;
-    w->heard[b->index].h = (struct sl_heard){q->asked != 0, age};
-    if (q->asked && age > op_timeout(vol))
+    w->heard[b->index].h = (struct sl_heard){q->asked != 0, age, lossy};
+    if (q->asked && (age > op_timeout(vol) ||
+                     lossy >= LOSSY_BAD(op_timeout(vol))))
         consider(vol->silence, now);
 }

@@ -2,8 +2,8 @@
 /* silence.h - members of a view that somebody does not hear: doubt, probes,
  * reports of clients and nodes, and the judgement (silence_core.h).
  *
- *   a client misses a member for half of op-timeout (VIEW.REPORT), or a node's
- *   line is lost
+ *   a client misses a member for half of op-timeout (VIEW.REPORT), or reaches
+ *   it only through a network that loses much; or a node's line is lost
  *     -> doubt: every node is told (PEER.SILENCE_REPORT), and each asks its
  *        clients to report (VIEW.PROBE), and probes the members itself: local
  *        ones on their line, others by a connection to their port

@@ -2,13 +2,17 @@
 /* silence_core.c - see silence_core.h for the rules. */
 #include "mgmtd/silence_core.h"
 
+#include "rpc/lossy_core.h"
+
 #define STEP_NS (200u * (uint64_t)1000000)
 
 /* What the reports say of one member. */
 struct tally {
     unsigned reached, missed;         /* by anybody */
     unsigned out_reached, out_missed; /* by observers on other nodes */
+    unsigned out_well;                /* reached well, by mgmtds there */
     unsigned for_it, against;         /* clients */
+    unsigned badly;                   /* of .for_it, who reach it badly */
 };
 
 static bool counts(const struct sl_question *q, const struct sl_report *r)
@@ -26,6 +30,35 @@ static bool missed(const struct sl_question *q, const struct sl_report *r,
                    unsigned i)
 {
     return r->heard[i].asked && r->heard[i].age_ns > q->op_timeout_ns;
+}
+
+static uint64_t level(const struct sl_report *r, unsigned i)
+{
+    return r->heard[i].lossy_ns;
+}
+
+/* Rule 9: what a client says, and an mgmtd, which began to look only when
+ * somebody was in doubt. */
+static bool reached_badly(const struct sl_question *q,
+                          const struct sl_report *r, unsigned i)
+{
+    return r->client && reached(q, r, i) &&
+           level(r, i) >= LOSSY_BAD(q->op_timeout_ns);
+}
+
+static bool reached_well(const struct sl_question *q,
+                         const struct sl_report *r, unsigned i)
+{
+    return !r->client && reached(q, r, i) &&
+           level(r, i) < LOSSY_POOR(q->op_timeout_ns);
+}
+
+bool sl_is_wrong(const struct sl_question *q, const struct sl_report *r)
+{
+    for (unsigned i = 0; i < q->n_members; i++)
+        if (missed(q, r, i) || reached_badly(q, r, i))
+            return true;
+    return false;
 }
 
 /* -- rule 1 -------------------------------------------------------------- */
@@ -49,13 +82,15 @@ static unsigned electorate(const struct sl_question *q,
     return n;
 }
 
-static bool has_reported(const struct sl_question *q, uint32_t node)
+/* A node's own report; NULL: there is none that counts. */
+static const struct sl_report *report_of(const struct sl_question *q,
+                                         uint32_t node)
 {
     for (unsigned i = 0; i < q->n; i++)
         if (q->report[i].node == node && !q->report[i].client &&
             counts(q, &q->report[i]))
-            return true;
-    return false;
+            return &q->report[i];
+    return NULL;
 }
 
 /* @home: the node that does not count; 0: all do. */
@@ -68,9 +103,27 @@ static bool enough_reports(const struct sl_question *q, uint32_t home)
         if (node[k] == home)
             continue;
         asked++;
-        heard += has_reported(q, node[k]);
+        heard += report_of(q, node[k]) != NULL;
     }
     return heard * 2 > asked;
+}
+
+/* Rule 9: more than half of the nodes but its own say so. */
+static bool is_agreed(const struct sl_question *q, unsigned i)
+{
+    uint32_t node[CFS_SET_MAX + SL_VOTERS_MAX];
+    unsigned n = electorate(q, node), asked = 0, agree = 0;
+
+    for (unsigned k = 0; k < n; k++) {
+        const struct sl_report *r = report_of(q, node[k]);
+
+        if (node[k] == q->member_node[i])
+            continue;
+        asked++;
+        agree += r && (missed(q, r, i) ||
+                       (reached(q, r, i) && !reached_well(q, r, i)));
+    }
+    return agree * 2 > asked;
 }
 
 /* -- counting ------------------------------------------------------------ */
@@ -89,6 +142,7 @@ static void count_member(const struct sl_question *q, unsigned i,
         t->missed += missed(q, r, i);
         t->out_reached += outside && reached(q, r, i);
         t->out_missed += outside && missed(q, r, i);
+        t->out_well += outside && reached_well(q, r, i);
     }
 }
 
@@ -102,7 +156,8 @@ static bool is_cut_off(const struct sl_question *q, const struct sl_report *r,
         if (q->member_node[i] == r->node)
             continue;
         others++;
-        lost += missed(q, r, i) && tally[i].out_reached > 0;
+        lost += (missed(q, r, i) && tally[i].out_reached > 0) ||
+                reached_badly(q, r, i);
     }
     return lost >= 2 && lost * 2 > others;
 }
@@ -118,6 +173,7 @@ static void count_clients(const struct sl_question *q, struct tally tally[])
         for (unsigned i = 0; i < q->n_members; i++) {
             tally[i].for_it += reached(q, r, i);
             tally[i].against += missed(q, r, i) && !cut_off;
+            tally[i].badly += reached_badly(q, r, i) && !cut_off;
         }
     }
 }
@@ -134,6 +190,13 @@ static unsigned left_in_sync(const struct sl_question *q,
     return n;
 }
 
+static bool is_behind_bad_network(const struct sl_question *q,
+                                  const struct tally *t, unsigned i)
+{
+    return t->badly > 0 && t->against + t->badly > t->for_it - t->badly &&
+           t->out_well == 0 && is_agreed(q, i);
+}
+
 static void drop_missed(const struct sl_question *q, const struct tally tally[],
                         struct sl_judgement *j)
 {
@@ -147,7 +210,8 @@ static void drop_missed(const struct sl_question *q, const struct tally tally[],
             j->member[i] = SL_UNKNOWN;
         } else if ((t->out_missed > 0 && t->out_reached == 0) ||
                    (t->missed > 0 && t->reached == 0) ||
-                   t->against > t->for_it) {
+                   t->against > t->for_it ||
+                   is_behind_bad_network(q, t, i)) {
             j->member[i] = SL_DROPPED;
         } else if (t->against > 0 && t->against == t->for_it) {
             ties++;

@@ -32,9 +32,15 @@
  *     stood still begins its counting anew.
  *  7  Order of acting: nodes of the view's members in order, then the rest,
  *     200 ms apart: sl_delay().
- *  8  A client that misses several members on other nodes, and more than half
- *     of those, while others reach them, is itself cut off: what it misses
- *     does not count in rule 3.
+ *  8  A client that misses several members on other nodes while others reach
+ *     them, or reaches them badly (rule 9), and so more than half of those, is
+ *     itself cut off: what it says does not count against anybody in rule 3.
+ *  9  A client that reaches a member, but whose network loses so much that it
+ *     gets nowhere (lossy_core.h), reaches it *badly*. In rule 3 it counts
+ *     against the member, if no mgmtd outside the member's node reaches it
+ *     well, and those of more than half of the nodes but its own reach it
+ *     badly or miss it: else the network that is bad may be the client's. It
+ *     is not fenced.
  */
 #ifndef CFS_MGMTD_SILENCE_CORE_H
 #define CFS_MGMTD_SILENCE_CORE_H
@@ -47,7 +53,8 @@
 
 struct sl_heard {
     bool     asked;
-    uint64_t age_ns; /* since the last answer; SL_NEVER: there was none */
+    uint64_t age_ns;   /* since the last answer; SL_NEVER: there was none */
+    uint64_t lossy_ns; /* the level of loss on the way there */
 };
 
 struct sl_report {
@@ -80,6 +87,8 @@ struct sl_judgement {
 };
 
 void     sl_judge(const struct sl_question *q, struct sl_judgement *ret);
+/* Whether a report says that something is wrong: a judgement is due. */
+bool     sl_is_wrong(const struct sl_question *q, const struct sl_report *r);
 uint64_t sl_delay(const struct sl_question *q, uint32_t my_node);
 
 #endif

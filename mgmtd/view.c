@@ -368,6 +368,7 @@ static bool describe(struct volume *vol, struct vc_set *ret)
             .clean = b->info.clean,
             .repaired = b->info.repaired,
             .poisoned = b->info.poisoned,
+            .stalled = b->info.stalled,
             .view_epoch = b->info.view.epoch,
             .view_id = b->info.view.id,
             .remembers = &b->info.view,

@@ -13,6 +13,8 @@ const char *vc_out_str(enum vc_out out)
         return "it was restarted while others went on";
     case VC_OUT_POISONED:
         return "its storage failed";
+    case VC_OUT_STALLED:
+        return "its device did not answer any more";
     case VC_OUT_DIFFERS:
         return "it had not done what the others did";
     case VC_OUT_SILENT:
@@ -89,9 +91,9 @@ static void decide_first(const struct vc_set *set, struct vc_decision *d)
 
 enum status { SERVING, LOST, UNKNOWN };
 
-/* How it stands with member @m of the view; *ret_out: if lost, why. */
-static enum status status_of(const struct vc_brick *b,
-                             const struct cfs_member *m, enum vc_out *ret_out)
+/* But for rule 12. */
+static enum status seen(const struct vc_brick *b, const struct cfs_member *m,
+                        enum vc_out *ret_out)
 {
     *ret_out = VC_OUT_NOT;
     if (b->differs)
@@ -111,6 +113,36 @@ static enum status status_of(const struct vc_brick *b,
     return b->here ? SERVING : UNKNOWN;
 }
 
+/* Rule 12: another one serves, and its device answers. */
+static bool other_devices_answer(const struct vc_set *set)
+{
+    const struct cfs_view *v = set->view;
+
+    for (unsigned k = 0; k < v->n_sync; k++) {
+        int i = index_of(set, v->m[k].brick);
+        enum vc_out out;
+
+        if (i >= 0 && set->brick[i].stalled == 0 &&
+            seen(&set->brick[i], &v->m[k], &out) == SERVING)
+            return true;
+    }
+    return false;
+}
+
+/* How it stands with member @m of the view; *ret_out: if lost, why. */
+static enum status status_of(const struct vc_set *set,
+                             const struct vc_brick *b,
+                             const struct cfs_member *m, enum vc_out *ret_out)
+{
+    enum status s = seen(b, m, ret_out);
+
+    if (s != SERVING || b->stalled < CFS_STALLED_MAX ||
+        !other_devices_answer(set))
+        return s;
+    *ret_out = VC_OUT_STALLED;
+    return LOST;
+}
+
 static void decide_without_lost(const struct vc_set *set,
                                 struct vc_decision *d)
 {
@@ -123,7 +155,7 @@ static void decide_without_lost(const struct vc_set *set,
 
         if (i < 0)
             continue;
-        if (status_of(&set->brick[i], &v->m[k], &out) == LOST)
+        if (status_of(set, &set->brick[i], &v->m[k], &out) == LOST)
             d->out[i] = out;
         else
             add_member(d, &set->brick[i], v->m[k].incarnation);
@@ -277,7 +309,7 @@ static void decide(const struct vc_set *set, struct vc_decision *ret)
         int i = index_of(set, v->m[k].brick);
         enum vc_out out = VC_OUT_NOT;
 
-        n[i < 0 ? LOST : status_of(&set->brick[i], &v->m[k], &out)]++;
+        n[i < 0 ? LOST : status_of(set, &set->brick[i], &v->m[k], &out)]++;
         silent += i >= 0 && out == VC_OUT_SILENT;
     }
     if (n[LOST] == 0)

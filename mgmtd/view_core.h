@@ -43,6 +43,11 @@
  *     the set are waited for, unless the operator forces it; then the newest
  *     view that any of them remembers takes the place of the store's, and
  *     rules 4 to 10 go on from there. Two different newest ones stop it.
+ *  12 A member that says that its device does not answer any more (five
+ *     op-timeouts) is lost, while another one serves whose device has given no
+ *     reason for doubt (two op-timeouts). So where all devices are behind one
+ *     that stops for a while, nobody goes; and where there is no other, who
+ *     has to wait, waits.
  */
 #ifndef CFS_MGMTD_VIEW_CORE_H
 #define CFS_MGMTD_VIEW_CORE_H
@@ -59,6 +64,7 @@ struct vc_brick {
     bool            clean;    /* before this start it was stopped cleanly */
     bool            repaired; /* fsck changed it since it was in sync */
     bool            poisoned;
+    unsigned        stalled; /* as cfs_brick.stalled */
     uint64_t        view_epoch; /* the newest view that it knows; 0: none */
     struct cfs_uuid view_id;
     bool            foreign;  /* that view is not in the store's history */
@@ -93,6 +99,7 @@ enum vc_out {
     VC_OUT_ENDED,
     VC_OUT_RESTARTED,
     VC_OUT_POISONED,
+    VC_OUT_STALLED,
     VC_OUT_DIFFERS,
     VC_OUT_SILENT,
     VC_OUT_UNCLEAN,  /* another one serves alone, or was stopped cleanly */

@@ -149,7 +149,9 @@ static const char *brick_reason(const struct volume *vol,
         return "";
     if (b->state != BRICK_UP || !b->here || b->info.poisoned)
         return b->reason;
-    return view_has(vol, b) ? "" : view_out_reason(vol, b);
+    if (!view_has(vol, b))
+        return view_out_reason(vol, b);
+    return b->info.stalled ? b->info.reason : "";
 }
 
 static json_t *brick_status(struct volume *vol, struct brick *b)

@@ -479,6 +479,8 @@ void codec_put_brick(struct cfs_arena *a, const struct cfs_brick *v,
     m->session_max = v->session_max;
     m->has_repaired = true;
     m->repaired = v->repaired;
+    m->has_stalled = true;
+    m->stalled = v->stalled;
     *ret = m;
 }
 
@@ -490,7 +492,7 @@ int codec_get_brick(struct codec_in *in, Wire__Brick *const *f,
     memset(ret, 0, sizeof *ret);
     ret->n_sessions = m->n_sessions;
     if (m->clean > 1 || m->repaired > 1 || m->poisoned > 1 ||
-        m->free > m->total || m->n_session != sessions_told(ret))
+        m->stalled > CFS_STALLED_MAX || m->free > m->total || m->n_session != sessions_told(ret))
         return -EBADMSG;
     if (codec_get_uuid(in, &m->brick, &ret->brick) < 0 ||
         codec_get_view(in, &m->view, &ret->view) < 0 ||
@@ -505,6 +507,7 @@ int codec_get_brick(struct codec_in *in, Wire__Brick *const *f,
     ret->incarnation = m->incarnation;
     ret->clean = m->clean;
     ret->repaired = m->repaired;
+    ret->stalled = m->stalled;
     ret->poisoned = m->poisoned;
     ret->total = m->total;
     ret->free = m->free;

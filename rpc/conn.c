@@ -732,3 +732,20 @@ uint64_t rpc_conn_heard(const struct rpc_conn *c)
 {
     return c->heard;
 }
+
+/* Also of a connection that is still being made. */
+void rpc_conn_loss(const struct rpc_conn *c, struct rpc_loss *ret)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+
+    *ret = (struct rpc_loss){0};
+    if (c->local || c->fd < 0 ||
+        getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return;
+    *ret = (struct rpc_loss){
+        .resent = info.tcpi_total_retrans,
+        .backoff = info.tcpi_retransmits,
+        .unacked = info.tcpi_unacked,
+    };
+}

@@ -31,6 +31,7 @@
 #include "core/log.h"
 #include "core/loop.h"
 #include "rpc/frame.h"
+#include "rpc/lossy_core.h"
 
 struct rpc_conn;
 struct rpc_msg;
@@ -156,6 +157,8 @@ void *rpc_conn_user(const struct rpc_conn *c);
 void  rpc_conn_set_user(struct rpc_conn *c, void *user);
 /* When the peer was last heard, boot time ns. */
 uint64_t rpc_conn_heard(const struct rpc_conn *c);
+/* What its network loses. */
+void rpc_conn_loss(const struct rpc_conn *c, struct rpc_loss *ret);
 /* Ask whether it is there, unless that is under way; its answer is heard. */
 void rpc_conn_ping(struct rpc_conn *c);
 

@@ -722,6 +722,7 @@ void mgmt_report(struct mgmt *m, const struct cfs_silence *s)
         .brick = s->brick,
         .asked = s->asked,
         .age_ms = s->age_ns / CFS_MS,
+        .lossy_ms = s->lossy_ns / CFS_MS,
     };
     struct rpc_call *call;
     struct cfs_arena a;

@@ -184,6 +184,8 @@ static void on_event(struct cfs_graph *g, const struct cfs_event *ev)
         return;
     if (ev->type == CFS_EV_LISTENING)
         on_listening(b, ev);
+    else if (ev->type == CFS_EV_DEVICE && b->state == BRICKD_SERVING)
+        sign_in(b);
     else if (ev->type == CFS_EV_CHILD_UP)
         b->opened = true;
     else if (ev->type == CFS_EV_CHILD_DOWN && !b->opened &&

@@ -15,6 +15,7 @@ const struct cfs_vopt cfs_vopts[] = {
      "latency-measurement", true},
     {"network.compression", "protocol/client", "compression", true},
     {"network.op-timeout", "protocol/client", "op-timeout", true},
+    {"network.op-timeout", "storage/block", "op-timeout", false},
     {"network.wait", "cluster/replicate", "network.wait", true},
     {"replica.read-policy", "cluster/replicate", "read-policy", true},
     {"server.max-calls", "protocol/server", "max-calls", false},

@@ -209,6 +209,42 @@ def test_a_node_with_a_sick_network_never_takes_the_volume_down(c, writer,
     pool.wait_formed(list(c))
 
 
+def test_a_node_that_loses_half_of_all_packets_costs_2500_ms_at_most(c,
+                                                                     writer):
+    if pool.leader(c[2]) == "n3":
+        lead(c, c[1])  # else it is etcd's, too
+    c[3].lose(0.5)
+    wait_for("n3 is out", lambda: pool.in_sync(c[1]) == ["n1", "n2"])
+    writer.moves()
+    assert writer.stop()["stall"] < STALL + SLACK
+    c[3].mend()
+    pool.wait_formed(list(c))
+
+
+def test_a_node_that_loses_a_packet_in_fifty_stays(c, writer):
+    c[3].lose(0.02)
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        writer.moves(12)
+    c[3].mend()
+    writer.moves()
+    assert writer.stop()["stall"] < STALL + SLACK
+    assert pool.in_sync(c[1]) == ["n1", "n2", "n3"]
+
+
+def test_behind_a_slow_link_nobody_goes(c, writer):
+    """What has to queue is late, and now and then lost, and that is not it."""
+    c[2].slow("8mbit")
+    end = time.monotonic() + 6
+    while time.monotonic() < end:
+        c[2].sh("dd if=/dev/zero of=/mnt/v/big bs=64k count=16"
+                " conv=fsync 2>&1")
+    c[2].mend()
+    writer.moves()
+    writer.stop()
+    assert pool.in_sync(c[1]) == ["n1", "n2", "n3"]
+
+
 def test_a_mgmtd_that_slept_for_10_s_does_no_harm(c, writer):
     c[3].signal("clusterfs-mgmtd", signal.SIGSTOP)
     end = time.monotonic() + 10

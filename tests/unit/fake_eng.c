@@ -691,6 +691,11 @@ void eng_info(const struct eng *e, struct eng_info *ret)
     };
 }
 
+uint64_t eng_io_oldest(const struct eng *e)
+{
+    return UINT64_MAX;
+}
+
 const char *eng_poison_reason(const struct eng *e)
 {
     return "";

@@ -578,6 +578,52 @@ static void rule_11_new_bricks_start_as_new_ones(void **state)
     assert_int_equal(f.d.view.epoch, 1001);
 }
 
+static void rule_12_a_device_that_does_not_answer_is_left_behind(void **state)
+{
+    struct fix f = three();
+
+    f.set.brick[0].stalled = 1;
+    DECIDES(&f, "keep");
+    f.set.brick[0].stalled = 2;
+    DECIDES(&f, "bc");
+    assert_int_equal(f.d.out[0], VC_OUT_STALLED);
+    f.set.brick[2].stalled = 1; /* one is left of which all is well */
+    DECIDES(&f, "bc");
+    f.set.brick[2].stalled = 2;
+    DECIDES(&f, "b");
+}
+
+static void rule_12_when_all_devices_stop_nobody_goes(void **state)
+{
+    struct fix f = three();
+
+    for (unsigned i = 0; i < 3; i++)
+        f.set.brick[i].stalled = 1;
+    f.set.brick[1].stalled = 2; /* the first to be sure */
+    DECIDES(&f, "keep");
+    for (unsigned i = 0; i < 3; i++)
+        f.set.brick[i].stalled = 2;
+    DECIDES(&f, "keep");
+    f.set.brick[2].stalled = 0; /* one is back before the others */
+    DECIDES(&f, "c");
+}
+
+static void rule_12_the_last_one_that_serves_stays(void **state)
+{
+    struct fix f = three();
+
+    f.set.brick[1].stalled = 2;
+    f.set.brick[0].silent = true;
+    unknown(&f, 2);
+    DECIDES(&f, "bc");
+    f.set.brick[2].here = true;
+    f.set.brick[2].poisoned = true; /* no other that serves */
+    f.set.brick[0].silent = false;
+    gone(&f, 0);
+    DECIDES(&f, "b");
+    assert_int_equal(f.d.out[1], VC_OUT_NOT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -613,6 +659,10 @@ int main(void)
         cmocka_unit_test(rule_11_after_a_stop_the_rules_of_a_restart_hold),
         cmocka_unit_test(rule_11_new_bricks_start_as_new_ones),
         cmocka_unit_test(a_decision_settles),
+        cmocka_unit_test(
+            rule_12_a_device_that_does_not_answer_is_left_behind),
+        cmocka_unit_test(rule_12_when_all_devices_stop_nobody_goes),
+        cmocka_unit_test(rule_12_the_last_one_that_serves_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

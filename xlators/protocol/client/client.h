@@ -70,6 +70,7 @@ struct cl {
     uint64_t         due;         /* of the timer: it may come late */
     uint64_t         probe_until; /* somebody else is in doubt until then */
     bool             complained;  /* the last word was a long silence */
+    struct lossy     lossy;
 
     unsigned        in_flight;
     bool            stopping; /* PARENT_DOWN; the graph is held till closed */

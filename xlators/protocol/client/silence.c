@@ -8,6 +8,9 @@
  * again at every look, and its end once. While the host asks (CFS_EV_PROBE)
  * all that is known is told.
  *
+ * A network that loses much is told, too, where no single wait is that long:
+ * lossy_core.h.
+ *
  * A look that comes late says that we stood still, not the brick: the counting
  * begins anew.
  */
@@ -39,7 +42,7 @@ static uint64_t age_of(const struct cl *cl, uint64_t now)
 
 static void tell(struct cl *cl, bool asked, uint64_t age)
 {
-    const struct cfs_silence s = {cl->brick, asked, age};
+    const struct cfs_silence s = {cl->brick, asked, age, cl->lossy.level};
 
     cfs_notify_up(cl->xl, (struct cfs_event){.type = CFS_EV_SILENCE,
                                              .silence = &s});
@@ -47,7 +50,7 @@ static void tell(struct cl *cl, bool asked, uint64_t age)
 
 static void arm(struct cl *cl, uint64_t now, uint64_t age)
 {
-    uint64_t wait = op_timeout(cl) / 8;
+    uint64_t wait = op_timeout(cl) / 16;
 
     /* The moment at which it is too long should not be missed by much. */
     if (age < op_timeout(cl) && op_timeout(cl) - age < wait)
@@ -56,17 +59,34 @@ static void arm(struct cl *cl, uint64_t now, uint64_t age)
     cfs_timer_start(&cl->silence, wait);
 }
 
+static bool look_for_loss(struct cl *cl, uint64_t now, uint64_t age,
+                          bool waiting)
+{
+    struct rpc_loss loss = {0};
+
+    if (cl->conn != NULL)
+        rpc_conn_loss(cl->conn, &loss);
+    lossy_look(&cl->lossy, now, waiting ? now - age : 0, op_timeout(cl),
+               &loss);
+    return cl->lossy.level >= LOSSY_DOUBT(op_timeout(cl));
+}
+
 static void look(struct cl *cl)
 {
     const uint64_t now = cfs_now_fresh(cl->xl->loop);
     const bool probing = now < cl->probe_until;
+    bool long_one;
     uint64_t age;
 
     if (cl->stopping || op_timeout(cl) == 0)
         return;
-    if (now > cl->due + LATE)
+    if (now > cl->due + LATE) {
         cl->since = now;
+        lossy_reset(&cl->lossy);
+    }
     age = age_of(cl, now);
+    long_one = look_for_loss(cl, now, age, waits(cl) || probing) ||
+               age >= op_timeout(cl) / 2;
     if (!waits(cl) && !probing) {
         if (cl->complained)
             tell(cl, false, 0);
@@ -74,11 +94,11 @@ static void look(struct cl *cl)
         cl->since = 0;
         return;
     }
-    if (cl->conn != NULL && age >= op_timeout(cl) / 8)
+    if (cl->conn != NULL && age >= op_timeout(cl) / 16)
         rpc_conn_ping(cl->conn);
-    if (probing || age >= op_timeout(cl) / 2 || cl->complained)
+    if (probing || long_one || cl->complained)
         tell(cl, true, age);
-    cl->complained = age >= op_timeout(cl) / 2;
+    cl->complained = long_one;
     arm(cl, now, age);
 }
 

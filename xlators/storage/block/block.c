@@ -8,6 +8,8 @@
  *          PARENT_DOWN: no more requests, the graph is held until the last
  *          ones are answered and the last checkpoint is written; fini closes
  *          what an early end left open.
+ * Stall    a device that does not answer for some time, and again: DEVICE;
+ *          brick_info says how it is (stall.h).
  * Failure  a device that fails for good: CHILD_DOWN with the reason. It comes
  *          back by a restart only.
  */
@@ -33,6 +35,7 @@ struct block {
     bool            discard;
     bool            grow;
     uint32_t        copies;
+    uint64_t        op_timeout_ms;
 
     struct cfs_xl     *xl;
     struct ops        *ops; /* NULL: not yet open, or closed */
@@ -79,6 +82,11 @@ static const struct cfs_opt block_opts[] = {
      .at = offsetof(struct block, discard), .def = "off",
      .flags = CFS_OPT_RECONF,
      .help = "tell the device, or an image's file system, what is free"},
+    {.name = "op-timeout", .type = CFS_OPT_MS,
+     .at = offsetof(struct block, op_timeout_ms), .def = "2s",
+     .max = 600000, .flags = CFS_OPT_RECONF,
+     .help = "a device that does not answer for five times this is told of; "
+             "0: never"},
     {.name = "grow", .type = CFS_OPT_BOOL,
      .at = offsetof(struct block, grow), .def = "on",
      .help = "grow at a start with a device that became larger"},
@@ -97,6 +105,14 @@ static void on_poison(void *ctx, int status)
     b->up = false;
     cfs_notify_up(b->xl, (struct cfs_event){.type = CFS_EV_CHILD_DOWN,
                                             .err = &err});
+}
+
+/* It still serves what it can. */
+static void on_stall(void *ctx)
+{
+    struct block *b = ctx;
+
+    cfs_notify_up(b->xl, (struct cfs_event){.type = CFS_EV_DEVICE});
 }
 
 static int check_id(struct block *b, struct cfs_err *err)
@@ -155,6 +171,7 @@ static void take_options(struct block *b)
     ops_reconfigure(b->ops, b->small_file);
     eng_reconfigure(ops_engine(b->ops), b->cache_size, b->checkpoint_ms);
     eng_set_discard(ops_engine(b->ops), b->discard);
+    ops_set_op_timeout(b->ops, b->op_timeout_ms);
 }
 
 static void close_ops(struct block *b);
@@ -168,6 +185,7 @@ static void on_opened(struct ops_opening *w)
     b->ops = w->ops;
     if (rc == 0) {
         ops_on_poison(b->ops, on_poison, b);
+        ops_on_stall(b->ops, on_stall, b);
         take_options(b);
         rc = check_id(b, &w->err);
     } else {

@@ -145,6 +145,9 @@ void        eng_set_discard(struct eng *e, bool on);
  * discarded: a change that needs them waits until they are there. It asks the
  * file system. */
 uint64_t    eng_growable(const struct eng *e);
+/* When the oldest of what waits for the device began (boot time, ns);
+ * UINT64_MAX: nothing does. */
+uint64_t eng_io_oldest(const struct eng *e);
 const char *eng_poison_reason(const struct eng *e);
 /* Called once when the engine becomes poisoned. */
 void eng_on_poison(struct eng *e, void (*fn)(void *ctx, int status), void *ctx);

@@ -95,8 +95,6 @@ void eng_drop(struct eng *e);
 /* Around whatever may wait for the device. Any thread. */
 unsigned eng_io_begin(struct eng *e);
 void     eng_io_end(struct eng *e, unsigned io);
-/* When the oldest of what is waiting began; UINT64_MAX: nothing is. */
-uint64_t eng_io_oldest(const struct eng *e);
 
 /* Whole blocks, any thread. */
 int eng_read(struct eng *e, enum cfs_dev_via via, uint64_t lba, void *buf,

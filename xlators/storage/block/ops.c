@@ -2,6 +2,7 @@
 /* ops.c - the file system of a brick as a whole: opened, served, closed. */
 #include "xlators/storage/block/ops.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/mem.h"
@@ -69,6 +70,7 @@ static void ops_free(struct ops *o)
     sessions_free(o);
     op_inos_free(o);
     cfs_timer_fini(&o->later_timer);
+    cfs_timer_fini(&o->stall_timer);
     cfs_task_cancel(&o->close_task);
     free(o);
 }
@@ -82,6 +84,50 @@ static void on_poison(void *ctx, int status)
     if (o->poisoned)
         o->poisoned(o->poisoned_ctx, status);
 }
+
+/* -- a device that does not answer ----------------------------------------- */
+
+static void stall_reason(const struct ops *o, char *ret, size_t len)
+{
+    uint64_t since = eng_io_oldest(o->e), now = cfs_now(o->loop);
+
+    snprintf(ret, len, "its device has not answered for %llu s",
+             (unsigned long long)(since < now ? (now - since) / CFS_SEC : 0));
+}
+
+static void on_stall_timer(struct cfs_timer *t)
+{
+    struct ops *o = container_of(t, struct ops, stall_timer);
+    const uint64_t now = cfs_now_fresh(o->loop);
+    char why[CFS_ERR_TEXT];
+
+    if (o->op_timeout > 0)
+        cfs_timer_start(t, stall_wait(o->op_timeout));
+    if (!stall_look(&o->stall, now, eng_io_oldest(o->e), o->op_timeout))
+        return;
+    stall_reason(o, why, sizeof why);
+    if (o->stall.level == STALL_NONE)
+        cfs_log_info(o->log, o->who, "the device answers again");
+    else
+        cfs_log_warning(o->log, o->who, "%s", why);
+    if (o->stalled)
+        o->stalled(o->stalled_ctx);
+}
+
+void ops_set_op_timeout(struct ops *o, uint64_t ms)
+{
+    o->op_timeout = ms * CFS_MS;
+    o->stall.due = 0;
+    cfs_timer_start(&o->stall_timer, stall_wait(o->op_timeout));
+}
+
+void ops_on_stall(struct ops *o, void (*fn)(void *ctx), void *ctx)
+{
+    o->stalled = fn;
+    o->stalled_ctx = ctx;
+}
+
+/* -- opening, again -------------------------------------------------------- */
 
 static void close_task(struct cfs_task *t);
 
@@ -104,6 +150,7 @@ static struct ops *ops_new(struct cfs_loop *loop, struct cfs_log *log,
     for (unsigned i = 0; i < INO_BUCKETS; i++)
         cfs_list_init(&o->ino[i]);
     cfs_timer_init(loop, &o->later_timer, op_later_fire);
+    cfs_timer_init(loop, &o->stall_timer, on_stall_timer);
     cfs_task_init(&o->close_task, close_task);
     return o;
 }
@@ -250,6 +297,7 @@ void ops_info(const struct ops *o, struct cfs_brick *ret)
         .clean = o->was_clean,
         .repaired = o->brick.repaired > 0,
         .poisoned = info.poisoned != 0,
+        .stalled = o->stall.level,
         .view = o->view,
         .total = info.blocks * CFS_BLOCK,
         .free = (info.free + eng_growable(o->e)) * CFS_BLOCK,
@@ -272,6 +320,8 @@ void ops_info(const struct ops *o, struct cfs_brick *ret)
     if (info.poisoned)
         strncpy(ret->reason, eng_poison_reason(o->e),
                 sizeof ret->reason - 1);
+    else if (o->stall.level != STALL_NONE)
+        stall_reason(o, ret->reason, sizeof ret->reason);
 }
 
 void ops_stat(const struct ops *o, struct ops_stat *ret)

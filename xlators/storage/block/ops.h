@@ -79,6 +79,11 @@ void        ops_on_poison(struct ops *o, void (*fn)(void *ctx, int status),
                           void *ctx);
 const char *ops_reason(const struct ops *o);
 
+/* How long the device may take (stall.h), from now on; and who is told when
+ * .stalled of ops_info() has changed. */
+void ops_set_op_timeout(struct ops *o, uint64_t ms);
+void ops_on_stall(struct ops *o, void (*fn)(void *ctx), void *ctx);
+
 /* What brick_info answers. */
 void ops_info(const struct ops *o, struct cfs_brick *ret);
 

@@ -11,6 +11,7 @@
 
 #include "xlators/storage/block/jrec.h"
 #include "xlators/storage/block/ops.h"
+#include "xlators/storage/block/stall.h"
 
 /* -- an operation's turn (op.c) ------------------------------------------- */
 
@@ -172,6 +173,11 @@ struct ops {
     void             *close_ctx;
     void (*poisoned)(void *ctx, int status);
     void             *poisoned_ctx;
+    struct stall      stall;
+    struct cfs_timer  stall_timer;
+    uint64_t          op_timeout; /* ns; 0: any time will do */
+    void (*stalled)(void *ctx);
+    void             *stalled_ctx;
     struct ops_stat   stat;
 };
 
