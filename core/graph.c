@@ -497,12 +497,9 @@ struct cfs_xl *cfs_graph_find_type(struct cfs_graph *g, const char *type)
 }
 
 /* A dump is for whoever is asked for help. */
-static bool is_secret(const char *option)
+static bool is_secret(const struct cfs_opt *o)
 {
-    const char *end = "-secret";
-    const size_t len = strlen(option), n = strlen(end);
-
-    return len > n && strcmp(option + len - n, end) == 0;
+    return strstr(o->name, "-secret") && o->type == CFS_OPT_STR;
 }
 
 static void dump_xl(const struct cfs_xl *xl, struct cfs_dump *d)
@@ -518,7 +515,7 @@ static void dump_xl(const struct cfs_xl *xl, struct cfs_dump *d)
     for (; o && o->name; o++) {
         snprintf(key, sizeof key, "option.%s", o->name);
         cfs_dump_put(d, key, "%s",
-                     is_secret(o->name)
+                     is_secret(o)
                          ? "(not shown)"
                          : cfs_opt_print(o, xl->priv, value, sizeof value));
     }

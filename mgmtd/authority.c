@@ -5,7 +5,7 @@
  * out here or sent:
  *   {"ca", "csr", "name", "id"?, "host"?}     -> {"cert"}
  *   {"ca", "old": PEM, "name"}                -> {"cert"}, for its key
- *   {"ca", "revoked": [serials]}              -> {"crl"}
+ *   {"ca", "revoked": [serials], "number"}    -> {"crl"}
  * Nodes trust each other wholly (each may write the store), so a voter signs
  * what a member asks for.
  */
@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "mgmtd/engine.h"
+#include "mgmtd/revoked.h"
 
 #define WHO "trust"
 
@@ -85,9 +86,11 @@ static int do_sign_again(struct mgmtd *m, enum trust_ca ca,
     return rc;
 }
 
-static int do_revoke(struct mgmtd *m, enum trust_ca ca, json_t *serials,
+static int do_revoke(struct mgmtd *m, enum trust_ca ca, const json_t *order,
                      json_t **ret, struct cfs_err *err)
 {
+    json_t *serials = json_object_get(order, "revoked");
+    json_int_t number = json_integer_value(json_object_get(order, "number"));
     size_t n = json_array_size(serials);
     const char **list;
     char *crl;
@@ -101,7 +104,8 @@ static int do_revoke(struct mgmtd *m, enum trust_ca ca, json_t *serials,
         if (!list[i])
             list[i] = "";
     }
-    rc = trust_revoke(m->trust, ca, list, n, &crl, err);
+    rc = trust_revoke(m->trust, ca, list, n,
+                      number > 0 ? (uint64_t)number : n + 1, &crl, err);
     if (rc == 0) {
         *ret = mem_ok(json_pack("{s:s}", "crl", crl));
         free(crl);
@@ -114,14 +118,13 @@ static int carry_out(struct mgmtd *m, const json_t *order, json_t **ret,
                      struct cfs_err *err)
 {
     const char *word = text_in(order, "ca");
-    json_t *revoked = json_object_get(order, "revoked");
     enum trust_ca ca;
 
     if (!word || (strcmp(word, "nodes") != 0 && strcmp(word, "clients") != 0))
         return cfs_err_set(err, -EBADMSG, "an order to no authority");
     ca = strcmp(word, "nodes") == 0 ? TRUST_NODES : TRUST_CLIENTS;
-    if (revoked)
-        return do_revoke(m, ca, revoked, ret, err);
+    if (json_object_get(order, "revoked"))
+        return do_revoke(m, ca, order, ret, err);
     return text_in(order, "old") ? do_sign_again(m, ca, order, ret, err)
                                  : do_sign(m, ca, order, ret, err);
 }
@@ -252,6 +255,14 @@ void authority_sign_again(struct mgmtd *m, enum trust_ca ca, const char *old,
 
 /* -- revoking ------------------------------------------------------------ */
 
+uint64_t authority_list_number(const json_t *rec)
+{
+    json_int_t n = json_integer_value(json_object_get(rec, "number"));
+    const char *crl = text_in(rec, "crl");
+
+    return n > 0 ? (uint64_t)n : crl ? rpc_tls_list_number(crl) : 0;
+}
+
 struct revoking {
     struct mgmtd      *m;
     enum trust_ca      ca;
@@ -273,24 +284,13 @@ static void on_crl(void *arg, int status, json_t *result, const char *text)
         json_object_set_new(r->rec, "crl", mem_ok(json_string(crl)));
         store_txn_if(r->t, key, r->token);
         store_txn_put(r->t, key, r->rec);
-        r->done(r->arg, r->t, NULL);
+        r->done(r->arg, r->t, authority_list_number(r->rec), NULL);
     } else {
         cfs_err_set(&err, status < 0 ? status : -EBADMSG, "%s", text);
-        r->done(r->arg, r->t, &err);
+        r->done(r->arg, r->t, 0, &err);
     }
     json_decref(r->rec);
     free(r);
-}
-
-static bool has_text(const json_t *array, const char *s)
-{
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        const char *have = json_string_value(json_array_get(array, i));
-
-        if (have && strcmp(have, s) == 0)
-            return true;
-    }
-    return false;
 }
 
 void authority_revoke(struct mgmtd *m, enum trust_ca ca, json_t *serials,
@@ -299,28 +299,21 @@ void authority_revoke(struct mgmtd *m, enum trust_ca ca, json_t *serials,
     const char *key = ca == TRUST_NODES ? "ca/nodes" : "ca/clients";
     struct revoking *r = mem_new(sizeof *r);
     struct cfs_err err = {0};
-    json_t *list;
 
     *r = (struct revoking){.m = m, .ca = ca, .t = t, .done = done,
                            .arg = arg};
     if (store_get(m->store, key, &r->rec, &r->token, &err) < 0) {
-        done(arg, t, &err);
+        done(arg, t, 0, &err);
         free(r);
         return;
     }
-    list = json_object_get(r->rec, "revoked");
-    if (!json_is_array(list)) {
-        list = mem_ok(json_array());
-        json_object_set_new(r->rec, "revoked", list);
-    }
-    for (size_t i = 0; i < json_array_size(serials); i++) {
-        const char *s = json_string_value(json_array_get(serials, i));
-
-        if (s && *s && !has_text(list, s))
-            json_array_append(list, json_array_get(serials, i));
-    }
-    give(m, mem_ok(json_pack("{s:s,s:O}", "ca", ca_word(ca), "revoked",
-                             list)), on_crl, r);
+    revoked_add(r->rec, serials, cfs_realtime(m->host.loop).sec,
+                trust_longest_life(m->trust));
+    json_object_set_new(r->rec, "number", rec_json_u64(
+        authority_list_number(r->rec) + 1));
+    give(m, mem_ok(json_pack("{s:s,s:O,s:O}", "ca", ca_word(ca), "revoked",
+                             json_object_get(r->rec, "revoked"), "number",
+                             json_object_get(r->rec, "number"))), on_crl, r);
 }
 
 /* -- keys for a node that becomes a voter -------------------------------- */
@@ -445,7 +438,7 @@ static void keep_used(struct mgmtd *m, json_t *list)
     char used[TRUST_SERIAL];
 
     trust_serial(m->trust, used);
-    if (!has_text(list, used))
+    if (!revoked_has(list, used))
         json_array_insert_new(list, 0, mem_ok(json_string(used)));
 }
 

@@ -4,8 +4,8 @@
  *
  * Renewal    each node renews its certificate at half of its life; those of
  *            clients are, when they come with one (client_trust.c).
- * Revocation the record ca/nodes (ca/clients) has the serial numbers and the
- *            list made of them; every node takes the list from there.
+ * Revocation the record ca/nodes (ca/clients) has the serial numbers (revoked.h)
+ *            and the list made of them; every node takes the list from there.
  */
 #ifndef CFS_MGMTD_AUTHORITY_H
 #define CFS_MGMTD_AUTHORITY_H
@@ -30,12 +30,16 @@ void authority_note_serial(json_t *rec, const char *cert);
  * any more: reads the record, has the list made, then calls @done, with the
  * transaction in its hands. */
 typedef void authority_revoked(void *arg, struct store_txn *t,
-                               const struct cfs_err *err); /* err: NULL: ok */
+                               uint64_t number, /* of the new list */
+                               const struct cfs_err *err); /* NULL: ok */
 void authority_revoke(struct mgmtd *m, enum trust_ca ca, json_t *serials,
                       struct store_txn *t, authority_revoked *done, void *arg);
 
 /* This node is reached at another address: its certificate shall say so. */
 void authority_renew(struct mgmtd *m);
+/* The number of the list in the record ca/...; it grows with each. */
+uint64_t authority_list_number(const json_t *rec);
+
 /* Follow the records ca/, renew; from peers_load() on. */
 int  authority_start(struct mgmtd *m, struct cfs_err *err);
 void authority_stop(struct mgmtd *m);

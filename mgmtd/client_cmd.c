@@ -3,7 +3,8 @@
  * nodes, and mount volumes by a certificate.
  *
  *   client/NAME  {"serial", "serials", "cert", "volumes": [...],
- *                 "generation", "removed", "when"}
+ *                 "generation", "removed", "when", "list": number of the
+ *                 list of revoked ones (revoked.h) with which it was removed}
  *
  * The record stays when the client is removed: its generation, by which bricks
  * know the client's secret (spec.c), must not be used again.
@@ -230,7 +231,7 @@ static void remove_end(void *arg, int status, const struct cfs_err *err)
                                        command_str(c, "name"))));
 }
 
-static void on_revoked(void *arg, struct store_txn *t,
+static void on_revoked(void *arg, struct store_txn *t, uint64_t number,
                        const struct cfs_err *err)
 {
     struct removing *r = arg;
@@ -241,6 +242,7 @@ static void on_revoked(void *arg, struct store_txn *t,
         return;
     }
     json_object_set_new(r->rec, "removed", json_true());
+    json_object_set_new(r->rec, "list", rec_json_u64(number));
     store_txn_put(t, r->key, r->rec);
     store_commit(r->c->m->store, t, remove_end, r);
 }

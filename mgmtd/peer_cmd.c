@@ -239,7 +239,7 @@ static void on_detached(void *arg, int status, const struct cfs_err *err)
     free(d);
 }
 
-static void on_revoked(void *arg, struct store_txn *t,
+static void on_revoked(void *arg, struct store_txn *t, uint64_t number,
                        const struct cfs_err *err)
 {
     struct detach *d = arg;

@@ -280,7 +280,7 @@ json_t *peer_serials(const struct peer *p)
 /* Somebody may have taken the name, or come under another one, while this one
  * waited: whoever has no token to replace a member replaces none. In the same
  * turn the cluster's record is read, which each member's transaction changes. */
-static void put_rest(void *arg, struct store_txn *txn,
+static void put_rest(void *arg, struct store_txn *txn, uint64_t number,
                      const struct cfs_err *err)
 {
     struct taking *t = arg;
@@ -339,7 +339,7 @@ static void commit(struct taking *t)
 
     if (!old) {
         store_txn_if_absent(txn, key);
-        put_rest(t, txn, NULL);
+        put_rest(t, txn, 0, NULL);
     } else if (store_get(t->m->store, key, &rec, &token, NULL) == 0) {
         store_txn_if(txn, key, token);
         if (rejoins(t)) {

@@ -284,16 +284,68 @@ const char *rec_volume_secret(const json_t *rec)
     return s && rpc_secret_parse(s, secret) == 0 ? s : NULL;
 }
 
-void rec_volume_need_secret(struct cfs_loop *loop, json_t *rec)
+static void new_secret(struct cfs_loop *loop, json_t *rec)
 {
     uint8_t secret[RPC_SECRET];
     char text[RPC_SECRET_TEXT];
 
-    if (rec_volume_secret(rec))
-        return;
     cfs_random(loop, secret, sizeof secret);
     rpc_secret_print(secret, text);
     json_object_set_new(rec, "secret", mem_ok(json_string(text)));
+    explicit_bzero(secret, sizeof secret);
+    explicit_bzero(text, sizeof text);
+}
+
+void rec_volume_need_secret(struct cfs_loop *loop, json_t *rec)
+{
+    if (!rec_volume_secret(rec))
+        new_secret(loop, rec);
+}
+
+/* A number that may be missing. */
+static uint64_t number_in(const json_t *rec, const char *field)
+{
+    json_int_t n = json_integer_value(json_object_get(rec, field));
+
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+uint64_t rec_volume_secret_number(const json_t *rec)
+{
+    uint64_t n = number_in(rec, "secret_number");
+
+    return n ? n : 1;
+}
+
+const char *rec_volume_secret_before(const json_t *rec)
+{
+    const json_t *before = json_object_get(rec, "secret_before");
+
+    return number_in(before, "number") + 1 == rec_volume_secret_number(rec)
+               ? rec_volume_secret(before) : NULL;
+}
+
+uint64_t rec_volume_secret_list(const json_t *rec, bool both)
+{
+    if (both && rec_volume_secret_before(rec))
+        return number_in(json_object_get(rec, "secret_before"), "list");
+    return number_in(rec, "secret_list");
+}
+
+void rec_volume_renew_secret(struct cfs_loop *loop, json_t *rec, uint64_t list,
+                             bool keep)
+{
+    uint64_t number = rec_volume_secret_number(rec);
+    const char *secret = rec_volume_secret(rec);
+
+    json_object_del(rec, "secret_before");
+    if (keep && secret)
+        json_object_set_new(rec, "secret_before", mem_ok(json_pack(
+            "{s:s,s:o,s:o}", "secret", secret, "number", rec_json_u64(number),
+            "list", rec_json_u64(rec_volume_secret_list(rec, false)))));
+    new_secret(loop, rec);
+    json_object_set_new(rec, "secret_number", rec_json_u64(number + 1));
+    json_object_set_new(rec, "secret_list", rec_json_u64(list));
 }
 
 void rec_volume_set_state(json_t *rec, enum vol_state state)

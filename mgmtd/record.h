@@ -108,6 +108,18 @@ bool    rec_deleted_is_old(const json_t *rec, int64_t now);
 const char *rec_volume_secret(const json_t *rec);
 /* Unless it has one: volumes of older versions have none. */
 void rec_volume_need_secret(struct cfs_loop *loop, json_t *rec);
+/* It is renewed, so that what was told to clients that were removed long ago
+ * need not be remembered: "secret", "secret_number", "secret_list" (the number
+ * of the list of revoked clients, ca/clients, that it is younger than); and
+ * "secret_before", an object of the same three without the prefix. */
+uint64_t    rec_volume_secret_number(const json_t *rec);
+const char *rec_volume_secret_before(const json_t *rec); /* NULL: none */
+/* Clients that were removed with that list, or before, know no secret that is
+ * still good: neither the one, nor (@both) the one before. */
+uint64_t rec_volume_secret_list(const json_t *rec, bool both);
+/* @keep: the present one stays good for a while, as the one before. */
+void rec_volume_renew_secret(struct cfs_loop *loop, json_t *rec, uint64_t list,
+                             bool keep);
 
 /* -- views --------------------------------------------------------------- */
 

@@ -17,17 +17,25 @@
  * before it was added again (which volumes are for it does not change without
  * that, so who is not meant here has no secret of this volume); detached/ID;
  * everybody by auth.allow, as it was before it changed.
+ *
+ * Bricks cannot remember them for ever. When clients that were removed since the
+ * volume's secret was made fill RENEW_AT bytes, the secret is renewed: who was
+ * removed before the secret before it (which stays good for those who have not
+ * heard of the new one) has none that counts, and is not named any more.
  */
 #include <stdio.h>
 #include <sys/socket.h>
 
 #include "mgmtd/address.h"
+#include "mgmtd/authority.h"
 #include "mgmtd/node.h"
 #include "rpc/mgmt.h"
 #include "rpc/proof.h"
 
 #define WHO         "spec"
 #define OPTIONS_MAX 64
+#define RENEW_AT    (4u * 1024u) /* bytes; so there is room for what else is in
+                                    the list, and for much at once */
 
 bool line_is_here(const struct line *line)
 {
@@ -116,6 +124,7 @@ struct removed {
     const struct volume *vol;
     char                 text[CFS_VOLFILE_WORD + 1];
     size_t               len;
+    size_t               fresh; /* bytes since the secret is there */
     bool                 full;
 };
 
@@ -157,20 +166,29 @@ bool spec_client_may(const json_t *rec, const char *volume)
            is_meant(rec, volume);
 }
 
+/* With which list of revoked ones that was (revoked.h) decides whether it can
+ * have had a secret that still counts. 0: an older version did not say. */
 static int look_at_client(void *arg, const char *key, json_t *rec,
                           uint64_t token, struct cfs_err *err)
 {
     struct removed *r = arg;
+    const json_t *vol = r->vol->rec;
     const char *name = key + strlen("client/");
     json_int_t g = json_integer_value(json_object_get(rec, "generation"));
+    json_int_t list = json_integer_value(json_object_get(rec, "list"));
+    size_t before = r->len;
 
     if (g < 0)
         g = 0;
+    if (list > 0 && (uint64_t)list <= rec_volume_secret_list(vol, true))
+        return 0;
     if (json_is_true(json_object_get(rec, "removed")) &&
         is_meant(rec, r->vol->name))
         add_removed(r, name, (uint64_t)g);
     else if (g > 1)
         add_removed(r, name, (uint64_t)g - 1);
+    if (list > 0 && (uint64_t)list > rec_volume_secret_list(vol, false))
+        r->fresh += r->len - before;
     return 0;
 }
 
@@ -220,6 +238,69 @@ static int list_removed(struct volume *vol, struct removed *ret,
         rc = cfs_err_set(err, -E2BIG, "volume %s: too many clients and nodes "
                          "were removed for its bricks to remember", vol->name);
     return rc;
+}
+
+/* -- the volume's secret --------------------------------------------------- */
+
+static void on_secret(void *arg, int status, const struct cfs_err *err)
+{
+    struct volume *vol = arg;
+
+    if (status < 0 && status != -CFS_E_CONFLICT)
+        cfs_log_warning(vol->m->host.log, WHO, "volume %s: a secret for its "
+                        "clients cannot be stored: %s", vol->name, err->text);
+    volume_unref(vol);
+}
+
+/* @rec becomes the volume's record; taken over. A transaction that comes too
+ * late changes nothing. */
+static void put_secret(struct volume *vol, struct store_txn *t, json_t *rec)
+{
+    char *key = rec_volume_key(vol->name);
+
+    rec_volume_set_state(rec, vol->state);
+    store_txn_if(t, key, vol->token);
+    store_txn_put(t, key, rec);
+    store_commit(vol->m->store, t, on_secret, volume_ref(vol));
+    json_decref(rec);
+    free(key);
+}
+
+/* The first brick's node does it. */
+void spec_need_secret(struct volume *vol)
+{
+    json_t *rec;
+
+    if (vol->state != VOL_STARTED || vol->gone ||
+        rec_volume_secret(vol->rec) || !brick_is_local(&vol->brick[0]))
+        return;
+    rec = mem_ok(json_deep_copy(vol->rec));
+    rec_volume_need_secret(vol->m->host.loop, rec);
+    put_secret(vol, store_txn_new(), rec);
+}
+
+/* Whoever has a brick does it: of several one gets through. @full: not even
+ * those of the secret before find room, so that one counts no more; a client
+ * that has not heard of the new one yet has to wait for it then. */
+static void renew_secret(struct volume *vol, bool full)
+{
+    struct store_txn *t;
+    uint64_t token;
+    json_t *rec, *ca;
+
+    if (vol->gone || !rec_volume_secret(vol->rec) ||
+        store_get(vol->m->store, "ca/clients", &ca, &token,
+                  &(struct cfs_err){0}) < 0)
+        return;
+    cfs_log_info(vol->m->host.log, WHO, "volume %s: many clients were removed: "
+                 "its secret is renewed, and they are forgotten", vol->name);
+    rec = mem_ok(json_deep_copy(vol->rec));
+    rec_volume_renew_secret(vol->m->host.loop, rec, authority_list_number(ca),
+                            !full);
+    t = store_txn_new();
+    store_txn_if(t, "ca/clients", token);
+    put_secret(vol, t, rec);
+    json_decref(ca);
 }
 
 /* -- what is told -------------------------------------------------------- */
@@ -316,10 +397,12 @@ static void describe(struct volume *vol, struct told *t, bool for_brick)
         .n_bricks = vol->n,
         .opts = t->opts,
         .n_opts = tell_options(vol, t),
+        .secret_number = rec_volume_secret_number(vol->rec),
     };
     if (for_brick) {
         t->vol.node = vol->m->node;
         t->vol.secret = rec_volume_secret(vol->rec);
+        t->vol.secret_before = rec_volume_secret_before(vol->rec);
         t->vol.removed = t->removed.text;
     } else {
         tell_secret(vol, t);
@@ -374,8 +457,11 @@ int spec_make(struct volume *vol, const struct brick *b,
                            "is %s", b->node, vol->m->node);
     t = mem_new(sizeof *t);
     who_reads(line, vol, &t->reader);
-    if (b)
+    if (b) {
         rc = list_removed(vol, &t->removed, err);
+        if (t->removed.full || t->removed.fresh > RENEW_AT)
+            renew_secret(vol, t->removed.full);
+    }
     if (rc == 0) {
         describe(vol, t, b != NULL);
         rc = print(vol->m, t, b, ret, err);
@@ -383,41 +469,6 @@ int spec_make(struct volume *vol, const struct brick *b,
     explicit_bzero(t->secret, sizeof t->secret);
     free(t);
     return rc;
-}
-
-/* -- volumes without a secret -------------------------------------------- */
-
-static void on_given(void *arg, int status, const struct cfs_err *err)
-{
-    struct volume *vol = arg;
-
-    if (status < 0 && status != -CFS_E_CONFLICT)
-        cfs_log_warning(vol->m->host.log, WHO, "volume %s: a secret for its "
-                        "clients cannot be stored: %s", vol->name, err->text);
-    volume_unref(vol);
-}
-
-/* The first brick's node does it; a transaction that comes too late changes
- * nothing. */
-void spec_need_secret(struct volume *vol)
-{
-    struct store_txn *t;
-    json_t *rec;
-    char *key;
-
-    if (vol->state != VOL_STARTED || vol->gone ||
-        rec_volume_secret(vol->rec) || !brick_is_local(&vol->brick[0]))
-        return;
-    t = store_txn_new();
-    key = rec_volume_key(vol->name);
-    rec = mem_ok(json_deep_copy(vol->rec));
-    rec_volume_set_state(rec, vol->state);
-    rec_volume_need_secret(vol->m->host.loop, rec);
-    store_txn_if(t, key, vol->token);
-    store_txn_put(t, key, rec);
-    store_commit(vol->m->store, t, on_given, volume_ref(vol));
-    json_decref(rec);
-    free(key);
 }
 
 /* -- changes ------------------------------------------------------------- */

@@ -218,6 +218,13 @@ bool trust_is_for(const struct trust *t, const char *host)
     return fits;
 }
 
+int64_t trust_longest_life(const struct trust *t)
+{
+    const int64_t usual = X509_YEAR;
+
+    return (t->life_s > usual ? t->life_s : usual) + 2 * (int64_t)X509_DAY;
+}
+
 void trust_set_life(struct trust *t, long life_s)
 {
     t->life_s = life_s;
@@ -636,14 +643,14 @@ int trust_forget(struct trust *t, struct cfs_err *err)
 /* -- who is not believed any more ---------------------------------------- */
 
 int trust_revoke(struct trust *t, enum trust_ca which,
-                 const char *const *serials, size_t n, char **ret_crl,
-                 struct cfs_err *err)
+                 const char *const *serials, size_t n, uint64_t number,
+                 char **ret_crl, struct cfs_err *err)
 {
     struct x509_ca ca = {0};
     int rc = ca_read(t, which, &ca, err);
 
     if (rc == 0)
-        rc = x509_crl(&ca, serials, n, n + 1, ret_crl, err);
+        rc = x509_crl(&ca, serials, n, number, ret_crl, err);
     ca_free(&ca);
     return rc;
 }

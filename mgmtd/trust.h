@@ -117,9 +117,13 @@ int trust_accept(struct trust *t, const struct trust_grant *g,
 int trust_forget(struct trust *t, struct cfs_err *err);
 /* Those that are not believed any more: serial numbers as hex. Makes the
  * lists again; only who has the keys can, others take the PEM from the
- * store's record. */
+ * store's record. @number: above that of every list before. */
 int trust_revoke(struct trust *t, enum trust_ca ca, const char *const *serials,
-                 size_t n, char **ret_crl, struct cfs_err *err);
+                 size_t n, uint64_t number, char **ret_crl,
+                 struct cfs_err *err);
+/* No certificate that may have been signed up to now, anywhere, is good for
+ * longer, in seconds. */
+int64_t trust_longest_life(const struct trust *t);
 /* Believe this list from now on, at new connections; for those that are up
  * there is rpc_tls_recheck(). 1: it is the one that was there; 0; -EINVAL: not
  * of our authority; another error: it counts, but is not on disk: try again. */

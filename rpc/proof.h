@@ -3,7 +3,9 @@
  * client's secret for the volume, without saying it (HMAC-SHA-256, RFC 2104).
  *
  *   volume secret   32 random bytes, in the volume's record; known to mgmtds
- *                   and to the volume's bricks.
+ *                   and to the volume's bricks. It is renewed now and then
+ *                   (mgmtd/spec.c), so it has a number; bricks know the one
+ *                   before, too.
  *   client secret   HMAC(volume secret, "client" | generation | name): comes
  *                   with the volfile; bricks derive it.
  *   proof           HMAC(client secret, role | volume | brick | nonce of the
@@ -12,7 +14,7 @@
  * On a connection over TCP (program SESSION):
  *
  *   client                                    brick
- *     CHALLENGE{name, generation, nonce}  ->
+ *     CHALLENGE{name, generation, number, nonce}  ->
  *                                         <-  nonce, the brick's proof
  *     PROVE{the client's proof}           ->
  *     HELLO{brick}                        ->  served from here on

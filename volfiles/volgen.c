@@ -132,6 +132,8 @@ static void client_leg(struct gen *g, const struct cfs_vg_brick *b,
     option(g, "client-generation", "%llu",
            (unsigned long long)g->vol->client_generation);
     option(g, "client-secret", "%s", g->vol->client_secret);
+    option(g, "secret-number", "%llu",
+           (unsigned long long)g->vol->secret_number);
 }
 
 int cfs_vg_client(const struct cfs_vg_volume *vol, struct cfs_volfile **ret,
@@ -194,6 +196,10 @@ int cfs_vg_brick(const struct cfs_vg_volume *vol, size_t i,
     if (vol->secret) {
         option_uuid(&g, "volume-id", vol->id);
         option(&g, "volume-secret", "%s", vol->secret);
+        option(&g, "secret-number", "%llu",
+               (unsigned long long)vol->secret_number);
+        if (vol->secret_before)
+            option(&g, "volume-secret-before", "%s", vol->secret_before);
         option(&g, "removed-clients", "%s", vol->removed ? vol->removed : "");
     }
     return finish(&g, ret);

@@ -42,6 +42,8 @@ struct cfs_vg_volume {
      * brick's volfile has the volume's secret, a client's only its own. */
     const char                *node; /* a brick's own node; NULL: not said */
     const char                *secret;
+    uint64_t                   secret_number;
+    const char                *secret_before; /* NULL: none */
     const char                *removed;
     const char                *client;
     const char                *client_secret;

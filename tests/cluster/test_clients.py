@@ -108,15 +108,40 @@ def test_a_removed_client_is_out(cluster):
         "--server", "n1", "volume", "list", check=False).returncode == 0)
 
 
-def test_many_removed_clients_keep_no_volume_from_starting(cluster):
+def secret_number(n):
+    """Of the volume's secret, as its first brick has it."""
+    path = n.json("volume", "statedump", "v")["bricks"][0]["file"]
+    for line in n.sh("cat " + path).splitlines():
+        if line.startswith("option.secret-number="):
+            return int(line.split("=")[1])
+    return 0
+
+
+def test_many_removed_clients_are_forgotten_and_mounts_go_on(cluster):
+    """The volume's secret is renewed for that."""
     c = pool(cluster, 1)
-    c[1].sh("""for i in $(seq 100 189); do
+    desk = c[2]
+    add(c[1], desk)
+    at = desk.mount("n1:/v")
+    w = pool_py.Writer(desk, at + "/d")
+    assert secret_number(c[1]) == 1
+    c[1].sh("""for i in $(seq 100 185); do
         n=$(printf x%.0s {1..44})-$i
-        clusterfs client add $n -o /root/c.pem
+        clusterfs client add $n --json >/dev/null
         clusterfs client remove $n --yes
-        rm /root/c.pem
-        done""")
-    c[1].clusterfs("volume", "stop", "v", "--yes")
+        done""", timeout=100)
+    wait_for("the volume's secret is renewed",
+             lambda: secret_number(c[1]) == 2)
+    w.moves()
+    # What is connected stays; what connects anew has the new one.
+    c[1].signal("clusterfs-brickd")
+    w.moves(30)
+    c[1].clusterfs("client", "remove", "desk", "--yes")
+    wait_for("who is removed now is out", lambda: "desk was removed" in c[1].sh(
+        "cat /var/log/clusterfs/bricks/*.log"))
+    desk.signal("python3")
+    desk.run("umount", "-l", at)
+    c[1].clusterfs("volume", "stop", "v", "--force", "--yes")
     c[1].clusterfs("volume", "start", "v")
 
 

@@ -30,7 +30,7 @@ struct fake_xl {
                                   PARENT_UP until fake_let_go() */
     uint64_t        number;    /* option number, may change */
     uint64_t        fixed;     /* option fixed, may not */
-    uint64_t        secret;    /* option fake-secret */
+    char           *secret;    /* option fake-secret */
     bool            refuse;    /* the next reconfigure() fails */
     unsigned        n;
     struct cfs_req *ops[FAKE_OPS_MAX]; /* not yet taken, oldest first */
@@ -56,8 +56,8 @@ static const struct cfs_opt fake_opts[] = {
      .at = offsetof(struct fake_xl, number), .flags = CFS_OPT_RECONF},
     {.name = "fixed", .type = CFS_OPT_U64, .def = "1",
      .at = offsetof(struct fake_xl, fixed)},
-    {.name = "fake-secret", .type = CFS_OPT_U64, .def = "4711",
-     .at = offsetof(struct fake_xl, secret), .max = 10000},
+    {.name = "fake-secret", .type = CFS_OPT_STR, .def = "4711",
+     .at = offsetof(struct fake_xl, secret)},
     {.name = NULL},
 };
 

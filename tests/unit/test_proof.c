@@ -101,6 +101,40 @@ static void lists_of_removed_clients(void **state)
 
 static char secret_text[RPC_SECRET_TEXT];
 
+/* The volume's secret of that number; 1 is of_volume. */
+static void of_number(unsigned number, uint8_t ret[static RPC_SECRET])
+{
+    memcpy(ret, of_volume, RPC_SECRET);
+    ret[0] = (uint8_t)(ret[0] + number - 1);
+}
+
+/* With secret @number, and the one before. */
+static void set_secrets(struct world *w, unsigned number, const char *removed)
+{
+    uint8_t secret[RPC_SECRET];
+    char now[RPC_SECRET_TEXT], before[RPC_SECRET_TEXT] = "", text[8];
+    const struct cfs_kv opts[] = {{"brick-id", BRICK},
+                                  {"listen-path", w->path},
+                                  {"listen-address", "0.0.0.0"},
+                                  {"volume-id", VOLUME},
+                                  {"volume-secret", now},
+                                  {"secret-number", text},
+                                  {"volume-secret-before", before},
+                                  {"removed-clients", removed}};
+    struct cfs_err err = {0};
+
+    of_number(number, secret);
+    rpc_secret_print(secret, now);
+    if (number > 1) {
+        of_number(number - 1, secret);
+        rpc_secret_print(secret, before);
+    }
+    snprintf(text, sizeof text, "%u", number);
+    if (cfs_graph_reconfigure(w->server.graph, "server", opts,
+                              CFS_ARRAY_SIZE(opts), &err) < 0)
+        fail_msg("%s", err.text);
+}
+
 static void set_server(struct world *w, const char *removed, bool again)
 {
     static const char *const leaf[] = {"leaf"};
@@ -167,6 +201,89 @@ static void both_prove_and_the_session_is_attached(void **state)
 }
 
 /* What is below is told who opens and attaches, whatever a client says. */
+/* @s has the secret of alice that follows from the volume's of that number. */
+static void set_client(struct world *w, struct side *s, unsigned number)
+{
+    uint8_t of[RPC_SECRET], secret[RPC_SECRET];
+    char text[RPC_SECRET_TEXT], no[8], port[8];
+    const struct cfs_kv opts[] = {
+        {"brick-id", BRICK},          {"remote-host", "127.0.0.1"},
+        {"remote-port", port},        {"reconnect-delay", "10ms"},
+        {"volume-id", VOLUME},        {"client-name", "alice"},
+        {"client-generation", "1"},   {"client-secret", text},
+        {"secret-number", no}};
+    struct cfs_err err = {0};
+
+    of_number(number, of);
+    rpc_client_secret(of, "alice", 1, secret);
+    rpc_secret_print(secret, text);
+    snprintf(no, sizeof no, "%u", number);
+    snprintf(port, sizeof port, "%u", w->server.port);
+    if (cfs_graph_reconfigure(s->graph, "client", opts,
+                              CFS_ARRAY_SIZE(opts), &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+/* The volume's secret is renewed: who has not heard of it goes on, and may
+ * even connect anew; but not when it is renewed again. */
+static void a_renewed_secret_breaks_nobody_at_once(void **state)
+{
+    struct world w;
+
+    begin(&w);
+    set_server(&w, "", false);
+    start_tcp(&w, &w.client, "alice", "alice");
+    WAIT(&w, is_connecting);
+    attach(&w, &w.client);
+    WAIT(&w, is_up);
+    w.client.down = 0;
+    set_secrets(&w, 2, "");
+    pause_for(&w, 30 * CFS_MS);
+    assert_int_equal(w.client.down, 0);
+    set_secrets(&w, 2, "alice=1"); /* by the old one it is out, too */
+    WAIT(&w, is_down);
+    WAIT(&w, is_refused);
+    w.client.connecting = 0;
+    set_secrets(&w, 2, "");
+    WAIT(&w, is_connecting); /* with the one before */
+    attach(&w, &w.client);
+    WAIT(&w, is_up);
+    w.client.down = w.client.auth = 0;
+    set_secrets(&w, 3, "");
+    WAIT(&w, is_down);
+    WAIT(&w, is_refused);
+    assert_non_null(strstr(w.client.refused.text, "too old"));
+    w.client.connecting = 0;
+    set_client(&w, &w.client, 3);
+    WAIT(&w, is_connecting);
+    end(&w);
+}
+
+/* The client's mgmtd was faster than the brick's. */
+static void a_newer_secret_is_waited_for(void **state)
+{
+    struct world w;
+
+    begin(&w);
+    set_server(&w, "", false);
+    start_tcp(&w, &w.client, "alice", "alice");
+    WAIT(&w, is_connecting);
+    attach(&w, &w.client);
+    WAIT(&w, is_up);
+    set_client(&w, &w.client, 2);
+    w.client.down = 0;
+    set_server(&w, "alice=1", true);
+    WAIT(&w, is_down);
+    w.client.connecting = 0;
+    w.client.auth = 0;
+    set_server(&w, "", true);
+    pause_for(&w, 50 * CFS_MS);
+    assert_int_equal(w.client.connecting, 0);
+    set_secrets(&w, 2, "");
+    WAIT(&w, is_connecting);
+    end(&w);
+}
+
 static void expect_owner(struct world *w, struct side *s, enum cfs_fop fop,
                          const char *owner)
 {
@@ -362,7 +479,7 @@ static int say(struct world *w, int fd, uint32_t proc, struct cfs_blob body,
 static int challenge(struct world *w, int fd, const char *name,
                      const uint8_t nonce[RPC_NONCE], uint8_t ret_proof[])
 {
-    struct mgmt_challenge q = {name, 1, {nonce, RPC_NONCE}};
+    struct mgmt_challenge q = {name, 1, 1, {nonce, RPC_NONCE}};
     struct rpc_proof_input in = {.role = RPC_PROOF_CLIENT};
     struct mgmt_challenge_reply r;
     uint8_t secret[RPC_SECRET], body[512];
@@ -456,7 +573,7 @@ static void a_stranger_s_proofs_are_refused(void **state)
 static void a_proof_cannot_be_reflected(void **state)
 {
     const uint8_t nonce[RPC_NONCE] = {9};
-    const struct mgmt_challenge q = {"alice", 1, {nonce, RPC_NONCE}};
+    const struct mgmt_challenge q = {"alice", 1, 1, {nonce, RPC_NONCE}};
     struct mgmt_challenge_reply r;
     struct cfs_arena a;
     struct world w;
@@ -486,6 +603,8 @@ int main(void)
         cmocka_unit_test(a_secret_as_text),
         cmocka_unit_test(lists_of_removed_clients),
         cmocka_unit_test(both_prove_and_the_session_is_attached),
+        cmocka_unit_test(a_renewed_secret_breaks_nobody_at_once),
+        cmocka_unit_test(a_newer_secret_is_waited_for),
         cmocka_unit_test(sessions_carry_the_name_that_was_proved),
         cmocka_unit_test(a_wrong_secret_is_noticed_by_the_client_first),
         cmocka_unit_test(a_client_without_a_secret_is_refused),

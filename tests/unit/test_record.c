@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "mgmtd/record.h"
+#include "mgmtd/revoked.h"
 #include "tests/unit/cfs_test.h"
 
 static struct cfs_uuid id(uint8_t n)
@@ -150,6 +151,65 @@ static void keys_hold_any_path_and_sort(void **state)
     free(two);
 }
 
+static void a_renewed_secret_keeps_the_one_before(void **state)
+{
+    json_t *rec = volume();
+    struct cfs_loop *loop;
+    struct cfs_err err = {0};
+    char first[80], second[80];
+
+    assert_int_equal(cfs_loop_new(&loop, &err), 0);
+    assert_null(rec_volume_secret(rec));
+    rec_volume_need_secret(loop, rec);
+    snprintf(first, sizeof first, "%s", rec_volume_secret(rec));
+    assert_int_equal(rec_volume_secret_number(rec), 1);
+    assert_null(rec_volume_secret_before(rec));
+    assert_int_equal(rec_volume_secret_list(rec, true), 0);
+
+    rec_volume_renew_secret(loop, rec, 17, true);
+    snprintf(second, sizeof second, "%s", rec_volume_secret(rec));
+    assert_string_not_equal(first, second);
+    assert_int_equal(rec_volume_secret_number(rec), 2);
+    assert_string_equal(rec_volume_secret_before(rec), first);
+    assert_int_equal(rec_volume_secret_list(rec, false), 17);
+    assert_int_equal(rec_volume_secret_list(rec, true), 0);
+
+    rec_volume_renew_secret(loop, rec, 40, true);
+    assert_string_equal(rec_volume_secret_before(rec), second);
+    assert_int_equal(rec_volume_secret_list(rec, true), 17);
+
+    rec_volume_renew_secret(loop, rec, 50, false);
+    assert_int_equal(rec_volume_secret_number(rec), 4);
+    assert_null(rec_volume_secret_before(rec));
+    assert_int_equal(rec_volume_secret_list(rec, true), 50);
+    cfs_loop_free(loop);
+    json_decref(rec);
+}
+
+static json_t *words(const char *a, const char *b)
+{
+    return json_pack(b ? "[s,s]" : "[s]", a, b);
+}
+
+static void the_revoked_are_forgotten_when_nothing_of_theirs_is_good(void **s)
+{
+    json_t *rec = json_pack("{s:[s]}", "revoked", "01"), *list;
+    json_t *more = words("02", "01"), *last = words("03", NULL);
+
+    revoked_add(rec, more, 1000, 100); /* of 01 it was not said since when */
+    list = json_object_get(rec, "revoked");
+    assert_int_equal(json_array_size(list), 2);
+    revoked_add(rec, last, 1100, 100);
+    assert_int_equal(json_array_size(list), 3);
+    revoked_add(rec, last, 1101, 100);
+    assert_int_equal(json_array_size(list), 1);
+    assert_true(revoked_has(list, "03"));
+    assert_int_equal(json_object_size(json_object_get(rec, "since")), 1);
+    json_decref(rec);
+    json_decref(more);
+    json_decref(last);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +220,9 @@ int main(void)
         cmocka_unit_test(a_record_of_a_newer_version_is_refused),
         cmocka_unit_test(a_view_comes_back_as_it_was_written),
         cmocka_unit_test(keys_hold_any_path_and_sort),
+        cmocka_unit_test(a_renewed_secret_keeps_the_one_before),
+        cmocka_unit_test(
+            the_revoked_are_forgotten_when_nothing_of_theirs_is_good),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -478,6 +478,140 @@ static void a_volume_that_is_there_looks_like_one_that_is_not(void **state)
                      0);
 }
 
+/* -- removed clients ------------------------------------------------------ */
+
+/* Root here, on the Unix socket. */
+static void open_root(struct end *e)
+{
+    static const struct rpc_events events = {.down = on_down};
+    char path[128];
+    struct rpc_addr addr;
+    struct cfs_err err = {0};
+
+    *e = (struct end){0};
+    snprintf(path, sizeof path, "unix:%s/r/mgmtd.sock", root);
+    assert_int_equal(rpc_addr_parse(path, &addr, &err), 0);
+    assert_int_equal(rpc_connect(loop, logger, "test", &addr, NULL, NULL, 0,
+                                 &events, e, &e->conn, &err), 0);
+    until = cfs_now_fresh(loop) + LIMIT;
+    cfs_loop_run_until(loop, is_up_or_late, e);
+}
+
+static char spec[MGMT_TEXT_MAX + 1];
+
+static void on_spec(struct rpc_call *call, int status, struct rpc_msg *reply)
+{
+    struct end *e = container_of(call, struct end, call);
+    struct mgmt_getspec_reply r;
+    struct cfs_arena a;
+
+    cfs_arena_init(&a);
+    assert_int_equal(status, 0);
+    assert_int_equal(mgmt_unpack_getspec_reply(&a, reply->body, &r), 0);
+    snprintf(spec, sizeof spec, "%s", r.text);
+    cfs_arena_fini(&a);
+    e->done = true;
+}
+
+/* What the brick is told, into spec; -> the number of the volume's secret. */
+static int fetch(struct end *e, const char *brick)
+{
+    char key[80];
+    const struct mgmt_getspec q = {.key = key};
+    const struct rpc_program p = {.number = RPC_HANDSHAKE, .version = 1};
+    struct cfs_arena a;
+    const char *at;
+
+    snprintf(key, sizeof key, "brick:%s", brick);
+    e->done = false;
+    cfs_arena_init(&a);
+    rpc_call(e->conn, &e->call, &p, RPC_HANDSHAKE_GETSPEC,
+             mgmt_pack_getspec(&a, &q), (struct cfs_buf){0}, 0, on_spec);
+    cfs_arena_fini(&a);
+    until = cfs_now_fresh(loop) + LIMIT;
+    cfs_loop_run_until(loop, is_done_or_late, e);
+    assert_true(e->done);
+    at = strstr(spec, "secret-number ");
+    return at ? atoi(at + strlen("secret-number ")) : 0;
+}
+
+/* The word behind @option. */
+static const char *word_of(const char *option, char *ret, size_t len)
+{
+    const char *at = strstr(spec, option);
+
+    *ret = '\0';
+    if (at)
+        snprintf(ret, len, "%.*s", (int)strcspn(at + strlen(option), "\n"),
+                 at + strlen(option));
+    return ret;
+}
+
+/* So many come and go, with names that begin with @letter. */
+static void come_and_go(struct end *e, char letter, unsigned n)
+{
+    static uint32_t id;
+    char name[49], args[100];
+    struct mgmt_cli_request q = {.args = args};
+    struct cfs_arena a;
+
+    memset(name, letter, 48);
+    name[48] = '\0';
+    for (unsigned i = 0; i < 2 * n; i++) {
+        sprintf(name + 44, "%04u", i / 2);
+        snprintf(args, sizeof args, "{\"name\": \"%s\"}", name);
+        q.verb = i % 2 ? "client-remove" : "client-add";
+        memset(q.id.b, 0x5a, 16);
+        memcpy(q.id.b, &(uint32_t){++id}, 4);
+        cfs_arena_init(&a);
+        assert_int_equal(call(e, RPC_CLI, RPC_CLI_REQUEST,
+                              mgmt_pack_cli_request(&a, &q)), 0);
+        cfs_arena_fini(&a);
+    }
+}
+
+/* A brick cannot remember everybody who ever was removed, and need not. */
+static void who_was_removed_long_ago_is_forgotten(void **state)
+{
+    char first[80], second[80], word[80], brick[64];
+    struct end e;
+    uint64_t late;
+
+    assert_int_equal(sh("%s %s volume create r1 127.0.0.1:%s/r1.img "
+                        "--brick-size 1G --sparse >/dev/null", dirs, CLI,
+                        root), 0);
+    open_root(&e);
+    assert_int_equal(asked(&e, "volume-info", 77, "r1"), 0);
+    snprintf(brick, sizeof brick, "%s", json_string_value(json_object_get(
+        json_array_get(json_object_get(e.json, "bricks"), 0), "id")));
+    assert_int_equal(fetch(&e, brick), 1);
+    word_of("volume-secret ", first, sizeof first);
+    come_and_go(&e, 'a', 50);
+    assert_int_equal(fetch(&e, brick), 1); /* there is room */
+    come_and_go(&e, 'b', 33);
+    for (late = cfs_now_fresh(loop) + LIMIT; fetch(&e, brick) == 1;)
+        assert_true(cfs_now_fresh(loop) < late);
+    /* Nobody of them is let in by the one before. */
+    assert_string_equal(word_of("volume-secret-before ", word, sizeof word),
+                        first);
+    assert_string_not_equal(word_of("volume-secret ", second, sizeof second),
+                            first);
+    assert_non_null(strstr(spec, "aaaa0000="));
+    assert_non_null(strstr(spec, "bbbb0032="));
+    come_and_go(&e, 'c', 83);
+    for (late = cfs_now_fresh(loop) + LIMIT; fetch(&e, brick) == 2;)
+        assert_true(cfs_now_fresh(loop) < late);
+    assert_int_equal(fetch(&e, brick), 3);
+    assert_string_equal(word_of("volume-secret-before ", word, sizeof word),
+                        second);
+    assert_null(strstr(spec, "aaaa0"));
+    assert_null(strstr(spec, "bbbb0"));
+    assert_non_null(strstr(spec, "cccc0082="));
+    close_end(&e);
+    assert_int_equal(sh("%s %s volume delete r1 --yes >/dev/null", dirs, CLI),
+                     0);
+}
+
 /* -- in numbers ----------------------------------------------------------- */
 
 static void what_a_stranger_sends_is_bounded(void **state)
@@ -573,6 +707,7 @@ int main(void)
         cmocka_unit_test(an_answer_is_for_who_asked),
         cmocka_unit_test(every_command_answers_in_json_too),
         cmocka_unit_test(a_volume_that_is_there_looks_like_one_that_is_not),
+        cmocka_unit_test(who_was_removed_long_ago_is_forgotten),
         cmocka_unit_test(what_a_stranger_sends_is_bounded),
         cmocka_unit_test(silent_ones_in_numbers_keep_nobody_out),
         cmocka_unit_test(strangers_in_numbers_keep_nobody_out),

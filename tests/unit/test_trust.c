@@ -346,7 +346,7 @@ static void a_list_names_who_was_revoked_and_stays(void **state)
     struct cfs_err err = {0};
     char *crl;
 
-    assert_int_equal(trust_revoke(a, TRUST_CLIENTS, serials, 2, &crl, &err),
+    assert_int_equal(trust_revoke(a, TRUST_CLIENTS, serials, 2, 7, &crl, &err),
                      0);
     assert_int_equal(trust_set_crl(a, TRUST_NODES, crl, &err), -EINVAL);
     assert_int_equal(trust_set_crl(a, TRUST_CLIENTS, crl, &err), 0);
@@ -354,7 +354,7 @@ static void a_list_names_who_was_revoked_and_stays(void **state)
     trust_close(a);
     a = open_node("a", id_a);
     assert_string_equal(trust_crl(a, TRUST_CLIENTS), crl);
-    assert_true(trust_revoke(a, TRUST_NODES, bad, 1, &crl, &err) < 0);
+    assert_true(trust_revoke(a, TRUST_NODES, bad, 1, 2, &crl, &err) < 0);
     free(crl);
     trust_close(a);
 }
@@ -367,7 +367,7 @@ static void a_list_that_cannot_be_written_counts(void **state)
     const char *serials[] = {"4711AA"};
     struct cfs_err err = {0};
 
-    assert_int_equal(trust_revoke(a, TRUST_CLIENTS, serials, 1, &crl, &err),
+    assert_int_equal(trust_revoke(a, TRUST_CLIENTS, serials, 1, 2, &crl, &err),
                      0);
     assert_int_equal(mkdir(in_the_way, 0700), 0);
     for (unsigned i = 0; i < 2; i++)

@@ -32,6 +32,7 @@ struct cl {
     char           *client;     /* our name; NULL or "": no proof is made */
     char           *secret;     /* in hex; as the name */
     uint64_t        generation; /* of the secret */
+    uint64_t        number;     /* of the volume's secret that it is of */
     uint32_t        compression; /* enum cl_compression */
     uint64_t        idle_ms;
     uint64_t        keepalive_ms;

@@ -218,6 +218,7 @@ static void challenge(struct cl *cl)
     const struct mgmt_challenge msg = {
         .client = cl->client,
         .generation = cl->generation,
+        .number = cl->number,
         .nonce = {cl->nonce, sizeof cl->nonce},
     };
     struct cfs_arena a;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* greet.c - the greeting, program SESSION: which brick is meant, and who asks.
  *
+ * The volume's secret may be renewed: clients that have not heard of it yet are
+ * let in by the one before.
+ *
  * On the Unix socket the peer must be root. Over TCP it must have proved that
  * it knows the secret of a client that was not removed (rpc/proof.h); a brick
  * without a volume secret serves loopback only, and there only root's ports.
@@ -15,6 +18,14 @@ bool srv_has_secret(const struct srv *srv)
     return srv->secret != NULL && *srv->secret != '\0';
 }
 
+const char *srv_secret(const struct srv *srv, uint64_t number)
+{
+    if (number == srv->number)
+        return srv->secret;
+    return number + 1 == srv->number && srv->before != NULL &&
+           *srv->before != '\0' ? srv->before : NULL;
+}
+
 int srv_check_options(const struct srv *srv, struct cfs_err *err)
 {
     uint8_t secret[RPC_SECRET];
@@ -22,6 +33,10 @@ int srv_check_options(const struct srv *srv, struct cfs_err *err)
     if (srv_has_secret(srv) && rpc_secret_parse(srv->secret, secret) < 0)
         return cfs_err_set(err, -EINVAL, "%s: volume-secret: expected 64 hex "
                            "digits", srv->xl->name);
+    if (srv->before != NULL && *srv->before != '\0' &&
+        rpc_secret_parse(srv->before, secret) < 0)
+        return cfs_err_set(err, -EINVAL, "%s: volume-secret-before: expected "
+                           "64 hex digits", srv->xl->name);
     if (rpc_client_list_check(srv->removed) < 0)
         return cfs_err_set(err, -EINVAL, "%s: removed-clients: expected "
                            "NAME=GENERATION,...", srv->xl->name);
@@ -65,7 +80,7 @@ static void challenge(struct srv *srv, struct srv_conn *sc,
         .proof = {proof, sizeof proof},
     };
 
-    if (rpc_secret_parse(srv->secret, of_volume) < 0)
+    if (rpc_secret_parse(srv_secret(srv, q->number), of_volume) < 0)
         return; /* srv_check_options() has seen it */
     rpc_client_secret(of_volume, q->client, q->generation, secret);
     memcpy(in.client_nonce, q->nonce.p, RPC_NONCE);
@@ -76,6 +91,7 @@ static void challenge(struct srv *srv, struct srv_conn *sc,
     free(sc->client);
     sc->client = strdup(q->client);
     sc->generation = q->generation;
+    sc->number = q->number;
     sc->challenged = sc->client != NULL;
     sc->proved = sc->greeted = false;
     rpc_reply(msg, mgmt_pack_challenge_reply(a, &reply), (struct cfs_buf){0});
@@ -100,6 +116,11 @@ static void on_challenge(struct rpc_msg *msg, void *ctx)
         deny(srv, msg, "this brick knows no secret");
     else if (rpc_client_is_removed(srv->removed, q.client, q.generation))
         deny(srv, msg, "this client was removed");
+    else if (q.number > srv->number) /* its mgmtd was faster than ours */
+        rpc_reply_error(msg, -EAGAIN, "the brick does not know the volume's "
+                                      "new secret yet");
+    else if (srv_secret(srv, q.number) == NULL)
+        deny(srv, msg, "its secret is too old; mgmtd has a newer one for it");
     else
         challenge(srv, sc, msg, &q, &a);
     cfs_arena_fini(&a);

@@ -277,13 +277,19 @@ static void recheck(struct srv *srv)
     cfs_list_for_each_safe(it, &srv->conns) {
         struct srv_conn *sc = cfs_list_entry(it, struct srv_conn, link);
         struct rpc_conn *c = sc->c;
+        const char *why = NULL;
 
-        if (sc->client == NULL ||
-            !rpc_client_is_removed(srv->removed, sc->client, sc->generation))
+        if (sc->client == NULL)
             continue;
-        cfs_log_warning(srv->xl->log, srv->xl->name, "%s: client %s was "
-                        "removed: closed session=%u", rpc_conn_name(c),
-                        sc->client, sc->session);
+        if (rpc_client_is_removed(srv->removed, sc->client, sc->generation))
+            why = "was removed";
+        else if (srv_secret(srv, sc->number) == NULL)
+            why = "has to prove itself with a newer secret";
+        if (why == NULL)
+            continue;
+        cfs_log_warning(srv->xl->log, srv->xl->name, "%s: client %s %s: "
+                        "closed session=%u", rpc_conn_name(c), sc->client, why,
+                        sc->session);
         conn_free(sc);
         rpc_conn_close(c);
     }
@@ -432,6 +438,12 @@ static const struct cfs_opt srv_opts[] = {
      .at = offsetof(struct srv, secret), .flags = CFS_OPT_RECONF,
      .help = "from which clients' secrets follow: 64 hex digits; without it "
              "nobody is served over TCP but root on this machine"},
+    {.name = "secret-number", .type = CFS_OPT_U64,
+     .at = offsetof(struct srv, number), .def = "1",
+     .flags = CFS_OPT_RECONF, .help = "of volume-secret"},
+    {.name = "volume-secret-before", .type = CFS_OPT_STR,
+     .at = offsetof(struct srv, before), .flags = CFS_OPT_RECONF,
+     .help = "the one with the number before, which clients may still have"},
     {.name = "removed-clients", .type = CFS_OPT_STR,
      .at = offsetof(struct srv, removed), .flags = CFS_OPT_RECONF,
      .help = "who is refused: NAME=GENERATION,..."},

@@ -25,6 +25,8 @@ struct srv {
     struct cfs_uuid volume;
     char           *node;    /* whose root is at the Unix socket */
     char           *secret;  /* in hex; NULL or "": none */
+    uint64_t        number;  /* of it */
+    char           *before;  /* the one with the number before; or none */
     char           *removed; /* clients; NULL: none */
     uint32_t        max_calls;
     uint64_t        idle_ms;
@@ -55,6 +57,7 @@ struct srv_conn {
     bool             proved;     /* it is the client that it says */
     char            *client;     /* who it says it is; NULL: nobody yet */
     uint64_t         generation; /* of its secret */
+    uint64_t         number;     /* of the volume's that it follows from */
     uint8_t          want[RPC_PROOF];
     uint32_t         session; /* 0: none is attached */
 };
@@ -71,6 +74,8 @@ extern const struct rpc_proc srv_session_procs[];
 extern const uint32_t        srv_session_n_procs;
 
 bool srv_has_secret(const struct srv *srv);
+/* The volume's secret of that number; NULL: not known (any more, or yet). */
+const char *srv_secret(const struct srv *srv, uint64_t number);
 int  srv_check_options(const struct srv *srv, struct cfs_err *err);
 
 /* Who is behind @sc, which has greeted: "" when nobody has told us our node's
