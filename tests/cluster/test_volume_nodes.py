@@ -116,11 +116,20 @@ def test_a_mgmtd_that_is_alone_serves_new_mounts(formed):
     wait_for("n3 remembers two ports", lambda: c[3].sh(
         "grep -o ':[1-9][0-9]*' /var/lib/clusterfs/ports.json || :"
         ).count(":") == 3)  # and the version
-    for n in (c[1], c[2]):
+    for n in c:
         n.service("stop")
-    c[3].service("restart")
-    wait_for("it serves", lambda: c[3].clusterfs(
-        "volume", "info", "v", check=False).returncode == 0)
+    # Without what it remembers it does not find those bricks.
+    ports = "/var/lib/clusterfs/ports.json"
+    c[3].sh("mv %s /root/" % ports)
+    c[3].service("start")
+    pool.wait_answers(c[3])
+    done = c[3].run("mount", "-t", "clusterfs", "-o", "mount-timeout=2", "v",
+                    "/mnt", check=False)
+    assert "bricks that did not answer: v-client-0, v-client-1" in done.stderr
+    c[3].service("stop")
+    c[3].sh("mv /root/ports.json " + ports)
+    c[3].service("start")
+    pool.wait_answers(c[3])
     assert not c[1].pids("clusterfs-mgmtd") + c[2].pids("clusterfs-mgmtd")
     at = c[3].mount("v")
     c[3].sh("echo alone >%s/f; sync %s/f" % (at, at), timeout=40)
