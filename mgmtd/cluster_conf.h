@@ -53,4 +53,9 @@ char *cluster_conf_print(const struct cluster_conf *c);
 const struct conf_node *cluster_conf_find(const struct cluster_conf *c,
                                           const char *name);
 
+struct mgmtd;
+/* This node, in CONFIG_DIR/cluster.conf; number 0: it is not in it, or there is
+ * none. In found.c. -EINVAL: as number 0. */
+int conf_of_node(struct mgmtd *m, struct conf_node *ret, struct cfs_err *err);
+
 #endif

@@ -7,7 +7,7 @@
  *       -> one transaction: cluster, node/NAME, ca/nodes, ca/clients
  *
  * cluster.conf, if there is one, says the cluster's name, this node's address
- * and its number.
+ * and its number; a node that joins takes the latter two from it (join.c).
  */
 #include <stdio.h>
 
@@ -37,6 +37,33 @@ static int read_conf(struct mgmtd *m, struct cluster_conf *ret,
         free(text);
     }
     free(path);
+    return rc;
+}
+
+/* This node in @conf; NULL: it is not in it. -EINVAL: with a number that no
+ * record can have. */
+static int own_of(const struct cluster_conf *conf, const char *node,
+                  const struct conf_node **ret, struct cfs_err *err)
+{
+    *ret = cluster_conf_find(conf, node);
+    if (*ret && (*ret)->number == 0)
+        return cfs_err_set(err, -EINVAL, "cluster.conf: node %s has the number "
+                           "0; here numbers begin with 1", node);
+    return 0;
+}
+
+int conf_of_node(struct mgmtd *m, struct conf_node *ret, struct cfs_err *err)
+{
+    struct cluster_conf *conf = mem_new(sizeof *conf);
+    const struct conf_node *own = NULL;
+    int rc = read_conf(m, conf, err);
+
+    *ret = (struct conf_node){0};
+    if (rc == 0)
+        rc = own_of(conf, m->node, &own, err);
+    if (rc == 0 && own)
+        *ret = *own;
+    free(conf);
     return rc;
 }
 
@@ -97,12 +124,13 @@ int cluster_found_put(struct mgmtd *m, struct store_txn *t, const char *name,
                       const char *host, struct cfs_err *err)
 {
     struct cluster_conf *conf = mem_new(sizeof *conf);
-    const struct conf_node *own;
+    const struct conf_node *own = NULL;
     char address[ADDRESS_MAX + 1];
     json_t *rec;
     int rc = read_conf(m, conf, err);
 
-    own = cluster_conf_find(conf, m->node);
+    if (rc == 0)
+        rc = own_of(conf, m->node, &own, err);
     if (rc == 0 && !host && !own) {
         address_first(address, sizeof address);
         host = address;

@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 
+#include "mgmtd/cluster_conf.h"
 #include "mgmtd/engine.h"
 #include "mgmtd/file.h"
 
@@ -31,6 +32,7 @@ struct join {
     struct trust_token token;
     char              *address; /* HOST:PORT */
     char              *own;     /* "": as the other side sees us */
+    unsigned           number;  /* that we want, by cluster.conf; 0: any */
     struct rpc_tls    *tls;
     struct rpc_conn   *conn;
     bool               calling;
@@ -189,10 +191,11 @@ static void ask(struct join *j)
         return;
     }
     join_hex(j->token.secret, secret);
-    args = mem_ok(json_pack("{s:s,s:s,s:o,s:s,s:i,s:s,s:s}", "secret", secret,
-                            "name", m->node, "id", rec_json_uuid(m->node_id),
-                            "csr", csr, "port", (int)m->host.port, "host",
-                            j->own, "version", CFS_VERSION));
+    args = mem_ok(json_pack("{s:s,s:s,s:o,s:s,s:i,s:s,s:s,s:i}", "secret",
+                            secret, "name", m->node, "id",
+                            rec_json_uuid(m->node_id), "csr", csr, "port",
+                            (int)m->host.port, "host", j->own, "version",
+                            CFS_VERSION, "number", (int)j->number));
     explicit_bzero(secret, sizeof secret);
     free(csr);
     j->calling = true;
@@ -313,6 +316,23 @@ static struct join *join_new(struct mgmtd *m, const char *host,
     return j;
 }
 
+/* What cluster.conf says of this node: its number; and its address, unless
+ * another was given. */
+static int read_conf(struct join *j, struct cfs_err *err)
+{
+    struct conf_node own;
+    int rc = conf_of_node(j->m, &own, err);
+
+    if (rc < 0)
+        return rc;
+    j->number = own.number;
+    if (own.number && !*j->own) {
+        free(j->own);
+        j->own = mem_str(own.address);
+    }
+    return 0;
+}
+
 /* The token is parsed, and it is ours to do. */
 static int start(struct join *j, const char *token, struct cfs_err *err)
 {
@@ -343,7 +363,8 @@ void join_begin(struct mgmtd *m, const char *token, const char *host,
     struct join *j = join_new(m, host, own, done, arg);
 
     if (check_nobody(m, &j->err) == 0 &&
-        trust_token_parse(token, &j->token, &j->err) == 0)
+        trust_token_parse(token, &j->token, &j->err) == 0 &&
+        read_conf(j, &j->err) == 0)
         start(j, token, &j->err);
     if (j->err.code < 0)
         finish(j);
@@ -410,6 +431,10 @@ void join_resume(struct mgmtd *m)
     j = join_new(m, text_in(note, "address"), text_in(note, "own"), NULL,
                  NULL);
     j->sent = true; /* perhaps */
+    if (read_conf(j, &j->err) < 0) { /* it was good, or was not there */
+        cfs_log_warning(m->host.log, WHO, "%s", j->err.text);
+        j->err = (struct cfs_err){0};
+    }
     if (trust_token_parse(token, &j->token, &j->err) < 0 ||
         connect_pinned(j, &j->err) < 0) {
         cfs_log_error(m->host.log, WHO, "%s", j->err.text);

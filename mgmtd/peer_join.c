@@ -20,6 +20,7 @@
 
 #define WHO   "join"
 #define TRIES 8u
+#define NUMBER_WANTED_MAX 254u /* as cluster.conf has them */
 
 struct taking {
     struct peer_req *req;
@@ -35,6 +36,7 @@ struct taking {
     json_t          *token_rec;
     uint64_t         token;
     uint64_t         number;
+    uint64_t         wanted; /* number that it asks for; 0: any */
 };
 
 static const char *text_in(const json_t *o, const char *field)
@@ -127,6 +129,7 @@ static int read_args(struct taking *t, struct cfs_err *err)
         return cfs_err_set(err, -EBADMSG, "a bad request to join");
     }
     t->port = (uint16_t)port;
+    rec_u64(a, "JOIN", "number", &t->wanted, NULL);
     if (!name_valid(t->name))
         return cfs_err_set(err, -EINVAL, "'%.64s' is no name for a node: "
                            "letters, digits, '.', '-', '_'", t->name);
@@ -194,6 +197,38 @@ static int check_name(struct taking *t, struct cfs_err *err)
                        "another one, give it another name", t->name, t->name);
 }
 
+static int has_number(void *arg, const char *key, json_t *rec, uint64_t token,
+                      struct cfs_err *err)
+{
+    const struct taking *t = arg;
+
+    return (uint64_t)json_integer_value(json_object_get(rec, "number")) ==
+           t->wanted;
+}
+
+/* Nobody has, or had, the number that it wants. */
+static bool may_have(struct taking *t)
+{
+    cfs_list_for_each(l, &t->m->peers)
+        if (cfs_list_entry(l, struct peer, link)->number == t->wanted)
+            return false;
+    return store_range(t->m->store, "detached/", has_number, t, NULL) == 0;
+}
+
+static void choose_number(struct taking *t, uint64_t last)
+{
+    t->number = last + 1;
+    if (t->wanted == 0 || t->wanted > NUMBER_WANTED_MAX)
+        return;
+    if (may_have(t))
+        t->number = t->wanted;
+    else
+        cfs_log_warning(t->m->host.log, WHO, "%s is number %llu by its "
+                        "cluster.conf, which another node has or had: it gets "
+                        "%llu", t->name, (unsigned long long)t->wanted,
+                        (unsigned long long)t->number);
+}
+
 /* Numbers are never used again: the cluster's record has the highest. */
 static int read_number(struct taking *t, json_t **ret_rec, uint64_t *ret_token,
                        struct cfs_err *err)
@@ -207,8 +242,9 @@ static int read_number(struct taking *t, json_t **ret_rec, uint64_t *ret_token,
     cfs_list_for_each(l, &t->m->peers)
         if (cfs_list_entry(l, struct peer, link)->number > last)
             last = cfs_list_entry(l, struct peer, link)->number;
-    t->number = last + 1;
-    json_object_set_new(*ret_rec, "last_number", rec_json_u64(t->number));
+    choose_number(t, last);
+    json_object_set_new(*ret_rec, "last_number",
+                        rec_json_u64(t->number > last ? t->number : last));
     return 0;
 }
 

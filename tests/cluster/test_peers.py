@@ -152,6 +152,7 @@ def test_a_wiped_node_takes_its_own_place(cluster):
     c[3].service("start") # nothing is enabled there any more
     assert "is a member already" in c[3].refused(
         "peer", "join", "--token", token(c[1]))
+    wait_for("n1 misses the old n3", lambda: not peers(c[1])["n3"])
     assert "is up" in c[1].refused("peer", "token", "--replace", "n2")
     c[3].clusterfs("peer", "join", "--token",
                    token(c[1], "--replace", "n3"), timeout=120)
@@ -270,3 +271,35 @@ def test_a_node_that_gets_another_address_tells_the_others(formed):
     c[3].crash()
     c[3].boot()
     pool.wait_formed(list(c))
+
+
+def conf(n, number):
+    n.sh("""printf 'cluster:\\n\\tnode_count = 1\\n\\tname = web\\n\\n"""
+         """node:\\n\\tip_port = 24007\\n\\tip_address = %s\\n\\tnumber = %d\\n"""
+         """\\tname = %s\\n\\tcluster = web\\n' >/etc/clusterfs/cluster.conf"""
+         % (n.address, number, n.name))
+
+
+def test_who_joins_takes_its_number_from_cluster_conf(cluster):
+    c = cluster(4)
+    for n, number in ((c[1], 3), (c[2], 7), (c[3], 7), (c[4], 0)):
+        conf(n, number)
+    c[1].clusterfs("cluster", "create")
+    assert c[1].json("cluster", "status")["name"] == "web"
+    for n in (c[2], c[3]):
+        join(n, c[1])
+    assert "numbers begin with 1" in c[4].refused("peer", "join", "--token",
+                                                  token(c[1]))
+    conf(c[4], 5)
+    join(c[4], c[1])
+
+    def numbers():
+        return {p["name"]: p["number"]
+                for p in c[1].json("peer", "list")["peers"]}
+    assert numbers() == {"n1": 3, "n2": 7, "n3": 8, "n4": 5}
+    assert "which another node has or had: it gets 8" in c[1].sh(
+        "cat /var/log/clusterfs/*mgmtd.log")
+    c[1].clusterfs("peer", "detach", "n4", "--yes", timeout=60)
+    wait_for("n4 is nobody's", lambda: is_nobody(c[4]))
+    join(c[4], c[1])
+    assert numbers()["n4"] == 9
