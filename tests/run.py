@@ -9,14 +9,17 @@ is a folder of tests/ with scripts: *.sh and test_*.py (pytest).
 A script may print TAP lines (`ok - name`, `not ok - name`, `ok - name # SKIP
 why`), each of which counts; if it prints none, it is one test by itself: exit
 status 0 passed, 77 skipped (its last line is the reason), else failed. A line
-`# needs: ...` says what must be there (root, fuse), or that it takes long (long);
-one with a line `# not a test` is for people.
+`# needs: ...` says what must be there (root, fuse), that it takes long (long), or
+that it measures time (quiet): the others run beside each other, as many as there are
+processors. One with a line `# not a test` is for people.
 A script finds in its environment:
 
     CLUSTERFS_PREFIX     where the programs are (bin, sbin; both are in PATH)
     CLUSTERFS_BUILD      the build folder
     CLUSTERFS_TEST_WORK  a new, empty directory for whatever it makes
     TMPDIR               the same
+    CLUSTERFS_TEST_SHARED  one for all of them, for what is costly to make: a
+                           script makes what it does not find there
 
 Whatever happens, nothing stays: an interrupted run (SIGINT, SIGTERM, SIGHUP) takes
 everything away that it has made; what one that was killed has left is taken away
@@ -100,6 +103,7 @@ class Result:
 
 
 running = set()  # processes, each the first of a group
+stopping = False
 
 
 LIBC = ctypes.CDLL(None)
@@ -121,6 +125,8 @@ def run(argv, env, cwd, timeout):
                              start_new_session=True, preexec_fn=die_with_us)
         running.add(p)
         try:
+            if stopping:
+                raise Interrupted
             status = p.wait(timeout)
         except subprocess.TimeoutExpired:
             os.killpg(p.pid, signal.SIGKILL)
@@ -151,7 +157,10 @@ def ignore_signals():
 
 
 def interrupted(number, _):
+    global stopping
+
     ignore_signals()
+    stopping = True
     for p in list(running):
         with contextlib.suppress(OSError):
             os.killpg(p.pid, signal.SIGKILL)
@@ -217,9 +226,10 @@ def report(tally, label, result, tests, planned, log):
 class LeftOvers:
     """Finds what a test has left behind, and removes it."""
 
-    def __init__(self, work, netns=()):
+    def __init__(self, work, netns=None):
+        """@netns: network namespaces of others; None: not looked for."""
         self.work = work
-        self.netns = set(netns)  # of others
+        self.netns = netns
 
     @staticmethod
     def list_netns():
@@ -284,7 +294,7 @@ class LeftOvers:
                 found.append("loop device " + name)
                 subprocess.run(["losetup", "-d", name],
                                stderr=subprocess.DEVNULL)
-        for ns in self.list_netns() - self.netns:
+        for ns in () if self.netns is None else self.list_netns() - self.netns:
             if ns.startswith("cfs"):
                 found.append("network namespace " + ns)
                 subprocess.run(["ip", "netns", "delete", ns])
@@ -321,7 +331,7 @@ def sweep(parent):
         except OSError:
             alive = False
         if not alive:
-            clear(LeftOvers(work, LeftOvers.list_netns()))
+            clear(LeftOvers(work))
 
 
 def clear(left):
@@ -368,8 +378,6 @@ class Program:
 class Script:
     """A file in a folder of tests/."""
 
-    parallel = False
-
     def __init__(self, suite, name):
         self.suite = suite
         self.name = name
@@ -378,6 +386,7 @@ class Script:
         with open(self.path) as f:
             m = re.search(r"^# needs: *(.*)$", f.read(), re.MULTILINE)
         self.needs = set(m[1].split()) if m else set()
+        self.parallel = "quiet" not in self.needs
 
     def run(self, env, work):
         if not self.path.endswith(".py"):
@@ -520,6 +529,8 @@ def main():
         CLUSTERFS_BUILD=build, CLUSTERFS_PREFIX=stage,
         PATH="%s/bin:%s/sbin:%s:/usr/sbin:/sbin" % (stage, stage,
                                                     os.environ["PATH"]))
+    base_env["CLUSTERFS_TEST_SHARED"] = os.path.join(work, "shared")
+    os.mkdir(base_env["CLUSTERFS_TEST_SHARED"])
     base_env.setdefault("UBSAN_OPTIONS",
                         "print_stacktrace=1:halt_on_error=1")
     for v in ("CONFIG_DIR", "STATE_DIR", "RUN_DIR", "LOG_DIR", "PORT"):
@@ -529,20 +540,21 @@ def main():
     left = LeftOvers(work, LeftOvers.list_netns())
 
     def execute(test, number):
-        d = os.path.join(work, str(number))
+        """-> what it did, and what it left, in words"""
+        d = os.path.join(work, "%03d" % number)
         os.mkdir(d)
-        return test.run(dict(base_env, CLUSTERFS_TEST_WORK=d, TMPDIR=d), d)
+        result = test.run(dict(base_env, CLUSTERFS_TEST_WORK=d, TMPDIR=d), d)
+        return result, LeftOvers(d).remove()
 
-    def finish(test, result):
+    def done(test, what):
+        result, found = what
         log = os.path.join(logs, test.label.replace("/", "-") + ".log")
         with open(log, "w") as f:
             f.write(result.output)
         tally.times.append((result.seconds, test.label))
         test.count(tally, result, os.path.relpath(log))
-
-    def check(label):
-        for what in left.remove():
-            tally.fail(label, "left behind: " + what)
+        for left in found:
+            tally.fail(test.label, "left behind: " + left)
 
     try:
         runnable = []
@@ -552,7 +564,9 @@ def main():
                 tally.skip(t.label, why)
             else:
                 runnable.append(t)
-        run_all(runnable, execute, finish, check)
+        run_all(runnable, execute, done)
+        for what in left.remove():
+            tally.fail("the tests", "left behind: " + what)
     except Interrupted as e:
         tally.fail("the run", "interrupted by %s" % e)
     finally:
@@ -563,23 +577,21 @@ def main():
     return tally.end()
 
 
-def run_all(tests, execute, finish, check):
-    """Programs beside each other, then scripts one after another."""
-    together = [t for t in tests if t.parallel]
-    alone = [t for t in tests if not t.parallel]
-    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
-    try:
-        results = [(t, pool.submit(execute, t, i))
-                   for i, t in enumerate(together)]
-        for t, r in results:
-            finish(t, r.result())
-    finally:
-        pool.shutdown(cancel_futures=True)
-    if together:
-        check("programs")
-    for i, t in enumerate(alone, len(together)):
-        finish(t, execute(t, i))
-        check(t.label)
+def run_all(tests, execute, done):
+    """Programs beside each other, then scripts, then those that measure time."""
+    numbers = {t: i for i, t in enumerate(tests)}
+    for kind in (Program, Script):
+        pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+        try:
+            results = {pool.submit(execute, t, numbers[t]): t for t in tests
+                       if isinstance(t, kind) and t.parallel}
+            for r in concurrent.futures.as_completed(results):
+                done(results[r], r.result())
+        finally:
+            pool.shutdown(cancel_futures=True)
+    for t in tests:
+        if not t.parallel:
+            done(t, execute(t, numbers[t]))
 
 
 if __name__ == "__main__":

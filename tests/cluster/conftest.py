@@ -3,7 +3,10 @@
 the reason. When one fails, the logs of all its nodes are shown.
 """
 import contextlib
+import fcntl
+import os
 import pathlib
+import shutil
 import tempfile
 
 import pytest
@@ -52,28 +55,46 @@ def cluster(request, nodes_can_be_made):
         c.close()
 
 
-@pytest.fixture(scope="session")
-def saved(nodes_can_be_made):
-    """saved(nodes, with_volume) -> disks of a cluster that was formed once."""
+@contextlib.contextmanager
+def folder_of_saved():
+    """That of all files of a run, if this is one of tests/run.py."""
+    shared = os.environ.get("CLUSTERFS_TEST_SHARED")
+    if shared:
+        yield pathlib.Path(shared)
+        return
     with tempfile.TemporaryDirectory(prefix=node.PREFIX,
                                      dir=node.work_dir()) as top:
         node.own(pathlib.Path(top))
-        kept = {}
+        yield pathlib.Path(top)
 
+
+def form_and_save(count, with_volume, folder):
+    """@folder is there when all is in it."""
+    new = folder.with_suffix(".new")
+    shutil.rmtree(new, ignore_errors=True)  # of one that failed
+    with node.Cluster(count) as c:
+        try:
+            pool.form(c)
+            if with_volume:
+                pool.volume(c[1], list(c))
+        except BaseException:
+            print(c.logs())
+            raise
+        c.save(new)
+    new.rename(folder)
+
+
+@pytest.fixture(scope="session")
+def saved(nodes_can_be_made):
+    """saved(nodes, with_volume) -> disks of a cluster that was formed once."""
+    with folder_of_saved() as top:
         def get(count, with_volume):
-            key = "%d%s" % (count, "v" if with_volume else "")
-            if key not in kept:
-                with node.Cluster(count) as c:
-                    try:
-                        pool.form(c)
-                        if with_volume:
-                            pool.volume(c[1], list(c))
-                    except BaseException:
-                        print(c.logs())
-                        raise
-                    c.save(pathlib.Path(top, key))
-                kept[key] = pathlib.Path(top, key)
-            return kept[key]
+            folder = top / ("%d%s" % (count, "v" if with_volume else ""))
+            with open(folder.with_suffix(".lock"), "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not folder.exists():
+                    form_and_save(count, with_volume, folder)
+            return folder
         yield get
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# needs: root fuse
+# needs: root fuse quiet
 """The commands of the README, taken out of it: three machines, a mount on a
 fourth. ssh and scp are played by a program that runs on each node.
 """

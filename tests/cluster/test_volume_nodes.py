@@ -33,10 +33,10 @@ def test_it_is_mounted_on_each_in_turn_and_on_one_that_runs_no_mgmtd(cluster):
     assert not c[4].pids("clusterfs-mgmtd")
 
 
-def test_replicas_on_one_node_are_warned_of(cluster):
-    c = pool.form(cluster(3, disks=2))
-    done = c[1].json("volume", "create", "v", "replica", 3, "n1:/dev/disk1",
-                     "n1:/dev/disk2", "n2:/dev/disk1")
+def test_replicas_on_one_node_are_warned_of(formed):
+    c = formed(3)
+    done = c[1].json("volume", "create", "v", "replica", 3, "n1:/srv/1.img",
+                     "n1:/srv/2.img", "n2:/srv/1.img", "--brick-size", "256M")
     assert any("on one node" in w for w in done["warnings"])
 
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# needs: quiet
 """Bricks that hang: dropped in time, and only when another one answers."""
 import os
 import signal

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# needs: quiet
 """How long a set is without a view after the death of a brick: from the signal
 to the moment at which mgmtd has committed the next view, as its log says.
 """
