@@ -89,10 +89,14 @@ static void answer_ok(struct op *op)
 int plan_own_session(struct op *op, struct plan *p)
 {
     struct rec_session *rec = &op->own->session;
-    struct session *oldest = session_oldest_closed(p->o);
+    const struct session *oldest = session_oldest_closed(p->o);
+    const struct session *s = session_find(p->o, rec->s.no);
     uint8_t v[REC_SESSION_MAX];
     struct rec_key k;
 
+    /* It may have gone on while this was put aside. */
+    if (s && rec->acked < s->rec.acked)
+        rec->acked = s->rec.acked;
     if (rec->s.no == 0) /* to be given: not in a replay */
         rec->s.no = p->o->brick.session_max + 1;
     if (rec->s.no == 0)
@@ -273,6 +277,8 @@ int run_session_fence(struct op *op)
         return -CFS_E_POISONED;
     if (r->session == 0)
         return -EINVAL;
+    if ((uint64_t)r->session > o->brick.session_max + SESSION_AHEAD)
+        return -CFS_E_SESSION; /* nobody has given it */
     if (!s && r->session < o->brick.session_floor)
         return make_durable(op, fenced); /* closed long ago */
     if (s && (s->rec.s.state == CFS_SESSION_FENCED ||
@@ -324,7 +330,7 @@ int plan_own_view(struct op *op, struct plan *p)
     return 0;
 }
 
-static int view_cmp(const struct cfs_view *a, const struct cfs_view *b)
+int view_cmp(const struct cfs_view *a, const struct cfs_view *b)
 {
     if (a->lineage != b->lineage)
         return a->lineage < b->lineage ? -1 : 1;

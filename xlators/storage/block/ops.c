@@ -141,6 +141,7 @@ static struct ops *ops_new(struct cfs_loop *loop, struct cfs_log *log,
     o->who = who;
     o->config = *config;
     cfs_list_init(&o->sessions);
+    cfs_list_init(&o->changed);
     cfs_list_init(&o->unstored);
     cfs_list_init(&o->dead);
     cfs_list_init(&o->ino_free);

@@ -111,7 +111,8 @@ struct answer {
 struct session {
     struct cfs_list    link;
     struct rec_session rec;
-    bool               changed; /* .rec.acked is newer than in the tree */
+    struct cfs_list    changed; /* ops.changed: .rec.acked is newer than in the
+                                   tree */
     bool               closing; /* takes no changes any more */
     uint64_t           pos;     /* its record's position, to be durable */
     struct cfs_list    applied;
@@ -152,6 +153,8 @@ struct ops {
     bool              in_sync;
 
     struct cfs_list   sessions;
+    struct cfs_list   changed;  /* sessions of which the tree says less */
+    uint32_t          n_changed;
     struct cfs_list   unstored; /* answers not in the tree */
     uint32_t          n_unstored;
     struct cfs_list   dead;     /* struct dead_answer */
@@ -216,6 +219,7 @@ bool admit_ahead(const struct op *op);
 /* Versions of what a change touches. In replay too. */
 int  admit_versions(struct plan *p, const struct cfs_change *c);
 void view_judge(struct ops *o); /* after the view changed */
+int  view_cmp(const struct cfs_view *a, const struct cfs_view *b); /* order */
 void post_fill(struct op *op, uint64_t pos);
 
 /* Whether a refusal is no result of the operation, so that a repeat is judged
@@ -237,8 +241,10 @@ void            answers_acked(struct ops *o, struct session *s, uint64_t below,
 /* Whether nobody waits for one of its records any more. */
 bool            answers_written(const struct session *s);
 void            answers_drop(struct ops *o, struct session *s);
-void            answers_spill(struct ops *o, struct plan *p);
-void            answers_spilled(struct ops *o, unsigned n);
+/* A few of what a freeze would have to store go with a change, when there are
+ * many: a freeze has little room. Then they have. */
+void            session_spill(struct ops *o, struct plan *p);
+void            session_spilled(struct ops *o, const struct plan *p);
 void            answer_give(struct op *op, const struct rec_answer *a);
 void            sessions_free(struct ops *o);
 /* What session_fence answers; nothing of a session that is closed. */
@@ -296,7 +302,8 @@ struct plan {
     struct stage       *stage;
     enum cfs_fop        fop;     /* of a client's change */
     struct cfs_blob     request; /* for the operation log */
-    unsigned            spilled; /* answers among the puts */
+    unsigned            spilled; /* answers among the puts, */
+    unsigned            spilled_sessions; /* and sessions */
     /* What the counts of struct rec_brick change by. */
     int64_t             d_inodes, d_dirty, d_oplog;
     /* The answer's attributes, in order; NULL: no such inode. */

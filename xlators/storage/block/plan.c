@@ -92,7 +92,9 @@ void plan_stamp(struct plan *p, struct plan_ino *ino, bool data)
 {
     struct cfs_time next = ino->rec.ctime;
 
-    if (++next.nsec == 1000000000u) {
+    if (next.nsec < 999999999u) {
+        next.nsec++;
+    } else if (next.sec < INT64_MAX) { /* a client may have said anything */
         next.nsec = 0;
         next.sec++;
     }
@@ -423,7 +425,7 @@ int plan_finish(struct plan *p, const struct cfs_change *c)
             rc = finish_oplog(p, c);
         if (rc < 0)
             return rc;
-        answers_spill(p->o, p);
+        session_spill(p->o, p);
     }
     for (unsigned i = 0; i < p->n_ino; i++)
         if (p->ino[i].changed || p->ino[i].gone)

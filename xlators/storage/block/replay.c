@@ -229,8 +229,8 @@ static int replay_own(struct ops *o, const struct eng_rec *rec)
     rc = plan(&op, &p);
     if (rc == 0)
         rc = apply(&p, NULL);
-    if (rc == 0 && rec->type == JREC_VIEW)
-        o->view = own.view;
+    if (rc == 0 && rec->type == JREC_VIEW && view_cmp(&own.view, &o->view) > 0)
+        o->view = own.view; /* they may have come in another order */
     if (rc == 0)
         own_applied(o, (enum jrec_type)rec->type, &own, rec->pos);
     cfs_arena_fini(&arena);
@@ -271,7 +271,7 @@ void change_applied(struct op *op, const struct plan *p, bool replayed)
     for (unsigned i = 0; i < a.n; i++)
         if (p->out[i])
             rec_inode_attr(&p->out[i]->rec, p->out[i]->gfid, &a.attr[i]);
-    answers_spilled(op->o, p->spilled);
+    session_spilled(op->o, p);
     op->answer = answer_add(op->o, s, c->no, &a, true);
     op->answer->written = replayed;
     answers_acked(op->o, s, c->acked_below, true);

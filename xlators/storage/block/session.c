@@ -15,8 +15,15 @@
 #include "xlators/storage/block/bytes.h"
 #include "xlators/storage/block/ops_impl.h"
 
-#define SPILL_ABOVE 256u /* unstored answers; each change then stores two */
-#define SPILL_AT_ONCE 2u
+/* Unstored answers, changed sessions; beyond that each change stores two. All
+ * of them together fit into a freeze. */
+#define SPILL_ABOVE    256u
+#define SESSIONS_ABOVE 64u
+#define SPILL_AT_ONCE  2u
+
+_Static_assert((SPILL_ABOVE + 2) * (REC_ANSWER_MAX + 16) +
+               (SESSIONS_ABOVE + 2) * (REC_SESSION_MAX + 16) +
+               REC_BRICK_MAX + 16 <= ENG_FREEZE_BYTES, "what a freeze stores");
 
 /* -- sessions ------------------------------------------------------------- */
 
@@ -37,6 +44,7 @@ struct session *session_put(struct ops *o, const struct rec_session *rec)
 
     if (!s) {
         s = cfs_must_calloc(sizeof *s);
+        cfs_list_init(&s->changed);
         cfs_list_init(&s->applied);
         cfs_list_init(&s->failed);
         cfs_list_add_tail(&o->sessions, &s->link);
@@ -148,7 +156,10 @@ void answers_acked(struct ops *o, struct session *s, uint64_t below,
 {
     if (applied && below > s->rec.acked) {
         s->rec.acked = below;
-        s->changed = true;
+        if (cfs_list_empty(&s->changed)) {
+            cfs_list_add_tail(&o->changed, &s->changed);
+            o->n_changed++;
+        }
     }
     forget(o, &s->failed, below, false);
     forget(o, &s->applied, s->rec.acked, true);
@@ -172,9 +183,18 @@ void answers_drop(struct ops *o, struct session *s)
     s->bucket = NULL;
 }
 
+static void now_same(struct ops *o, struct session *s)
+{
+    if (cfs_list_empty(&s->changed))
+        return;
+    cfs_list_del(&s->changed);
+    o->n_changed--;
+}
+
 void session_drop(struct ops *o, struct session *s)
 {
     answers_drop(o, s);
+    now_same(o, s);
     cfs_list_del(&s->link);
     free(s);
 }
@@ -269,12 +289,33 @@ void answer_give(struct op *op, const struct rec_answer *a)
 
 /* -- into the tree -------------------------------------------------------- */
 
-void answers_spill(struct ops *o, struct plan *p)
+static void spill_sessions(struct ops *o, struct plan *p)
+{
+    uint8_t v[REC_SESSION_MAX];
+    struct rec_key k;
+    unsigned n = 0;
+
+    if (o->n_changed <= SESSIONS_ABOVE)
+        return;
+    cfs_list_for_each(it, &o->changed) {
+        struct session *s = cfs_list_entry(it, struct session, changed);
+
+        if (n == SPILL_AT_ONCE)
+            break;
+        rec_key_session(&k, s->rec.s.no);
+        plan_put(p, &k, v, rec_session_pack(&s->rec, v));
+        n++;
+    }
+    p->spilled_sessions = n;
+}
+
+void session_spill(struct ops *o, struct plan *p)
 {
     uint8_t v[REC_ANSWER_MAX];
     struct rec_key k;
     unsigned n = 0;
 
+    spill_sessions(o, p);
     if (o->n_unstored <= SPILL_ABOVE)
         return;
     cfs_list_for_each(it, &o->unstored) {
@@ -289,16 +330,20 @@ void answers_spill(struct ops *o, struct plan *p)
     p->spilled = n;
 }
 
-void answers_spilled(struct ops *o, unsigned n)
+void session_spilled(struct ops *o, const struct plan *p)
 {
-    for (; n > 0; n--)
+    for (unsigned n = p->spilled; n > 0; n--)
         now_stored(o, cfs_list_entry(o->unstored.next, struct answer,
                                      unstored));
+    for (unsigned n = p->spilled_sessions; n > 0; n--)
+        now_same(o, cfs_list_entry(o->changed.next, struct session,
+                                   changed));
 }
 
 static void put(struct ops *o, const struct rec_key *k, const void *v,
                 uint32_t len, size_t *room)
 {
+    assert(*room >= k->len + len); /* the spills keep it little */
     *room -= k->len + len;
     eng_put(o->e, rec_key_blob(k), (struct cfs_blob){v, len});
 }
@@ -320,14 +365,13 @@ static void freeze_sessions(struct ops *o, size_t *room)
     uint8_t v[REC_SESSION_MAX];
     struct rec_key k;
 
-    cfs_list_for_each(it, &o->sessions) {
-        struct session *s = cfs_list_entry(it, struct session, link);
+    while (!cfs_list_empty(&o->changed)) {
+        struct session *s = cfs_list_entry(o->changed.next, struct session,
+                                           changed);
 
-        if (!s->changed)
-            continue;
         rec_key_session(&k, s->rec.s.no);
         put(o, &k, v, rec_session_pack(&s->rec, v), room);
-        s->changed = false;
+        now_same(o, s);
     }
 }
 

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_many_sessions.c - more sessions than one would think of, numbers that
+ * nobody gave, views that arrive in another order than they were made, times
+ * at the end of time. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "tests/unit/store_fix.h"
+
+#define ROOT cfs_gfid_root
+#define MANY 1200u
+
+static int setup(void **state)
+{
+    struct ops_config config = ops_config_default;
+    struct fix *f = calloc(1, sizeof *f);
+
+    config.eng.checkpoint_ms = 3600 * 1000; /* only when asked for */
+    fix_open(f, &config);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fix_close(*state);
+    free(*state);
+    return 0;
+}
+
+/* As large as a session's record can be. */
+static void open_another(struct fix *f)
+{
+    struct cfs_session_open op = {.req.fop = CFS_FOP_SESSION_OPEN};
+
+    fix_begin(f);
+    op.who = f->session;
+    memset(op.who.node, 'n', sizeof op.who.node - 1);
+    memset(op.who.service, 's', sizeof op.who.service - 1);
+    memset(op.who.where, 'w', sizeof op.who.where - 1);
+    memset(op.who.owner, 'o', sizeof op.who.owner - 1);
+    op.req.epoch = f->view.epoch;
+    assert_int_equal(fix_do(f, &op.req), 0);
+    f->session = op.session;
+    f->change_no = 0;
+    fix_attach(f);
+}
+
+/* A checkpoint that comes when each of them has changed something stores what
+ * is to be stored of all of them. */
+static void a_checkpoint_bears_any_number_of_sessions(void **state)
+{
+    struct cfs_session *s = calloc(MANY, sizeof *s);
+    struct fix *f = *state;
+    struct cfs_attr a;
+    char name[32];
+
+    for (unsigned i = 0; i < MANY; i++) {
+        open_another(f);
+        s[i] = f->session;
+    }
+    fix_settle(f);
+    for (unsigned i = 0; i < MANY; i++) {
+        f->session = s[i];
+        f->change_no = 1;
+        snprintf(name, sizeof name, "file-%u", i);
+        assert_int_equal(fix_create(f, ROOT, name, S_IFREG | 0600, NULL), 0);
+    }
+    free(s);
+    fix_settle(f);
+    fix_kill(f);
+    fix_fsck(f);
+    assert_int_equal(fix_start(f), 0);
+    fix_next_view(f, true);
+    for (unsigned i = 0; i < MANY; i += 100) {
+        snprintf(name, sizeof name, "file-%u", i);
+        assert_int_equal(fix_lookup(f, ROOT, name, &a), 0);
+    }
+}
+
+/* A fence is for a session that this brick may not have heard of; but not for
+ * one that cannot have been given: no number would be left. */
+static void a_fence_does_not_use_up_all_numbers(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_session_fence op = {.req.fop = CFS_FOP_SESSION_FENCE,
+                                   .session = UINT32_MAX};
+
+    fix_begin(f);
+    op.req.epoch = f->view.epoch;
+    assert_int_equal(fix_do(f, &op.req), -CFS_E_SESSION);
+    fix_begin(f);
+    op.session = f->session.no + 1000;
+    assert_int_equal(fix_do(f, &op.req), 0);
+    open_another(f);
+    assert_true(f->session.no > op.session);
+}
+
+/* Two that are told of views at once: the later one counts, also after a
+ * kill. */
+static void a_kill_does_not_bring_back_an_earlier_view(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_view first = f->view, second = f->view;
+    struct cfs_view_set op[2] = {{.req.fop = CFS_FOP_VIEW_SET},
+                                 {.req.fop = CFS_FOP_VIEW_SET}};
+    struct cfs_brick *info = calloc(1, sizeof *info);
+    struct fix_wait w[2];
+
+    first.epoch += 1;
+    first.id.b[0] ^= 1;
+    second.epoch += 2;
+    second.id.b[0] ^= 2;
+    fix_begin(f);
+    op[0].view = second;
+    op[1].view = first;
+    fix_post(f, &op[0].req, &w[0]);
+    fix_post(f, &op[1].req, &w[1]);
+    fix_wait_all(f, w, 2);
+    assert_int_equal(w[0].status, 0);
+    fix_info(f, info);
+    assert_int_equal(info->view.epoch, second.epoch);
+    fix_kill(f);
+    assert_int_equal(fix_start(f), 0);
+    fix_info(f, info);
+    assert_int_equal(info->view.epoch, second.epoch);
+    f->view = second;
+    free(info);
+}
+
+/* A client may say that it is the end of time; time does not go back. */
+static void a_time_at_its_end_stays_there(void **state)
+{
+    const struct cfs_time usual = ((struct fix *)*state)->now;
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file");
+    struct cfs_attr a;
+
+    f->now = (struct cfs_time){INT64_MAX, 998999999};
+    assert_int_equal(fix_setxattr(f, g, "user.a", "", 0, 0), 0);
+    f->now = usual;
+    assert_int_equal(fix_setxattr(f, g, "user.a", "b", 1, 0), 0);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.ctime.sec, INT64_MAX);
+    assert_int_equal(a.ctime.nsec, 999999999);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_checkpoint_bears_any_number_of_sessions),
+        T(a_fence_does_not_use_up_all_numbers),
+        T(a_kill_does_not_bring_back_an_earlier_view),
+        T(a_time_at_its_end_stays_there),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
