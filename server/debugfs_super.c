@@ -30,9 +30,10 @@ static void put_super(const struct fmt_super *sb)
     tool_put_escaped(stdout, sb->label, strnlen(sb->label, sizeof sb->label));
     printf("\nversion    %u\n", sb->version);
     printf("features   compatible %" PRIx64 ", read-only compatible %" PRIx64
-           ", incompatible %" PRIx64 "%s\n", sb->compat, sb->ro_compat,
+           ", incompatible %" PRIx64 "%s%s\n", sb->compat, sb->ro_compat,
            sb->incompat,
-           sb->compat & FMT_FIXED ? "; does not grow by itself" : "");
+           sb->compat & FMT_FIXED ? "; does not grow by itself" : "",
+           sb->incompat & FMT_PACKED ? "; may have compressed data" : "");
     printf("made       %" PRIu64 "\n", sb->made);
     printf("nonce      %016" PRIx64 "\n", sb->nonce);
     put_range("store", 0, sb->size);

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "server/debugfs.h"
+#include "xlators/storage/block/pack.h"
 
 #define DEPTH_MAX 4096u /* deeper would be a loop */
 #define ENTRIES   512u  /* of a directory, at a time */
@@ -35,6 +36,7 @@ struct digest {
     uint64_t           size;
     XXH3_state_t      *state;
     uint8_t           *buf; /* CHUNK_BYTES */
+    uint8_t           *plain; /* as large: what a pack holds */
     struct chunk_at   *chunk;
     unsigned           n;
     struct mark       *mark;
@@ -79,7 +81,7 @@ static int add_small(struct digest *d)
 /* Written blocks of @c from @at on that lie behind one another. */
 static unsigned run_of(const struct rec_chunk *c, unsigned at)
 {
-    const uint32_t written = c->mapped & ~c->unwritten;
+    const uint32_t written = c->mapped & ~c->unwritten & ~c->packed;
     unsigned n = 0;
 
     while (at + n < CHUNK_BLOCKS && (written >> (at + n) & 1) &&
@@ -88,12 +90,33 @@ static unsigned run_of(const struct rec_chunk *c, unsigned at)
     return n;
 }
 
+static int add_packed(struct digest *d, const struct chunk_at *c, unsigned i)
+{
+    uint8_t *data = d->plain + pack_offset(&c->rec.pack, i);
+
+    int rc = pack_block(&c->rec, i, data);
+
+    if (rc == 0)
+        add_block(d, c->index * CHUNK_BLOCKS + i, data);
+    return rc;
+}
+
 static int add_chunk(struct digest *d, const struct chunk_at *c)
 {
+    if (c->rec.packed) {
+        int rc = tool_unpack(d->b->loop, d->b->e, &c->rec, d->plain);
+
+        if (rc < 0)
+            return rc;
+    }
     for (unsigned i = 0, n; i < CHUNK_BLOCKS; i += n ? n : 1) {
-        int rc;
+        int rc = 0;
 
         n = run_of(&c->rec, i);
+        if (c->rec.packed >> i & 1)
+            rc = add_packed(d, c, i);
+        if (rc < 0)
+            return rc;
         if (n == 0)
             continue;
         rc = tool_read(d->b->loop, d->b->e, c->rec.lba[i], n, d->buf);
@@ -186,7 +209,8 @@ int debugfs_digest(struct tool_brick *b, struct cfs_gfid g,
 
     d.state = XXH3_createState();
     d.buf = aligned_alloc(CFS_BLOCK, CHUNK_BYTES);
-    if (!d.state || !d.buf)
+    d.plain = aligned_alloc(CFS_BLOCK, CHUNK_BYTES);
+    if (!d.state || !d.buf || !d.plain)
         abort();
     XXH3_128bits_reset(d.state);
     rc = ino->flags & REC_INLINE ? add_small(&d) : add_chunks(&d, ino);
@@ -195,6 +219,7 @@ int debugfs_digest(struct tool_brick *b, struct cfs_gfid g,
         snprintf(ret, DIGEST_STR, "%016" PRIx64 "%016" PRIx64,
                  (uint64_t)h.high64, (uint64_t)h.low64);
     free(d.buf);
+    free(d.plain);
     XXH3_freeState(d.state);
     return rc;
 }

@@ -263,6 +263,7 @@ static void fsck_free(struct fsck *f)
     free(f->tree);
     free(f->doubted);
     free(f->batch);
+    free(f->pack);
 }
 
 void fsck_run(struct cfs_loop *loop, struct eng *e,

@@ -192,22 +192,47 @@ static bool claim(struct fsck *f, struct cfs_gfid g, uint64_t block,
     return false;
 }
 
+/* The blocks of the chunk's pack; one that cannot be is to be lost whole. */
+static bool claim_pack(struct fsck *f, const struct rec_id *id,
+                       const struct rec_chunk *c)
+{
+    const uint32_t n = rec_pack_blocks(&c->pack);
+    const uint64_t block = id->n * CHUNK_BLOCKS +
+                           (unsigned)__builtin_ctz(c->packed);
+
+    if (!eng_packs(f->e)) {
+        fsck_find(f, "block", id->gfid, "block %" PRIu64 " of it is "
+                  "compressed, in a brick that has no compressed data", block);
+        fsck_fix_unmap(f, id->gfid, block);
+        return false;
+    }
+    if (!tool_usable(f->e, c->pack.lba, n)) {
+        fsck_find(f, "block", id->gfid, "block %" PRIu64 " of it is "
+                  "compressed, at %" PRIu64 ", where no data can be", block,
+                  c->pack.lba);
+        fsck_fix_unmap(f, id->gfid, block);
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        fsck_claim(f, c->pack.lba + i);
+    return true;
+}
+
 /* All blocks of a chunk that is no part of any file any more. */
 static void claim_only(struct fsck *f, const struct rec_id *id,
                        const struct rec_chunk *c)
 {
+    if (c->packed)
+        claim_pack(f, id, c);
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
-        if (c->mapped >> i & 1)
+        if ((c->mapped & ~c->packed) >> i & 1)
             claim(f, id->gfid, id->n * CHUNK_BLOCKS + i, c->lba[i]);
 }
 
-static void check_block(struct fsck *f, uint32_t at, uint64_t block,
-                        const struct rec_chunk *c, unsigned i)
+/* Block @block has data. */
+static void check_end(struct fsck *f, const struct fsck_ino *ino,
+                      uint64_t block)
 {
-    const struct fsck_ino *ino = &f->ino[at];
-
-    if (!claim(f, ino->gfid, block, c->lba[i]) || (c->unwritten >> i & 1))
-        return;
     if (block * CFS_BLOCK >= ino->size) {
         fsck_find(f, "size", ino->gfid,
                   "has data in block %" PRIu64 ", behind its end (%" PRIu64
@@ -215,9 +240,32 @@ static void check_block(struct fsck *f, uint32_t at, uint64_t block,
         fsck_fix_set(f, ino->gfid, MIN_SIZE,
                      (int64_t)((block + 1) * CFS_BLOCK));
     }
+}
+
+/* A block that is not packed. */
+static void check_block(struct fsck *f, uint32_t at, uint64_t block,
+                        const struct rec_chunk *c, unsigned i)
+{
+    const struct fsck_ino *ino = &f->ino[at];
+
+    if (!claim(f, ino->gfid, block, c->lba[i]) || (c->unwritten >> i & 1))
+        return;
+    check_end(f, ino, block);
     if (f->config->data)
         f->batch[f->n_batch++] =
             (struct fsck_block){c->lba[i], c->sum[i], block, at};
+}
+
+static void check_pack(struct fsck *f, uint32_t at, const struct rec_id *id,
+                       const struct rec_chunk *c)
+{
+    if (!claim_pack(f, id, c))
+        return;
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
+        if (c->packed >> i & 1)
+            check_end(f, &f->ino[at], id->n * CHUNK_BLOCKS + i);
+    if (f->config->data)
+        f->pack[f->n_pack++] = (struct fsck_pack){at, id->n, *c};
 }
 
 /* Where the file ends at least that has this chunk. */
@@ -285,14 +333,16 @@ static void chunk_each(struct fsck *f, const struct rec_id *id,
         return;
     }
     i->count -= __builtin_popcount(c.mapped);
+    if (c.packed)
+        check_pack(f, at, id, &c);
     for (unsigned n = 0; n < CHUNK_BLOCKS; n++)
-        if (c.mapped >> n & 1)
+        if ((c.mapped & ~c.packed) >> n & 1)
             check_block(f, at, id->n * CHUNK_BLOCKS + n, &c, n);
 }
 
 static bool batch_full(const struct fsck *f)
 {
-    return f->n_batch + CHUNK_BLOCKS > FSCK_BATCH;
+    return f->n_batch + CHUNK_BLOCKS > FSCK_BATCH || f->n_pack == FSCK_PACKS;
 }
 
 void fsck_chunks(struct fsck *f)
@@ -306,6 +356,7 @@ void fsck_chunks(struct fsck *f)
     };
 
     f->batch = tool_realloc(NULL, FSCK_BATCH * sizeof *f->batch);
+    f->pack = tool_realloc(NULL, FSCK_PACKS * sizeof *f->pack);
     fsck_pass(f, &pass);
 }
 

@@ -505,34 +505,54 @@ static bool do_names(struct eng *e, const struct fix *x)
 
 /* -- blocks --------------------------------------------------------------- */
 
+static bool chunk_of(struct eng *e, struct cfs_gfid g, uint64_t block,
+                     struct rec_key *k, struct rec_chunk *ret)
+{
+    struct cfs_blob v;
+
+    rec_key_gfid_u64(k, REC_CHUNK, g, block / CHUNK_BLOCKS);
+    return eng_get(e, rec_key_blob(k), &v) == 0 &&
+           rec_chunk_unpack(v, ret) == 0;
+}
+
+/* A block of a pack goes with all others that are in it. */
 static void unmap(struct eng *e, struct cfs_gfid g, uint64_t block)
 {
-    uint32_t bit = 1u << block % CHUNK_BLOCKS;
+    uint32_t bits = 1u << block % CHUNK_BLOCKS;
     uint8_t buf[REC_CHUNK_MAX];
     struct rec_chunk c;
-    struct cfs_blob v;
     struct rec_key k;
 
-    rec_key_gfid_u64(&k, REC_CHUNK, g, block / CHUNK_BLOCKS);
-    if (eng_get(e, rec_key_blob(&k), &v) < 0 || rec_chunk_unpack(v, &c) < 0)
+    if (!chunk_of(e, g, block, &k, &c) || !(c.mapped & bits))
         return;
-    c.mapped &= ~bit;
-    c.unwritten &= ~bit;
+    if (c.packed & bits)
+        bits = c.packed;
+    c.mapped &= ~bits;
+    c.unwritten &= ~bits;
+    c.packed &= ~bits;
+    c.cut &= ~bits;
     if (c.mapped != 0)
         mend_put(e, &k, buf, rec_chunk_pack(&c, buf));
     else
         eng_del(e, rec_key_blob(&k));
 }
 
+/* Whether what lies at .lba is the block's, or its pack's. */
 static bool sum_is(struct cfs_loop *loop, struct eng *e, const struct fix *x)
 {
-    uint8_t *data = aligned_alloc(CFS_BLOCK, CFS_BLOCK);
+    uint8_t *data = aligned_alloc(CFS_BLOCK, CHUNK_BYTES);
+    struct rec_chunk c;
+    struct rec_key k;
     bool same;
 
     if (!data)
         abort();
-    same = tool_read(loop, e, x->lba, 1, data) == 0 &&
-           XXH3_64bits(data, CFS_BLOCK) == x->sum;
+    if (chunk_of(e, x->gfid, x->n, &k, &c) &&
+        (c.packed >> x->n % CHUNK_BLOCKS & 1))
+        same = tool_unpack(loop, e, &c, data) == 0;
+    else
+        same = tool_read(loop, e, x->lba, 1, data) == 0 &&
+               XXH3_64bits(data, CFS_BLOCK) == x->sum;
     free(data);
     return same;
 }

@@ -60,6 +60,14 @@ struct fsck_queued {
     bool            known;
 };
 
+/* A pack that is to be opened, and its blocks verified. */
+#define FSCK_PACKS 256u
+struct fsck_pack {
+    uint32_t         ino;
+    uint64_t         index; /* of the chunk */
+    struct rec_chunk c;
+};
+
 enum fsck_doubt { DOUBT_DOUBLE, DOUBT_UNMARKED };
 
 struct fsck_doubted {
@@ -92,6 +100,8 @@ struct fsck {
 
     struct fsck_block *batch;
     unsigned  n_batch;
+    struct fsck_pack *pack; /* beside them */
+    unsigned  n_pack;
 
     uint64_t  in_use; /* blocks, about: for the progress */
     struct rec_brick brick;

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "server/fsck_fix.h"
+#include "xlators/storage/block/pack.h"
 
 /* Each round leaves less to be mended; a brick that needs more than this is
  * beyond us. */
@@ -198,6 +199,22 @@ static int rounds(struct mend *m, struct cfs_err *err)
 
 /* -- the end -------------------------------------------------------------- */
 
+/* One block of a chunk, packed or not; @data has room for all of a chunk. */
+static int read_block(struct mend *m, const struct rec_chunk *c, unsigned at,
+                      uint8_t *data)
+{
+    int rc;
+
+    if (!(c->packed >> at & 1))
+        return tool_read(m->b->loop, m->b->e, c->lba[at], 1, data);
+    rc = tool_unpack(m->b->loop, m->b->e, c, data);
+    if (rc == 0)
+        rc = pack_block(c, at, data + pack_offset(&c->pack, at));
+    if (rc == 0)
+        memmove(data, data + pack_offset(&c->pack, at), CFS_BLOCK);
+    return rc;
+}
+
 /* The last block of a file once more, with zeros behind its end. */
 static int mend_tail(struct mend *m, const struct fsck_tail *t, uint8_t *data)
 {
@@ -206,7 +223,7 @@ static int mend_tail(struct mend *m, const struct fsck_tail *t, uint8_t *data)
                                               : REC_CHUNK_MAX];
     struct eng *e = m->b->e;
     struct rec_inode i;
-    struct eng_ext ext;
+    struct eng_ext ext, old;
     struct rec_chunk c;
     struct cfs_blob v;
     struct rec_key k, ik;
@@ -221,7 +238,7 @@ static int mend_tail(struct mend *m, const struct fsck_tail *t, uint8_t *data)
     if (eng_get(e, rec_key_blob(&k), &v) < 0 || rec_chunk_unpack(v, &c) < 0 ||
         !((c.mapped & ~c.unwritten) >> at & 1))
         return 0;
-    rc = tool_read(m->b->loop, e, c.lba[at], 1, data);
+    rc = read_block(m, &c, at, data);
     if (rc == 0)
         rc = eng_alloc(e, 1, 0, ENG_RESERVE, &ext, 1, &n);
     if (rc < 0)
@@ -231,7 +248,10 @@ static int mend_tail(struct mend *m, const struct fsck_tail *t, uint8_t *data)
     if (rc < 0)
         return rc;
     eng_repair_take(e, ext);
-    eng_free(e, (struct eng_ext){c.lba[at], 1});
+    old = rec_chunk_drop(&c, at);
+    if (old.n > 0)
+        eng_free(e, old);
+    c.mapped |= 1u << at;
     c.lba[at] = ext.lba;
     c.sum[at] = XXH3_64bits(data, CFS_BLOCK);
     eng_put(e, rec_key_blob(&k),
@@ -244,7 +264,7 @@ static int mend_tail(struct mend *m, const struct fsck_tail *t, uint8_t *data)
 
 static int mend_tails(struct mend *m, struct cfs_err *err)
 {
-    uint8_t *data = aligned_alloc(CFS_BLOCK, CFS_BLOCK);
+    uint8_t *data = aligned_alloc(CFS_BLOCK, CHUNK_BYTES);
     const struct fsck_tail *t;
     int rc = 0;
     size_t n;

@@ -230,11 +230,11 @@ static const struct fsck_doubted *doubt_of(const struct fsck *f, uint64_t lba)
     return &f->doubted[lo];
 }
 
+/* Of block @i of @c, which is at @lba or in the pack that is there. */
 static void tell_doubt(struct fsck *f, const struct rec_id *id,
-                       const struct rec_chunk *c, unsigned i)
+                       const struct rec_chunk *c, unsigned i, uint64_t lba)
 {
     const bool written = !(c->unwritten >> i & 1);
-    const uint64_t lba = c->lba[i];
     const struct fsck_doubted *d = doubt_of(f, lba);
     const uint64_t block = id->n * CHUNK_BLOCKS + i;
 
@@ -263,8 +263,11 @@ static void owner_each(struct fsck *f, const struct rec_id *id,
     if (rec_chunk_unpack(value, &c) < 0)
         return;
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
-        if (c.mapped >> i & 1)
-            tell_doubt(f, id, &c, i);
+        if ((c.mapped & ~c.packed) >> i & 1)
+            tell_doubt(f, id, &c, i, c.lba[i]);
+    for (uint32_t i = 0; c.packed && i < rec_pack_blocks(&c.pack); i++)
+        tell_doubt(f, id, &c, (unsigned)__builtin_ctz(c.packed),
+                   c.pack.lba + i);
 }
 
 void fsck_space(struct fsck *f)

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "server/fsck_int.h"
+#include "xlators/storage/block/pack.h"
 
 static int by_address(const void *a, const void *b)
 {
@@ -44,13 +45,14 @@ static void bad_block(struct fsck *f, const struct fsck_block *b, int rc)
         fsck_fix_set(f, i->gfid, SET_FLAG, REC_LOST);
 }
 
+/* @right: its checksum is. */
 static void check_block(struct fsck *f, const struct fsck_block *b,
-                        const uint8_t *data)
+                        const uint8_t *data, bool right)
 {
     const struct fsck_ino *i = &f->ino[b->ino];
 
     f->r->verified++;
-    if (XXH3_64bits(data, CFS_BLOCK) != b->sum) {
+    if (!right) {
         bad_block(f, b, 0);
     } else if (!tail_is_zero(i, b->block, data)) {
         fsck_find(f, "size", i->gfid,
@@ -72,8 +74,47 @@ static void check_run(struct fsck *f, const struct fsck_block *b, unsigned n,
     }
     if (rc < 0)
         bad_block(f, b, rc);
-    for (unsigned i = 0; i < n && rc == 0; i++)
-        check_block(f, b + i, buf + (size_t)i * CFS_BLOCK);
+    for (unsigned i = 0; i < n && rc == 0; i++) {
+        const uint8_t *data = buf + (size_t)i * CFS_BLOCK;
+
+        check_block(f, b + i, data,
+                    XXH3_64bits(data, CFS_BLOCK) == b[i].sum);
+    }
+}
+
+/* One that cannot be read, or opened, is bad data in all that is in it. */
+static void check_pack(struct fsck *f, const struct fsck_pack *p,
+                       uint8_t *plain)
+{
+    int rc = tool_unpack(f->loop, f->e, &p->c, plain);
+
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++) {
+        const struct fsck_block b = {p->c.pack.lba, p->c.sum[i],
+                                     p->index * CHUNK_BLOCKS + i, p->ino};
+        uint8_t *data = plain + pack_offset(&p->c.pack, i);
+
+        if (!(p->c.packed >> i & 1))
+            continue;
+        if (rc == 0)
+            check_block(f, &b, data, pack_block(&p->c, i, data) == 0);
+        else
+            bad_block(f, &b, rc == -CFS_E_CHECKSUM ? 0 : rc);
+    }
+}
+
+static void verify_packs(struct fsck *f)
+{
+    uint8_t *plain;
+
+    if (f->n_pack == 0)
+        return;
+    plain = aligned_alloc(CFS_BLOCK, CHUNK_BYTES);
+    if (!plain)
+        abort();
+    for (unsigned i = 0; i < f->n_pack; i++)
+        check_pack(f, &f->pack[i], plain);
+    free(plain);
+    f->n_pack = 0;
 }
 
 void fsck_verify(struct fsck *f)
@@ -81,6 +122,7 @@ void fsck_verify(struct fsck *f)
     const struct fsck_block *b = f->batch;
     uint8_t *buf;
 
+    verify_packs(f);
     if (f->n_batch == 0)
         return;
     buf = aligned_alloc(CFS_BLOCK, TOOL_RUN * CFS_BLOCK);

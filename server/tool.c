@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "xlators/storage/block/pack.h"
 #include "xlators/storage/block/format.h"
 
 #define BATCH 8192u /* records */
@@ -260,6 +261,21 @@ int tool_read(struct cfs_loop *loop, struct eng *e, uint64_t lba, uint32_t n,
     eng_data_read(e, &r.io);
     cfs_loop_run_until(loop, is_set, &r.done);
     return r.io.status;
+}
+
+int tool_unpack(struct cfs_loop *loop, struct eng *e,
+                const struct rec_chunk *c, uint8_t *plain)
+{
+    uint8_t *stored = aligned_alloc(CFS_BLOCK, CHUNK_BYTES);
+    int rc;
+
+    if (!stored)
+        abort();
+    rc = tool_read(loop, e, c->pack.lba, rec_pack_blocks(&c->pack), stored);
+    if (rc == 0)
+        rc = pack_open(&c->pack, stored, plain);
+    free(stored);
+    return rc;
 }
 
 int tool_write(struct cfs_loop *loop, struct eng *e, uint64_t lba, uint32_t n,

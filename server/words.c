@@ -167,9 +167,10 @@ static int put_cookie(FILE *out, const struct rec_id *id, struct cfs_blob v)
 static unsigned put_run(FILE *out, const struct rec_chunk *c, unsigned at)
 {
     const bool unwritten = c->unwritten >> at & 1;
+    const uint32_t plain = c->mapped & ~c->packed;
     unsigned n = 1;
 
-    while (at + n < CHUNK_BLOCKS && (c->mapped >> (at + n) & 1) &&
+    while (at + n < CHUNK_BLOCKS && (plain >> (at + n) & 1) &&
            (c->unwritten >> (at + n) & 1) == unwritten &&
            c->lba[at + n] == c->lba[at] + n)
         n++;
@@ -181,6 +182,41 @@ static unsigned put_run(FILE *out, const struct rec_chunk *c, unsigned at)
     return n;
 }
 
+/* Numbers of the blocks in @mask, as ranges. */
+static void put_blocks(FILE *out, uint32_t mask)
+{
+    const char *sep = "";
+
+    for (unsigned i = 0, n; i < CHUNK_BLOCKS; i += n) {
+        n = 1;
+        if (!(mask >> i & 1))
+            continue;
+        while (i + n < CHUNK_BLOCKS && (mask >> (i + n) & 1))
+            n++;
+        fprintf(out, "%s%u+%u", sep, i, n);
+        sep = ",";
+    }
+}
+
+static void put_pack(FILE *out, const struct rec_chunk *c)
+{
+    fputs(" [packed ", out);
+    put_blocks(out, c->packed);
+    fputs(" of ", out);
+    put_blocks(out, c->pack.held);
+    fprintf(out, " in %" PRIu32 " at %" PRIu64 " bytes %" PRIu32 " %016" PRIx64
+            ":", rec_pack_blocks(&c->pack), c->pack.lba, c->pack.len,
+            c->pack.sum);
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
+        if (c->packed >> i & 1)
+            fprintf(out, " %016" PRIx64, c->sum[i]);
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
+        if (c->cut >> i & 1)
+            fprintf(out, ", of %u only bytes %u to %u", i, c->live[i].from,
+                    c->live[i].upto);
+    putc(']', out);
+}
+
 static int put_chunk(FILE *out, const struct rec_id *id, struct cfs_blob v)
 {
     struct rec_chunk c;
@@ -189,7 +225,9 @@ static int put_chunk(FILE *out, const struct rec_id *id, struct cfs_blob v)
         return -CFS_E_CORRUPT;
     fputs(": blocks", out);
     for (unsigned i = 0; i < CHUNK_BLOCKS;)
-        i += c.mapped >> i & 1 ? put_run(out, &c, i) : 1;
+        i += (c.mapped & ~c.packed) >> i & 1 ? put_run(out, &c, i) : 1;
+    if (c.packed)
+        put_pack(out, &c);
     return 0;
 }
 

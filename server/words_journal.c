@@ -107,6 +107,16 @@ void words_request(FILE *out, const struct cfs_req *req)
 
 /* -- the journal ---------------------------------------------------------- */
 
+static void put_packs(FILE *out, const struct jrec_change *c)
+{
+    struct jrec_pack p[JREC_PACKS];
+
+    jrec_packs_unpack(c, p);
+    for (unsigned i = 0; i < c->n_pack; i++)
+        fprintf(out, " packed %" PRIu64 "+%u bytes %" PRIu32, p[i].block,
+                p[i].n, p[i].len);
+}
+
 static int put_client_change(FILE *out, struct cfs_loop *loop,
                              struct cfs_blob body)
 {
@@ -132,6 +142,7 @@ static int put_client_change(FILE *out, struct cfs_loop *loop,
         for (unsigned i = 0; i < c.n_seg; i++)
             fprintf(out, " blocks %" PRIu64 "+%" PRIu32, c.seg[i].block,
                     c.seg[i].n);
+        put_packs(out, &c);
     }
     cfs_arena_fini(&call.arena);
     return rc < 0 ? -CFS_E_CORRUPT : 0;

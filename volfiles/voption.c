@@ -22,6 +22,7 @@ const struct cfs_vopt cfs_vopts[] = {
     {"storage.cache-size", "storage/block", "cache-size", false},
     {"storage.checkpoint-interval", "storage/block", "checkpoint-interval",
      false},
+    {"storage.compression", "storage/block", "compression", false},
     {"storage.discard", "storage/block", "discard", false},
     {"storage.grow", "storage/block", "grow", false},
     {"storage.metadata-copies", "storage/block", "metadata-copies", false},

@@ -44,6 +44,7 @@ struct slot {
     uint32_t         seq;  /* of a file that was unlinked */
     bool             busy; /* a change is in flight */
     struct cfs_buf   data;
+    unsigned         same;  /* bench.same of .data */
     char             name[32];
     uint64_t         sums[IO_MAX / CFS_BLOCK];
 };
@@ -471,10 +472,14 @@ static void go_write(struct files *f, struct slot *s, uint32_t len,
     uint32_t n = (len + CFS_BLOCK - 1) / CFS_BLOCK;
     uint32_t *seq = &f->seq[s->i];
 
-    if (s->data.len < len) {
+    if (s->data.len < len || s->same != f->b->same) {
         cfs_buf_unref(&s->data);
+        s->same = f->b->same;
         s->data = cfs_buf_new(len);
         rig_random(&f->rnd, s->data.data, len);
+        for (uint32_t k = 0; k < len; k++)
+            if (k % 128 < f->b->same)
+                s->data.data[k] = 7;
     }
     for (uint32_t k = 0; k < n; k++) {
         uint8_t *p = s->data.data + (size_t)k * CFS_BLOCK;
@@ -718,10 +723,14 @@ static int runs_each(void *ctx, struct cfs_blob key, struct cfs_blob value)
     if (rec_chunk_unpack(value, &c) < 0)
         die("chunk", -CFS_E_CORRUPT, NULL);
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++) {
-        if (!(c.mapped >> i & 1))
+        if (!((c.mapped & ~c.packed) >> i & 1))
             continue;
         r->n += c.lba[i] != r->next;
         r->next = c.lba[i] + 1;
+    }
+    if (c.packed) {
+        r->n += c.pack.lba != r->next;
+        r->next = c.pack.lba + rec_pack_blocks(&c.pack);
     }
     return 0;
 }

@@ -29,6 +29,7 @@ static const struct part parts[] = {
     {"start", part_start, "replay of a full journal"},
     {"stream", part_stream, "large files against plain I/O, contiguity"},
     {"small", part_small, "small files, by the bound of what is in line"},
+    {"packs", part_packs, "large files, compressed or not"},
     {"age", part_age, "rounds of changes on a nearly full store"},
 };
 

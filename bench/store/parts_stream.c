@@ -178,6 +178,78 @@ static void contiguity(struct bench *b, struct files *f)
     }
 }
 
+/* -- compressed ------------------------------------------------------------ */
+
+#define PACK_FILES 6u /* two kinds of data, each three times */
+
+/* Both kinds of data in turns, in a store that compresses or not. */
+static void packs_with(struct bench *b, bool pack)
+{
+    static const struct {
+        const char *what;
+        unsigned    same;
+    } kind[] = {{"random data", 0}, {"data of a half", 64}};
+    struct file_result *r = need(calloc(1, sizeof *r));
+    struct file_spec s = {.act = FILE_CREATE, .count = PACK_FILES};
+    struct plain got[2][PACK_FILES / 2];
+    struct eng_info before, after;
+    struct files *f;
+    double blocks[2];
+    char name[80];
+
+    b->pack = pack;
+    rig_make(b, true);
+    rig_open(b, true);
+    f = files_open(b, PACK_FILES);
+    files_run(f, &s, r);
+    for (unsigned i = 0; i < PACK_FILES; i++) {
+        b->same = kind[i % 2].same;
+        rig_checkpoint(b);
+        eng_info(rig_engine(b), &before);
+        store_io(b, f, i, &got[i % 2][i / 2]);
+        rig_checkpoint(b);
+        eng_info(rig_engine(b), &after);
+        blocks[i % 2] = (double)(before.free + before.pending - after.free -
+                                 after.pending);
+    }
+    for (unsigned k = 0; k < 2; k++) {
+        double w[PACK_FILES / 2], rd[PACK_FILES / 2];
+
+        for (unsigned i = 0; i < PACK_FILES / 2; i++) {
+            w[i] = got[k][i].write;
+            rd[i] = got[k][i].read;
+        }
+        snprintf(name, sizeof name, "%s, %s: write of 1 GiB and fsync",
+                 pack ? "lz4" : "off", kind[k].what);
+        report_add(&b->report, name, median(w, PACK_FILES / 2), "MiB/s");
+        snprintf(name, sizeof name, "%s, %s: read of 1 GiB",
+                 pack ? "lz4" : "off", kind[k].what);
+        report_add(&b->report, name, median(rd, PACK_FILES / 2), "MiB/s");
+        snprintf(name, sizeof name, "%s, %s: of the device",
+                 pack ? "lz4" : "off", kind[k].what);
+        report_add(&b->report, name, 100 * blocks[k] * 4096 / FILE_BYTES,
+                   "%");
+    }
+    files_close(f);
+    rig_close(b, true);
+    rig_remove(b);
+    b->pack = false;
+    b->same = 0;
+    free(r);
+}
+
+void part_packs(struct bench *b)
+{
+    uint64_t size = b->size;
+
+    report_part(&b->report, "compressed data");
+    if (b->size < (uint64_t)8 << 30)
+        b->size = (uint64_t)8 << 30;
+    packs_with(b, false);
+    packs_with(b, true);
+    b->size = size;
+}
+
 void part_stream(struct bench *b)
 {
     struct file_result *r = need(calloc(1, sizeof *r));

@@ -121,6 +121,7 @@ double rig_open(struct bench *b, bool files)
     conf.eng.cache_size = b->cache;
     if (b->small_file)
         conf.small_file = b->small_file;
+    conf.pack = conf.eng.packs = b->pack;
     if (files)
         rc = ops_open(b->loop, b->log, "bench", dev, &conf, &b->ops, &err);
     else

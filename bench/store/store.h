@@ -81,6 +81,8 @@ struct bench {
     struct ops      *ops;  /* with files */
     bool             closed;
     uint64_t         small_file; /* 0: what bricks have */
+    bool             pack;       /* compress data */
+    unsigned         same;       /* bytes of each 128 that LZ4 can save */
     bool             may_stall; /* what is opened from now on */
     bool             stall_checkpoints;
 };
@@ -215,6 +217,7 @@ void part_start(struct bench *b);
 void part_stream(struct bench *b);
 void part_age(struct bench *b);
 void part_small(struct bench *b);
+void part_packs(struct bench *b);
 
 /* Start @path's store, fill its journal while no checkpoint ends, and die. */
 _Noreturn void fill_journal_and_die(struct bench *b);

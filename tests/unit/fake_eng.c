@@ -677,6 +677,15 @@ void eng_close(struct eng *e, bool clean, void (*done)(void *ctx, int status),
     cfs_task_post(e->loop, &c->task);
 }
 
+void eng_want_packs(struct eng *e)
+{
+}
+
+bool eng_packs(const struct eng *e)
+{
+    return true;
+}
+
 uint64_t eng_growable(const struct eng *e)
 {
     return 0; /* its device has all its blocks */

@@ -47,6 +47,8 @@ int ops_main(const struct CMUnitTest *tests, size_t n)
     fake_eng_chances(2, 2, 5, 2);
     config.small_file = 0;
     failed += run("more of that, nothing in line", tests, n);
+    config.pack = true;
+    failed += run("more of that, compressed", tests, n);
     fake_eng_forget();
 #else
     failed = run("ample memory", tests, n);
@@ -54,6 +56,8 @@ int ops_main(const struct CMUnitTest *tests, size_t n)
     config.eng.checkpoint_ms = 20;
     config.small_file = 0;
     failed += run("little memory, nothing in line", tests, n);
+    config.pack = config.eng.packs = true;
+    failed += run("the same, compressed", tests, n);
 #endif
     return failed;
 }

@@ -806,6 +806,16 @@ uint8_t *fix_pattern(uint32_t len, unsigned seed)
     return p;
 }
 
+uint8_t *fix_noise(uint32_t len, unsigned seed)
+{
+    uint64_t v = UINT64_C(0x9e3779b97f4a7c15) * (seed + 1);
+    uint8_t *p = malloc(len);
+
+    for (uint32_t i = 0; i < len; i++, v = v * 0xd1342543de82ef95u + 1)
+        p[i] = (uint8_t)(v >> 56);
+    return p;
+}
+
 uint8_t *fix_zeros(uint32_t len)
 {
     uint8_t *p = malloc(len);

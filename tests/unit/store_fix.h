@@ -149,6 +149,7 @@ struct cfs_gfid fix_file(struct fix *f, const char *name);
 struct cfs_gfid fix_dir(struct fix *f, struct cfs_gfid in, const char *name);
 /* @len bytes, malloc'ed. */
 uint8_t *fix_pattern(uint32_t len, unsigned seed);
+uint8_t *fix_noise(uint32_t len, unsigned seed); /* LZ4 makes nothing of it */
 uint8_t *fix_zeros(uint32_t len);
 /* @g holds the @size bytes of @want, and nothing more. */
 void fix_expect(struct fix *f, struct cfs_gfid g, const uint8_t *want,

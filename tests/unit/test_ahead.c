@@ -98,7 +98,7 @@ static void a_stream_is_written_ahead_and_applied_in_order(void **state)
         assert_true(i == 0 ||
                     q->w[i].req.post.pos > q->w[i - 1].req.post.pos);
     }
-    assert_true(ahead(f) > 0);
+    assert_int_equal(ahead(f) > 0, !f->config.pack); /* which waits */
     fix_learn(f, &q->change[N - 1]);
     fix_expect(f, g, q->bytes, N * LEN);
     fix_reopen(f, FIX_KILL);
@@ -119,7 +119,7 @@ static void what_is_refused_in_its_turn_leaves_nothing(void **state)
     q->change[3].touch[0].expect.seq += 9;
     q->change[3].touch[0].make.seq += 9;
     post_all(f, q);
-    assert_true(ahead(f) > 0);
+    assert_int_equal(ahead(f) > 0, !f->config.pack); /* which waits */
     for (unsigned i = 0; i < N; i++)
         assert_int_equal(q->wait[i].status, i < 3 ? 0 : -CFS_E_VERSION);
     fix_learn(f, &q->change[2]);

@@ -284,6 +284,7 @@ static void no_record_ends_the_process(void **state)
 {
     const char *s = getenv("CFS_FORGERIES");
     unsigned n = s ? (unsigned)strtoul(s, NULL, 0) : 60;
+    struct ops_config config = ops_config_default;
 
     for (unsigned seed = 1; seed <= n; seed++) {
         struct fix *f = calloc(1, sizeof *f);
@@ -293,7 +294,8 @@ static void no_record_ends_the_process(void **state)
         if (getenv("CFS_FORGERY"))
             seed = (unsigned)strtoul(getenv("CFS_FORGERY"), NULL, 0);
         rnd = seed * UINT64_C(0x9e3779b97f4a7c15);
-        fix_open(f, NULL);
+        config.pack = config.eng.packs = seed % 2;
+        fix_open(f, &config);
         make_world(f, &w);
         for (unsigned k = 1 + (unsigned)(next(&rnd) % 2); k > 0; k--)
             forge_any(f, &rnd);

@@ -258,7 +258,7 @@ static void damaged_data_is_never_returned(void **state)
 {
     struct fix *f = *state;
     struct cfs_gfid g = fix_file(f, "file"), h = fix_file(f, "other");
-    uint8_t *p = fix_pattern(20000, 77), *got = malloc(20000);
+    uint8_t *p = fix_noise(20000, 77), *got = malloc(20000);
 
     f->check = NULL; /* which would find it, too */
     assert_int_equal(fix_write(f, g, 0, p, 20000), 0);
@@ -432,7 +432,7 @@ static void a_full_brick_refuses_writes_and_still_deletes(void **state)
 {
     struct fix *f = *state;
     struct cfs_gfid g = fix_file(f, "file"), h;
-    uint8_t *p = fix_pattern(1 << 20, 6), *got = malloc(1 << 20);
+    uint8_t *p = fix_noise(1 << 20, 6), *got = malloc(1 << 20);
     struct cfs_brick *info = calloc(1, sizeof *info);
     uint64_t at = 0, free_before;
     int rc;
@@ -598,9 +598,9 @@ static void model_data_op(struct fix *f, struct model_file *m, uint64_t *seed)
 
     switch (rnd(seed, 6)) {
     case 0:
-    case 1:
+    case 1: /* what may be compressed, and what may not */
         for (uint32_t i = 0; i < len; i++)
-            buf[i] = (uint8_t)rnd(seed, 256);
+            buf[i] = (uint8_t)(at % 2 && i % 64 < 48 ? at : rnd(seed, 256));
         assert_int_equal(fix_write(f, m->gfid, at, buf, len), 0);
         memcpy(m->data + at, buf, len);
         break;

@@ -176,6 +176,35 @@ static struct rec_chunk any_chunk(void)
     return c;
 }
 
+/* With a pack in place of some of its blocks. */
+static struct rec_chunk any_packed(void)
+{
+    struct rec_chunk c = any_chunk();
+    const unsigned from = (unsigned)(rnd() % 28);
+
+    c.pack = (struct rec_pack){.lba = rnd() >> 17, .sum = rnd()};
+    for (unsigned i = from; i < CHUNK_BLOCKS; i++) {
+        c.pack.held |= 1u << i;
+        if (i > from && rnd() % 4 == 0)
+            continue; /* written elsewhere since, or unmapped */
+        c.packed |= 1u << i;
+        c.mapped |= 1u << i;
+        c.unwritten &= ~(1u << i);
+        c.lba[i] = 0;
+        c.sum[i] = rnd();
+        if (rnd() % 3 == 0) {
+            c.cut |= 1u << i;
+            c.live[i].upto = (uint16_t)(rnd() % (CFS_BLOCK + 1));
+            c.live[i].from = (uint16_t)(c.live[i].upto * (rnd() % 9) / 9 + 1);
+            if (c.live[i].from > c.live[i].upto)
+                c.live[i].from = c.live[i].upto;
+        }
+    }
+    c.pack.len = 1 + (uint32_t)(rnd() % ((CHUNK_BLOCKS - from - 1) *
+                                         CFS_BLOCK));
+    return c;
+}
+
 static void chunks_come_back(void **state)
 {
     uint8_t v[REC_CHUNK_MAX];
@@ -188,6 +217,129 @@ static void chunks_come_back(void **state)
         assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, len}, &back),
                          0);
         assert_memory_equal(&c, &back, sizeof c);
+    }
+}
+
+static void packed_chunks_come_back(void **state)
+{
+    uint8_t v[REC_CHUNK_MAX];
+    struct rec_chunk back;
+
+    for (unsigned n = 0; n < 2000; n++) {
+        struct rec_chunk c = any_packed();
+        uint32_t len = rec_chunk_pack(&c, v);
+
+        assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, len}, &back),
+                         0);
+        assert_memory_equal(&c, &back, sizeof c);
+        for (uint32_t cut = 0; cut < len; cut++)
+            assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, cut},
+                                              &back), -CFS_E_CORRUPT);
+    }
+}
+
+static void a_pack_that_cannot_be_is_refused(void **state)
+{
+    const struct rec_chunk good = {
+        .mapped = 0xff, .packed = 0xf, .cut = 6, .live = {[1] = {0, 9},
+                                                          [2] = {9, 4096}},
+        .pack = {.lba = 500, .len = 9000, .held = 0x1f},
+        .lba = {[4] = 900, 901, 902, 903}};
+    struct rec_chunk bad[9], back;
+    uint8_t v[REC_CHUNK_MAX];
+    uint32_t len = rec_chunk_pack(&good, v);
+
+    assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, len}, &back), 0);
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(bad); i++)
+        bad[i] = good;
+    bad[0].pack.len = 0;
+    bad[1].pack.len = 4 * CFS_BLOCK + 1; /* saves nothing */
+    bad[2].pack.len = UINT32_MAX;
+    bad[3].pack.held = 0x1e; /* not what is in it */
+    bad[4].pack.held = 0;
+    bad[5].cut = 0x12; /* what is not packed */
+    bad[6].live[1] = (struct rec_live){10, 9};
+    bad[7].live[1] = (struct rec_live){0, 4097};
+    bad[8].live[1] = (struct rec_live){0, 4096}; /* is not cut */
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(bad); i++) {
+        len = rec_chunk_pack(&bad[i], v);
+        assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, len}, &back),
+                         -CFS_E_CORRUPT);
+    }
+    /* A block that is packed and lies elsewhere, too: its last byte but the
+     * checksums, and what is cut, is .packed's. */
+    len = rec_chunk_pack(&good, v);
+    v[len - 8 * 8 - 2 * 4 - 4 - 4] |= 0x10;
+    assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, len}, &back),
+                     -CFS_E_CORRUPT);
+}
+
+/* Against a map of the bytes. */
+static void cutting_is_exact_or_refused(void **state)
+{
+    for (unsigned n = 0; n < 300; n++) {
+        struct rec_chunk c = any_packed();
+        const unsigned at = (unsigned)__builtin_ctz(c.packed);
+        bool live[CFS_BLOCK];
+        unsigned refused = 0;
+
+        c.cut &= ~(1u << at);
+        memset(live, true, sizeof live);
+        for (unsigned k = 0; k < 6; k++) {
+            uint32_t from = (uint32_t)(rnd() % CFS_BLOCK);
+            uint32_t upto = from + (uint32_t)(rnd() % (CFS_BLOCK - from)) + 1;
+            const struct rec_chunk was = c;
+            bool before = false, behind = false;
+
+            from = k % 3 ? from : 0;
+            upto = k % 3 == 1 ? CFS_BLOCK : upto;
+            for (uint32_t i = 0; i < CFS_BLOCK; i++) {
+                before = before || (live[i] && i < from);
+                behind = behind || (live[i] && i >= upto);
+            }
+            if (!rec_chunk_cut(&c, at, from, upto)) {
+                assert_true(before && behind);
+                assert_memory_equal(&c, &was, sizeof c);
+                refused++;
+                continue;
+            }
+            memset(live + from, false, upto - from);
+            for (uint32_t i = 0; i < CFS_BLOCK; i++)
+                assert_int_equal(live[i], !(c.cut >> at & 1) ||
+                                              (i >= c.live[at].from &&
+                                               i < c.live[at].upto));
+        }
+        assert_true(refused < 6);
+    }
+}
+
+static void dropping_gives_each_block_back_once(void **state)
+{
+    for (unsigned n = 0; n < 500; n++) {
+        struct rec_chunk c = any_packed();
+        const uint32_t in_pack = rec_pack_blocks(&c.pack);
+        uint32_t plain = (uint32_t)__builtin_popcount(c.mapped & ~c.packed);
+        unsigned packs = 0;
+
+        while (c.mapped) {
+            unsigned at = (unsigned)(rnd() % CHUNK_BLOCKS);
+            struct eng_ext x;
+            bool packed;
+
+            if (!(c.mapped >> at & 1))
+                continue;
+            packed = c.packed >> at & 1;
+            x = rec_chunk_drop(&c, at);
+            if (!packed) {
+                assert_int_equal(x.n, 1);
+                plain--;
+            } else {
+                assert_int_equal(x.n, c.packed ? 0 : in_pack);
+                packs += x.n > 0;
+            }
+        }
+        assert_int_equal(plain, 0);
+        assert_int_equal(packs, 1);
     }
 }
 
@@ -285,7 +437,9 @@ static void decode_all(struct cfs_blob b)
     }
     if (rec_chunk_unpack(b, &chunk) == 0)
         assert_true(chunk.mapped != 0 &&
-                    (chunk.unwritten & ~chunk.mapped) == 0);
+                    (chunk.unwritten & ~chunk.mapped) == 0 &&
+                    (chunk.packed & ~(chunk.mapped & chunk.pack.held)) == 0 &&
+                    (chunk.packed & chunk.unwritten) == 0);
     if (rec_dirent_unpack(b, &de) == 0)
         assert_true(de.cookie > 0);
     if (rec_cookie_unpack(b, &co) == 0)
@@ -306,8 +460,12 @@ static void decode_journal(struct cfs_blob b)
     struct jrec_own *own = malloc(sizeof *own);
     struct jrec_change c;
 
-    if (jrec_change_unpack(b, &c) == 0)
-        assert_true(c.n_seg <= JREC_SEGS);
+    if (jrec_change_unpack(b, &c) == 0) {
+        struct jrec_pack pack[JREC_PACKS];
+
+        assert_true(c.n_seg <= JREC_SEGS && c.n_pack <= JREC_PACKS);
+        jrec_packs_unpack(&c, pack);
+    }
     for (int type = 0; type < 12; type++)
         if (jrec_own_unpack((enum jrec_type)type, b, own) == 0)
             assert_true(own->inodes.len % 32 == 0);
@@ -340,11 +498,14 @@ static void mutate(uint8_t *v, uint32_t len)
 
 static void no_bytes_are_trusted(void **state)
 {
-    uint8_t v[REC_ANSWER_MAX];
+    const struct jrec_pack two[] = {
+        {.block = 3, .n = 4, .len = 5000, .pack_sum = 6, .sum = {1, 2, 3, 4}},
+        {.block = 32, .n = 5, .len = 4096, .pack_sum = 9}};
+    uint8_t v[1024], packs[2 * JREC_PACK_MAX];
 
     for (unsigned n = 0; n < 300; n++) {
         struct rec_inode i = any_inode(n % 2 ? S_IFREG : S_IFDIR);
-        struct rec_chunk c = any_chunk();
+        struct rec_chunk c = n % 2 ? any_chunk() : any_packed();
         struct rec_cookie co = {any_gfid(), S_IFREG, cfs_test_name("n")};
         struct jrec_change jc = {
             .fop = CFS_FOP_WRITE, .n_seg = 2, .seg = {{1, 1}, {5, 9}},
@@ -353,6 +514,12 @@ static void no_bytes_are_trusted(void **state)
         mutate(v, rec_inode_pack(&i, v));
         mutate(v, rec_chunk_pack(&c, v));
         mutate(v, rec_cookie_pack(&co, v));
+        if (n % 2) {
+            jc.how = JREC_PACKED;
+            jc.n_pack = 2;
+            jc.packs = (struct cfs_blob){packs, jrec_packs_pack(two, 2,
+                                                                packs)};
+        }
         jrec_change_pack(&jc, v);
         mutate(v, (uint32_t)jrec_change_size(&jc));
         for (unsigned k = 0; k < sizeof v; k++)
@@ -408,6 +575,10 @@ int main(void)
         cmocka_unit_test(keys_come_apart_as_they_were_made),
         cmocka_unit_test(inodes_come_back),
         cmocka_unit_test(chunks_come_back),
+        cmocka_unit_test(packed_chunks_come_back),
+        cmocka_unit_test(a_pack_that_cannot_be_is_refused),
+        cmocka_unit_test(cutting_is_exact_or_refused),
+        cmocka_unit_test(dropping_gives_each_block_back_once),
         cmocka_unit_test(a_contiguous_chunk_is_small),
         cmocka_unit_test(the_rest_comes_back),
         cmocka_unit_test(answers_come_back),

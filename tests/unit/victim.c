@@ -32,10 +32,11 @@ static struct cfs_gfid add(struct victim *v, struct cfs_gfid dir,
     return g;
 }
 
+/* Every other one can be compressed. */
 static void write_some(struct victim *v, struct cfs_gfid g, uint64_t at,
                        uint32_t len, unsigned seed)
 {
-    uint8_t *p = fix_pattern(len, seed);
+    uint8_t *p = seed % 2 ? fix_noise(len, seed) : fix_pattern(len, seed);
 
     assert_int_equal(fix_write(&v->f, g, at, p, len), 0);
     free(p);
@@ -70,11 +71,11 @@ static void add_large_files(struct victim *v, const struct cfs_gfid *dir)
         if (i % 4 == 2)
             assert_int_equal(fix_setxattr(&v->f, g, "user.long", v->buf,
                                           9000 + 3000 * i, 0), 0);
-        if (i % 4 == 3)
+        if (i % 4 == 3 || i % 4 == 0)
             assert_int_equal(
                 fix_fallocate(&v->f, g,
-                              FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5000,
-                              9000), 0);
+                              FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                              i % 3 ? 5000 : 75000, 9000), 0);
     }
 }
 
@@ -143,7 +144,9 @@ static void remember(struct victim *v)
     v->states++;
 }
 
-/* One change after another that no fsync covers, each a state of its own. */
+/* One change after another that no fsync covers, each a state of its own, in
+ * several blocks of the journal: were there one, a write that went there would
+ * take all that says that what was lost with it had been durable. */
 static void add_tail(struct victim *v)
 {
     for (unsigned i = 0; i < VICTIM_TAIL; i++) {
@@ -151,7 +154,7 @@ static void add_tail(struct victim *v)
             write_some(v, v->gfid[1 + DIRS + SMALL + i], 1000, 9000, i + 50);
         else
             assert_int_equal(fix_setxattr(&v->f, v->gfid[10 + i], "user.tail",
-                                          v->buf, 100, 0), 0);
+                                          v->buf, 5000, 0), 0);
         fix_idle(&v->f);
         remember(v);
     }
@@ -227,6 +230,7 @@ void victim_make(struct victim *v, bool killed)
     *v = (struct victim){.buf = fix_pattern((uint32_t)BUF, 3)};
     config.eng.cache_size = 4 << 20;
     config.eng.checkpoint_ms = 3600 * 1000;
+    config.pack = config.eng.packs = true;
     v->dev = recdev_new(VICTIM_SIZE);
     recdev_record(v->dev);
     fix_open_on(&v->f, &config, recdev_open(v->dev));

@@ -36,6 +36,7 @@ struct block {
     bool            grow;
     uint32_t        copies;
     uint64_t        op_timeout_ms;
+    uint32_t        compression; /* enum compression */
 
     struct cfs_xl     *xl;
     struct ops        *ops; /* NULL: not yet open, or closed */
@@ -52,6 +53,10 @@ struct early {
     struct cfs_list link;
     struct cfs_req *req;
 };
+
+enum compression { COMPRESS_OFF, COMPRESS_LZ4 };
+
+static const char *const compressions[] = {"off", "lz4", NULL};
 
 static const struct cfs_opt block_opts[] = {
     {.name = "device", .type = CFS_OPT_STR,
@@ -87,6 +92,10 @@ static const struct cfs_opt block_opts[] = {
      .max = 600000, .flags = CFS_OPT_RECONF,
      .help = "a device that does not answer for five times this is told of; "
              "0: never"},
+    {.name = "compression", .type = CFS_OPT_ENUM, .words = compressions,
+     .at = offsetof(struct block, compression), .def = "off",
+     .flags = CFS_OPT_RECONF,
+     .help = "compress file data on the device"},
     {.name = "grow", .type = CFS_OPT_BOOL,
      .at = offsetof(struct block, grow), .def = "on",
      .help = "grow at a start with a device that became larger"},
@@ -168,7 +177,7 @@ static void take_options(struct block *b)
 {
     if (!b->ops)
         return;
-    ops_reconfigure(b->ops, b->small_file);
+    ops_reconfigure(b->ops, b->small_file, b->compression == COMPRESS_LZ4);
     eng_reconfigure(ops_engine(b->ops), b->cache_size, b->checkpoint_ms);
     eng_set_discard(ops_engine(b->ops), b->discard);
     ops_set_op_timeout(b->ops, b->op_timeout_ms);
@@ -223,6 +232,8 @@ static int block_init(struct cfs_xl *xl, struct cfs_err *err)
     w->config.eng.discard = b->discard;
     w->config.eng.no_grow = !b->grow;
     w->config.eng.copies = b->copies;
+    w->config.eng.packs = b->compression == COMPRESS_LZ4;
+    w->config.pack = b->compression == COMPRESS_LZ4;
     w->config.small_file = b->small_file;
     w->done = on_opened;
     b->is_opening = true;

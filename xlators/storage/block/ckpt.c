@@ -75,6 +75,7 @@ void ckpt_fini(struct eng *e)
     free(c->list);
     free(c->maps);
     free(c->result);
+    free(c->mark);
     free(c->slot);
     free(c->bounce);
     free(c->bounce2);
@@ -116,10 +117,16 @@ static void half_over(struct eng *e, uint64_t *took)
 }
 
 /* Whether there is anything that the newest checkpoint does not have. */
+/* That the superblock says that there may be packs, before there is one. */
+static bool wants_mark(const struct eng *e)
+{
+    return e->conf.packs && !eng_packs(e);
+}
+
 static bool news(const struct eng *e)
 {
     return e->tree.changed || e->space.n_dirty > 0 ||
-           e->jrn.records != e->ckpt.jrn_records;
+           e->jrn.records != e->ckpt.jrn_records || wants_mark(e);
 }
 
 void ckpt_kick(struct eng *e)
@@ -211,6 +218,30 @@ static void start_record(struct eng *e, bool clean)
         (b) = swap_;                                                         \
     } while (0)
 
+/* All copies are durable when the checkpoint is: the first one with its record,
+ * the others with its nodes. */
+static void start_mark(struct eng *e)
+{
+    struct ckpt *c = &e->ckpt;
+
+    c->mark = eng_alloc_aligned(sizeof *c->mark);
+    memcpy(c->mark, &e->sb, sizeof *c->mark);
+    c->mark->incompat |= FMT_PACKED;
+    c->mark->sum = super_sum(c->mark);
+}
+
+static void end_mark(struct eng *e)
+{
+    struct ckpt *c = &e->ckpt;
+
+    if (!c->mark)
+        return;
+    e->sb.incompat = c->mark->incompat;
+    e->sb.sum = c->mark->sum;
+    free(c->mark);
+    c->mark = NULL;
+}
+
 /* From here on changes are the next checkpoint's. -ENOSPC: only a damaged
  * store can lack the space that admission has seen to. */
 static int freeze(struct eng *e, bool clean)
@@ -233,6 +264,8 @@ static int freeze(struct eng *e, bool clean)
     c->asked = false;
     c->at = 0;
     start_record(e, clean);
+    if (wants_mark(e))
+        start_mark(e);
     c->jrn_records = e->jrn.records;
     cfs_list_splice(&c->now, &c->next);
     c->root_idx = t->root->epoch == e->epoch ? t->root->idx : ROOT_CLEAN;
@@ -320,6 +353,7 @@ static void now_durable(struct eng *e)
 {
     struct ckpt *c = &e->ckpt;
 
+    end_mark(e);
     c->count++;
     c->durable_epoch = c->epoch;
     e->last = c->rec;

@@ -68,6 +68,7 @@ struct ckpt {
     uint64_t        jrn_start;
     uint64_t        jrn_records; /* committed before the last freeze */
     struct fmt_ckpt rec;
+    struct fmt_super *mark; /* as it is to be from now on; NULL: as it is */
     uint8_t        *slot;   /* SLOT_BYTES: the record as written */
     uint8_t        *bounce; /* CKPT_RUN bytes */
     uint8_t        *bounce2; /* the same, for second copies */

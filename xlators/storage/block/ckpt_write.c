@@ -321,6 +321,11 @@ int ckpt_write(struct eng *e)
 
     if (rc == 0)
         rc = write_maps(e);
+    if (rc == 0 && c->mark)
+        rc = eng_write(e, CFS_DEV_DIRECT, c->mark->size - AREA_BLOCKS, c->mark,
+                       1);
+    if (rc == 0 && c->mark)
+        rc = eng_write(e, CFS_DEV_DIRECT, SUPER_SPARE, c->mark, 1);
     if (rc < 0)
         return rc;
     c->rec.root = c->root_idx == ROOT_CLEAN
@@ -341,6 +346,8 @@ int ckpt_write_record(struct eng *e)
     if (rc == 0)
         rc = eng_write(e, CFS_DEV_DIRECT, super_slot_lba(&e->sb, seq, true),
                        c->slot, blocks);
+    if (rc == 0 && c->mark)
+        rc = eng_write(e, CFS_DEV_DIRECT, 0, c->mark, 1);
     return rc;
 }
 

@@ -327,6 +327,20 @@ void eng_poison(struct eng *e, int code, const char *fmt, ...)
     eng_close_step(e);
 }
 
+void eng_want_packs(struct eng *e)
+{
+    if (e->conf.packs || e->conf.read_only)
+        return;
+    e->conf.packs = true;
+    e->ckpt.asked = true;
+    ckpt_kick(e);
+}
+
+bool eng_packs(const struct eng *e)
+{
+    return e->sb.incompat & FMT_PACKED;
+}
+
 const char *eng_poison_reason(const struct eng *e)
 {
     return e->reason;

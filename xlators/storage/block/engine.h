@@ -62,6 +62,7 @@ struct eng_config {
     bool     sparse_image;   /* preallocate ahead; only that counts as space */
     unsigned copies;         /* as eng_format's, from now on; 0: as made */
     bool     discard;        /* give free space back to what lies below */
+    bool     packs;          /* there may be packs from now on: eng_packs() */
     bool     no_grow;        /* stay small on a device that became larger */
     bool     repair;         /* see eng_repair(); with .blocking, .read_only */
     bool     no_journal;     /* repair: as the checkpoint has it, */
@@ -138,6 +139,9 @@ void        eng_info(const struct eng *e, struct eng_info *ret);
  * soon as it can be. */
 void        eng_reconfigure(struct eng *e, uint64_t cache_size,
                             uint64_t checkpoint_ms);
+/* There may be packs from now on: eng_packs() says so with the end of the next
+ * checkpoint. */
+void        eng_want_packs(struct eng *e);
 /* Whether free space is discarded. A device that refused it once is asked
  * again when it was off in between. */
 void        eng_set_discard(struct eng *e, bool on);
@@ -148,6 +152,9 @@ uint64_t    eng_growable(const struct eng *e);
 /* When the oldest of what waits for the device began (boot time, ns);
  * UINT64_MAX: nothing does. */
 uint64_t eng_io_oldest(const struct eng *e);
+/* Whether records may say that data is packed: on the device the superblock
+ * says so, durably. What this engine's user keeps is of no concern to it. */
+bool        eng_packs(const struct eng *e);
 const char *eng_poison_reason(const struct eng *e);
 /* Called once when the engine becomes poisoned. */
 void eng_on_poison(struct eng *e, void (*fn)(void *ctx, int status), void *ctx);

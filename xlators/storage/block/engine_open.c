@@ -113,16 +113,18 @@ static void want_growth(struct eng *e, struct fmt_super *ret_small)
 }
 
 /* A superblock that cannot be read, or was torn while it was changed; or that
- * does not say yet that there may be second copies. */
+ * does not say yet that there may be second copies, or packs. */
 static int mend_super(struct eng *e, struct cfs_err *err)
 {
-    bool marked = e->copies == 2 && !(e->sb.incompat & FMT_TWICE);
+    const uint64_t want = (e->copies == 2 ? FMT_TWICE : 0) |
+                          (e->conf.packs ? FMT_PACKED : 0);
+    bool marked = (want & ~e->sb.incompat) != 0;
     int rc;
 
     if (e->conf.read_only)
         return 0;
     if (marked) {
-        e->sb.incompat |= FMT_TWICE;
+        e->sb.incompat |= want;
         e->sb.sum = super_sum(&e->sb);
     }
     rc = super_mend(e->dev, &e->sb);

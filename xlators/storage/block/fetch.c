@@ -59,10 +59,32 @@ static int fetch_small(struct fetch *f, struct cfs_gfid g)
     return 1;
 }
 
-/* Where each block lies; 0: zeros. */
-static int find_addresses(struct fetch *f, struct cfs_gfid g,
-                          const struct rec_inode *ino, uint64_t *lba)
+static void unpacked(struct unpack *u, int status)
 {
+    struct fetch *f = u->owner;
+
+    if (status < 0 && f->status == 0)
+        f->status = status;
+    if (--f->pending == 0)
+        f->done(f, f->status);
+}
+
+static struct unpack *unpack_new(struct fetch *f, const struct rec_chunk *c)
+{
+    struct unpack *u = cfs_arena_alloc(f->arena, sizeof *u);
+
+    u->c = *c;
+    u->owner = f;
+    u->done = unpacked;
+    return u;
+}
+
+/* Where each block lies; 0: zeros, or in a pack. */
+static int find_addresses(struct fetch *f, struct cfs_gfid g,
+                          const struct rec_inode *ino, uint64_t *lba,
+                          struct unpack **pack)
+{
+    struct unpack *u = NULL; /* of the chunk at hand */
     struct rec_chunk c = {0};
     uint64_t have = UINT64_MAX;
     int rc;
@@ -73,9 +95,10 @@ static int find_addresses(struct fetch *f, struct cfs_gfid g,
 
         if (block / CHUNK_BLOCKS != have) {
             have = block / CHUNK_BLOCKS;
+            u = NULL;
             rc = look_chunk(f->o, g, ino, have, &c);
             if (rc == -ENOENT)
-                c.mapped = c.unwritten = 0;
+                c.mapped = c.unwritten = c.packed = 0;
             else if (rc < 0)
                 return rc;
         }
@@ -85,11 +108,39 @@ static int find_addresses(struct fetch *f, struct cfs_gfid g,
             lba[i] = c.lba[at];
             f->sums[i] = c.sum[at];
         }
+        if (c.packed >> at & 1) {
+            if (!u)
+                u = unpack_new(f, &c);
+            lba[i] = 0;
+            pack[i] = u;
+        }
     }
     return 0;
 }
 
-static void read_runs(struct fetch *f, const uint64_t *lba)
+static void read_packs(struct fetch *f, struct unpack *const *pack)
+{
+    const struct unpack *last = NULL;
+
+    for (uint32_t i = 0; i < n_blocks(f); i++) {
+        const unsigned at = (unsigned)((first_block(f) + i) % CHUNK_BLOCKS);
+
+        if (!pack[i])
+            continue;
+        pack[i]->to[at] = f->buf.data + (size_t)i * CFS_BLOCK;
+        pack[i]->sum[at] = &f->sums[i];
+    }
+    for (uint32_t i = 0; i < n_blocks(f); i++) {
+        if (!pack[i] || pack[i] == last)
+            continue;
+        last = pack[i];
+        f->pending++;
+        unpack_start(f->o, pack[i]);
+    }
+}
+
+static void read_runs(struct fetch *f, const uint64_t *lba,
+                      struct unpack *const *pack)
 {
     uint64_t zeros = 0;
 
@@ -98,6 +149,8 @@ static void read_runs(struct fetch *f, const uint64_t *lba)
         struct fetch_io *r;
 
         n = 1;
+        if (pack[i])
+            continue;
         if (lba[i] == 0) {
             memset(to, 0, CFS_BLOCK);
             if (zeros == 0)
@@ -121,6 +174,7 @@ static void read_runs(struct fetch *f, const uint64_t *lba)
 int fetch_begin(struct fetch *f, struct cfs_gfid g,
                 const struct rec_inode *ino)
 {
+    struct unpack **pack;
     uint64_t *lba;
     int rc;
 
@@ -128,15 +182,17 @@ int fetch_begin(struct fetch *f, struct cfs_gfid g,
     if (ino->flags & REC_INLINE)
         return fetch_small(f, g);
     lba = cfs_arena_alloc(f->arena, n_blocks(f) * sizeof *lba);
+    pack = cfs_arena_alloc(f->arena, n_blocks(f) * sizeof *pack);
     f->sums = cfs_arena_alloc(f->arena, n_blocks(f) * sizeof *f->sums);
-    rc = find_addresses(f, g, ino, lba);
+    rc = find_addresses(f, g, ino, lba, pack);
     if (rc < 0)
         return rc;
     f->buf = cfs_buf_new(n_blocks(f) * CFS_BLOCK);
     cfs_arena_keep(f->arena, f->buf);
     f->data = f->buf.data + f->offset % CFS_BLOCK;
     f->pending = 1;
-    read_runs(f, lba);
+    read_runs(f, lba, pack);
+    read_packs(f, pack);
     return --f->pending == 0;
 }
 

@@ -6,10 +6,17 @@
 
 #define CHANGE_HEAD (1u + 1u + 1u + 1u + 4u + 4u + 4u + 8u)
 #define SEG_BYTES   12u
+#define PACKS_HEAD  (1u + 4u)
+
+static size_t packs_size(const struct jrec_change *c)
+{
+    return c->how & JREC_PACKED ? PACKS_HEAD + c->packs.len : 0;
+}
 
 size_t jrec_change_size(const struct jrec_change *c)
 {
-    return CHANGE_HEAD + c->n_seg * SEG_BYTES + c->bytes.len + c->request.len;
+    return CHANGE_HEAD + c->n_seg * SEG_BYTES + packs_size(c) + c->bytes.len +
+           c->request.len;
 }
 
 void jrec_change_pack(const struct jrec_change *c, uint8_t *ret)
@@ -27,6 +34,11 @@ void jrec_change_pack(const struct jrec_change *c, uint8_t *ret)
     for (unsigned i = 0; i < c->n_seg; i++) {
         wr_u64(&w, c->seg[i].block);
         wr_u32(&w, c->seg[i].n);
+    }
+    if (c->how & JREC_PACKED) {
+        wr_u8(&w, c->n_pack);
+        wr_u32(&w, c->packs.len);
+        wr_bytes(&w, c->packs.p, c->packs.len);
     }
     wr_bytes(&w, c->bytes.p, c->bytes.len);
     wr_bytes(&w, c->request.p, c->request.len);
@@ -46,6 +58,81 @@ static void unpack_segs(struct rd *r, struct jrec_change *c)
     }
 }
 
+/* -- packs ---------------------------------------------------------------- */
+
+struct rec_pack jrec_pack_rec(const struct jrec_pack *p)
+{
+    const uint64_t held = ((uint64_t)1 << p->n) - 1;
+
+    return (struct rec_pack){
+        .len = p->len,
+        .held = (uint32_t)(held << p->block % CHUNK_BLOCKS),
+        .sum = p->pack_sum,
+    };
+}
+
+uint32_t jrec_packs_pack(const struct jrec_pack *v, unsigned n, uint8_t *ret)
+{
+    struct wr w = {ret};
+
+    for (unsigned i = 0; i < n; i++) {
+        wr_u64(&w, v[i].block);
+        wr_u8(&w, v[i].n);
+        wr_u32(&w, v[i].len);
+        wr_u64(&w, v[i].pack_sum);
+        for (unsigned k = 0; k < v[i].n; k++)
+            wr_u64(&w, v[i].sum[k]);
+    }
+    return (uint32_t)(w.at - ret);
+}
+
+static void rd_pack(struct rd *r, struct jrec_pack *p)
+{
+    struct rec_pack rec;
+
+    p->block = rd_u64(r);
+    p->n = rd_u8(r);
+    p->len = rd_u32(r);
+    p->pack_sum = rd_u64(r);
+    if (p->n == 0 || p->block % CHUNK_BLOCKS + p->n > CHUNK_BLOCKS) {
+        r->bad = true;
+        return;
+    }
+    rec = jrec_pack_rec(p);
+    if (!rec_pack_valid(&rec))
+        r->bad = true;
+    for (unsigned k = 0; k < p->n; k++)
+        p->sum[k] = rd_u64(r);
+}
+
+void jrec_packs_unpack(const struct jrec_change *c, struct jrec_pack *ret)
+{
+    struct rd r = rd_open(c->packs);
+
+    for (unsigned i = 0; i < c->n_pack; i++)
+        rd_pack(&r, &ret[i]);
+    assert(rd_done(&r));
+}
+
+static void unpack_packs(struct rd *r, struct jrec_change *c)
+{
+    struct jrec_pack one;
+    struct rd in;
+
+    c->n_pack = rd_u8(r);
+    c->packs.len = rd_u32(r);
+    c->packs.p = rd_ptr(r, c->packs.len);
+    if (r->bad || c->n_pack == 0 || c->n_pack > JREC_PACKS) {
+        r->bad = true;
+        return;
+    }
+    in = rd_open(c->packs);
+    for (unsigned i = 0; i < c->n_pack && !in.bad; i++)
+        rd_pack(&in, &one);
+    if (!rd_done(&in))
+        r->bad = true;
+}
+
 int jrec_change_unpack(struct cfs_blob body, struct jrec_change *ret)
 {
     struct rd r = rd_open(body);
@@ -61,10 +148,12 @@ int jrec_change_unpack(struct cfs_blob body, struct jrec_change *ret)
     c.request.len = rd_u32(&r);
     c.cut = rd_u64(&r);
     if (r.bad || (unsigned)c.fop >= CFS_FOP_N || c.n_seg > JREC_SEGS ||
-        (c.how & ~(JREC_INLINE | JREC_MARK)) != 0 ||
+        (c.how & ~(JREC_INLINE | JREC_MARK | JREC_PACKED)) != 0 ||
         c.data_len > CFS_IO_MAX || c.bytes.len > SMALL_MAX)
         return -CFS_E_CORRUPT;
     unpack_segs(&r, &c);
+    if (c.how & JREC_PACKED)
+        unpack_packs(&r, &c);
     c.bytes.p = rd_ptr(&r, c.bytes.len);
     c.request.p = rd_ptr(&r, c.request.len);
     if (!rd_done(&r))

@@ -34,14 +34,32 @@ struct jrec_seg {
 
 #define JREC_INLINE 0x1u /* .bytes are the file's new bytes in line */
 #define JREC_MARK   0x2u /* what was cut off is freed step by step */
+#define JREC_PACKED 0x4u /* there are .packs */
+
+/* Blocks @block .. @block + @n - 1, of one chunk and of one of the ranges,
+ * that were packed: they have rec_pack_blocks() in one extent in place of
+ * their own. */
+struct jrec_pack {
+    uint64_t block;
+    uint8_t  n;
+    uint32_t len;
+    uint64_t pack_sum;          /* of what is stored */
+    uint64_t sum[CHUNK_BLOCKS]; /* of each block */
+};
+
+/* As many as a change's data may be in: one in each chunk. */
+#define JREC_PACKS     12u
+#define JREC_PACK_MAX  (21u + 8u * CHUNK_BLOCKS)
 
 struct jrec_change {
     enum cfs_fop    fop;
-    uint8_t         how; /* JREC_INLINE, JREC_MARK */
+    uint8_t         how; /* JREC_INLINE, JREC_MARK, JREC_PACKED */
     uint8_t         n_seg;
     struct jrec_seg seg[JREC_SEGS];
     uint32_t        data_len; /* of the payload, which is not here */
     uint64_t        cut; /* JREC_MARK: blocks below the mark that counted */
+    uint8_t         n_pack;
+    struct cfs_blob packs; /* as jrec_packs_pack() makes them */
     struct cfs_blob bytes;
     struct cfs_blob request; /* as rpc/fop_codec.h packs it */
 };
@@ -50,6 +68,14 @@ struct jrec_change {
 size_t jrec_change_size(const struct jrec_change *c);
 void   jrec_change_pack(const struct jrec_change *c, uint8_t *ret);
 int    jrec_change_unpack(struct cfs_blob body, struct jrec_change *ret);
+
+/* Packs in order, as bytes (at most JREC_PACK_MAX each), and back: of what
+ * jrec_change_unpack() gave, which has checked them. */
+uint32_t jrec_packs_pack(const struct jrec_pack *v, unsigned n, uint8_t *ret);
+void     jrec_packs_unpack(const struct jrec_change *c, struct jrec_pack *ret);
+
+/* The pack that this is, less its address. */
+struct rec_pack jrec_pack_rec(const struct jrec_pack *p);
 
 /* The records of the other types. */
 struct jrec_own {

@@ -248,6 +248,8 @@ static struct jrec_change change_record(const struct op *op)
     if (!st)
         return c;
     c.how = st->how;
+    c.n_pack = st->n_pack;
+    c.packs = st->packs;
     c.bytes = st->bytes;
     c.n_seg = (uint8_t)st->n_seg;
     memcpy(c.seg, st->seg, sizeof c.seg);

@@ -3,9 +3,9 @@
  *
  * Bytes of a file's last block behind its size are zeros, always; so a file
  * grows without a look at its data, and shrinking writes the block of the new
- * end anew. A file that loses more than CUT_CHUNKS chunks at once gets a mark
- * instead: what is below reads as a hole from then on, and is freed step by
- * step (removal.c).
+ * end anew, or, where it is packed, notes where it ends. A file that loses
+ * more than CUT_CHUNKS chunks at once gets a mark instead: what is below reads
+ * as a hole from then on, and is freed step by step (removal.c).
  */
 #include <linux/falloc.h>
 #include <sys/stat.h>
@@ -180,10 +180,16 @@ static int cut_blocks(struct op *op, struct plan *p, struct plan_ino *ino,
     return rc < 0 ? rc : cut_chunks(op, p, ino, whole);
 }
 
-/* Whether @block holds data that a part of it would have to be kept of. */
-static int has_data(struct plan *p, const struct plan_ino *ino,
-                    uint64_t block, bool *ret)
+/* Zeros over a part of a block: nothing where it has no data, noted where it
+ * is packed and one of its ends goes, else to be staged: @ret. The note is the
+ * plan's, so it is taken each time, when the others are staged and in a replay
+ * too. */
+static int zero_part(struct plan *p, struct plan_ino *ino,
+                     const struct stage_patch *z, bool *ret)
 {
+    const uint64_t block = z->offset / CFS_BLOCK;
+    const unsigned at = (unsigned)(block % CHUNK_BLOCKS);
+    const uint32_t from = (uint32_t)(z->offset % CFS_BLOCK);
     struct plan_chunk *c;
     int rc;
 
@@ -193,10 +199,14 @@ static int has_data(struct plan *p, const struct plan_ino *ino,
         return 0;
     }
     rc = plan_chunk(p, ino, block / CHUNK_BLOCKS, &c);
-    if (rc == 0)
-        *ret = (c->rec.mapped & ~c->rec.unwritten) >>
-               (block % CHUNK_BLOCKS) & 1;
-    return rc;
+    if (rc < 0)
+        return rc;
+    if ((c->rec.packed >> at & 1) &&
+        rec_chunk_cut(&c->rec, at, from, from + z->len))
+        c->changed = ino->changed = true;
+    else
+        *ret = (c->rec.mapped & ~c->rec.unwritten) >> at & 1;
+    return 0;
 }
 
 /* The bytes in line, at most @keep of them, [@from, @upto) as zeros. */
@@ -243,9 +253,9 @@ static int shrink(struct op *op, struct plan *p, struct plan_ino *ino,
 
     if (ino->rec.flags & REC_INLINE)
         return change_line(p, ino, size, 0, 0);
-    if (!st->ready && tail.len > 0 && size < ino->rec.size) {
-        rc = has_data(p, ino, size / CFS_BLOCK, &edge);
-        if (rc == 0 && edge)
+    if (tail.len > 0 && size < ino->rec.size) {
+        rc = zero_part(p, ino, &tail, &edge);
+        if (rc == 0 && edge && !st->ready)
             rc = stage_blocks(op, ino, &tail, 1, ENG_RESERVE);
         if (rc != 0)
             return rc;
@@ -297,31 +307,31 @@ static void find_whole(struct range *g, uint64_t size)
         g->last = g->first;
 }
 
-/* Zeros for the parts of blocks at both ends; how many. */
-static int find_edges(struct plan *p, const struct plan_ino *ino,
+/* Zeros for the parts of blocks at both ends; how many are to be staged. */
+static int zero_edges(struct plan *p, struct plan_ino *ino,
                       const struct range *g, struct stage_patch *patch)
 {
     uint64_t head = g->first * CFS_BLOCK, tail = g->last * CFS_BLOCK;
-    bool data;
+    bool staged;
     int n = 0, rc;
 
     if (head > g->end)
         head = g->end;
     if (head > g->offset) {
-        rc = has_data(p, ino, g->offset / CFS_BLOCK, &data);
+        patch[n] = (struct stage_patch){
+            .offset = g->offset, .len = (uint32_t)(head - g->offset)};
+        rc = zero_part(p, ino, &patch[n], &staged);
         if (rc < 0)
             return rc;
-        if (data)
-            patch[n++] = (struct stage_patch){
-                .offset = g->offset, .len = (uint32_t)(head - g->offset)};
+        n += staged;
     }
     if (tail >= head && g->end > tail) {
-        rc = has_data(p, ino, tail / CFS_BLOCK, &data);
+        patch[n] = (struct stage_patch){
+            .offset = tail, .len = (uint32_t)(g->end - tail)};
+        rc = zero_part(p, ino, &patch[n], &staged);
         if (rc < 0)
             return rc;
-        if (data)
-            patch[n++] = (struct stage_patch){
-                .offset = tail, .len = (uint32_t)(g->end - tail)};
+        n += staged;
     }
     return n;
 }
@@ -337,13 +347,12 @@ static int punch(struct op *op, struct plan *p, struct plan_ino *ino,
     if (ino->rec.flags & REC_INLINE)
         return change_line(p, ino, g->first == 0 && g->last > 0 ? 0 : SMALL_MAX,
                            g->offset, g->end);
-    if (!st->ready) {
-        rc = find_edges(p, ino, g, edge);
-        if (rc > 0)
-            rc = stage_blocks(op, ino, edge, (unsigned)rc, ENG_RESERVE);
-        if (rc != 0)
-            return rc;
-    }
+    rc = zero_edges(p, ino, g, edge);
+    if (rc > 0)
+        rc = st->ready ? 0 : stage_blocks(op, ino, edge, (unsigned)rc,
+                                          ENG_RESERVE);
+    if (rc != 0)
+        return rc;
     rc = stage_store(p, ino);
     return rc < 0 ? rc : unmap_range(p, ino, g->first, g->last);
 }
@@ -414,10 +423,11 @@ static int allocate_stage(struct op *op, struct plan *p,
                           bool zero)
 {
     struct stage_patch patch[STAGE_PATCHES];
+    const bool ready = stage_get(op)->ready;
     struct cfs_blob old;
     int n = 0, rc;
 
-    if (ino->rec.flags & REC_INLINE) {
+    if (!ready && (ino->rec.flags & REC_INLINE)) {
         rc = look_small(p->o, ino->gfid, &old);
         if (rc < 0)
             return rc;
@@ -427,12 +437,12 @@ static int allocate_stage(struct op *op, struct plan *p,
         };
     }
     if (zero) {
-        rc = find_edges(p, ino, g, patch + n);
+        rc = zero_edges(p, ino, g, patch + n);
         if (rc < 0)
             return rc;
         n += rc;
     }
-    return n > 0 ? stage_blocks(op, ino, patch, (unsigned)n, 0) : 0;
+    return n > 0 && !ready ? stage_blocks(op, ino, patch, (unsigned)n, 0) : 0;
 }
 
 /* Blocks for the whole range; with @zero none of it keeps its data. */
@@ -447,7 +457,7 @@ static int allocate(struct op *op, struct plan *p, struct plan_ino *ino,
 
     if (zero && (ino->rec.flags & REC_INLINE) && from == 0 && end > 0)
         rc = change_line(p, ino, 0, 0, 0); /* nothing of it stays */
-    if (rc == 0 && !st->ready)
+    if (rc == 0)
         rc = allocate_stage(op, p, ino, g, zero);
     if (rc != 0)
         return rc;

@@ -274,9 +274,12 @@ void ops_submit(struct ops *o, struct cfs_req *req)
     op_begin(op);
 }
 
-void ops_reconfigure(struct ops *o, uint64_t small_file)
+void ops_reconfigure(struct ops *o, uint64_t small_file, bool pack)
 {
     o->config.small_file = small_file;
+    o->config.pack = pack;
+    if (pack)
+        eng_want_packs(o->e);
 }
 
 /* Live, or fenced: what it changed last is still to be compared, and what it

@@ -33,6 +33,7 @@ struct ops_config {
     uint64_t          small_file; /* bytes kept in the tree, <= 4096 */
     uint32_t          ahead_min;  /* bytes: a write this long may take its data
                                    * to the device before its turn */
+    bool              pack;       /* compress data; with .eng.packs */
 };
 extern const struct ops_config ops_config_default;
 
@@ -68,7 +69,7 @@ void ops_open_start(struct cfs_loop *loop, struct cfs_log *log,
 void ops_submit(struct ops *o, struct cfs_req *req);
 
 /* Options that may change while it runs. */
-void ops_reconfigure(struct ops *o, uint64_t small_file);
+void ops_reconfigure(struct ops *o, uint64_t small_file, bool pack);
 
 /* Take no more requests (-ENOTCONN), wait for those there are, say whether it
  * stops cleanly, close the engine; done() comes when @o is gone. */

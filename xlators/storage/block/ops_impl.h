@@ -323,6 +323,8 @@ void plan_free(struct plan *p, uint64_t lba, uint32_t n);
 /* The chunk, loaded once; a hole has .mapped 0. */
 int  plan_chunk(struct plan *p, const struct plan_ino *ino, uint64_t index,
                 struct plan_chunk **ret);
+/* Block @at, which is mapped, is not any more; what only it needed is freed. */
+void plan_drop(struct plan *p, struct rec_chunk *c, unsigned at);
 /* Take blocks @from .. @upto - 1 out of a chunk. */
 void plan_unmap(struct plan *p, struct plan_ino *ino, struct plan_chunk *c,
                 unsigned from, unsigned upto);
@@ -356,11 +358,20 @@ struct stage_patch {
 
 #define STAGE_PATCHES 3u
 
+/* A run of staged blocks of one chunk that may be packed. */
+struct stage_try {
+    uint64_t block;
+    unsigned n;
+};
+
 /* The data that a change brings, written before the change is applied; in a
  * replay, found in its record. */
 struct stage {
     bool             ready;
     uint8_t          how; /* JREC_* */
+    uint8_t          n_pack;
+    struct jrec_pack *pack;
+    struct cfs_blob  packs; /* the same, for the record */
     struct cfs_blob  bytes;
     struct jrec_seg  seg[JREC_SEGS];
     unsigned         n_seg;
@@ -382,6 +393,11 @@ struct stage {
     struct stage_patch patch[STAGE_PATCHES];
     unsigned         n_patch;
     struct cfs_buf   buf;   /* the blocks of .seg, one behind the other */
+    struct cfs_buf   out;   /* with packs: what is stored of them */
+    struct stage_try try[JREC_PACKS];
+    unsigned         n_try;
+    struct cfs_job   job;
+    void (*packed)(struct stage *st);
     unsigned         pending;
     int              status;
 };
@@ -414,7 +430,39 @@ void     stage_reserved(const struct stage *st, struct stage_cursor *ret);
 bool     stage_next(const struct stage *st, struct stage_cursor *c,
                     uint64_t *ret_lba);
 
+/* How many blocks of the device the staged ones have. */
+uint32_t stage_stored(const struct stage *st);
+uint32_t stage_blocks_n(const struct stage *st); /* of the file */
+void     stage_add_ext(struct stage *st, uint64_t lba, uint32_t n);
+
+/* stage_pack.c: which runs may be packed: 0 or an error of a look. */
+int  stage_may_pack(struct op *op, const struct plan_ino *ino);
+/* Pack them in the pool; then @st->job's caller goes on with .out, .ext and
+ * .sums as they are then. */
+void stage_pack(struct stage *st, void (*done)(struct stage *st));
+/* Pack @pk becomes @c's, from the next blocks of @cur on. */
+int  stage_store_pack(struct plan *p, struct plan_ino *ino,
+                      struct plan_chunk *c, const struct jrec_pack *pk,
+                      struct stage_cursor *cur);
+
 uint64_t block_sum(const void *data, size_t len);
+
+/* Blocks of a chunk that are packed, fetched and verified. The caller fills
+ * in the first fields, and owns it until done(). */
+struct unpack {
+    struct rec_chunk c;
+    uint8_t *to[CHUNK_BLOCKS]; /* for the packed ones that are wanted */
+    uint64_t *sum[CHUNK_BLOCKS]; /* for those of .cut: as they are now; NULL */
+    void (*done)(struct unpack *u, int status);
+    void *owner;
+
+    struct cfs_loop *loop;
+    struct eng_io  io;
+    struct cfs_job job;
+    struct cfs_buf stored, plain;
+    int            status;
+};
+void unpack_start(struct ops *o, struct unpack *u);
 
 /* Bytes of a file, verified. fetch_begin() returns 1: all is there; 0: done()
  * will come; -CFS_E_MISS: nothing begun. The buffer belongs to the arena. */

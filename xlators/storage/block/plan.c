@@ -153,6 +153,13 @@ void plan_free(struct plan *p, uint64_t lba, uint32_t n)
 
 /* -- chunks --------------------------------------------------------------- */
 
+void plan_drop(struct plan *p, struct rec_chunk *c, unsigned at)
+{
+    struct eng_ext ext = rec_chunk_drop(c, at);
+
+    plan_free(p, ext.lba, ext.n);
+}
+
 static struct plan_chunk *chunk_slot(struct plan *p, struct cfs_gfid g,
                                      uint64_t index)
 {
@@ -200,9 +207,7 @@ void plan_unmap(struct plan *p, struct plan_ino *ino, struct plan_chunk *c,
     for (unsigned i = from; i < upto; i++) {
         if (!(c->rec.mapped >> i & 1))
             continue;
-        plan_free(p, c->rec.lba[i], 1);
-        c->rec.mapped &= ~(1u << i);
-        c->rec.unwritten &= ~(1u << i);
+        plan_drop(p, &c->rec, i);
         c->changed = true;
         ino->changed = true;
         if (ino->rec.blocks > 0)
@@ -223,8 +228,7 @@ static int carve_chunk(struct plan *p, struct plan_ino *ino, uint64_t index)
         return rc == -ENOENT ? 0 : rc;
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
         if (c->rec.mapped >> i & 1)
-            plan_free(p, c->rec.lba[i], 1);
-    c->rec.mapped = c->rec.unwritten = 0;
+            plan_drop(p, &c->rec, i);
     c->there = true;
     c->changed = true;
     return 0;

@@ -220,13 +220,104 @@ int rec_cookie_unpack(struct cfs_blob v, struct rec_cookie *ret)
 static unsigned run_length(const struct rec_chunk *c, unsigned at)
 {
     bool unwritten = c->unwritten >> at & 1;
+    const uint32_t plain = c->mapped & ~c->packed;
     unsigned n = 1;
 
-    while (at + n < CHUNK_BLOCKS && (c->mapped >> (at + n) & 1) &&
+    while (at + n < CHUNK_BLOCKS && (plain >> (at + n) & 1) &&
            (c->unwritten >> (at + n) & 1) == unwritten &&
            c->lba[at + n] == c->lba[at] + n)
         n++;
     return n;
+}
+
+bool rec_pack_valid(const struct rec_pack *p)
+{
+    return p->len > 0 && p->lba >> 48 == 0 &&
+           rec_pack_blocks(p) < (uint32_t)__builtin_popcount(p->held);
+}
+
+struct eng_ext rec_chunk_drop(struct rec_chunk *c, unsigned at)
+{
+    const uint32_t bit = 1u << at;
+    struct eng_ext ret = {0};
+
+    assert(c->mapped & bit);
+    if (!(c->packed & bit))
+        ret = (struct eng_ext){c->lba[at], 1};
+    else if (c->packed == bit)
+        ret = (struct eng_ext){c->pack.lba, rec_pack_blocks(&c->pack)};
+    c->mapped &= ~bit;
+    c->unwritten &= ~bit;
+    c->packed &= ~bit;
+    c->cut &= ~bit;
+    return ret;
+}
+
+bool rec_chunk_cut(struct rec_chunk *c, unsigned at, uint32_t from,
+                   uint32_t upto)
+{
+    const uint32_t bit = 1u << at;
+    struct rec_live l = {0, CFS_BLOCK};
+
+    assert((c->packed & bit) && from <= upto && upto <= CFS_BLOCK);
+    if (c->cut & bit)
+        l = c->live[at];
+    if (from <= l.from && upto >= l.upto)
+        l.from = l.upto = 0;
+    else if (upto >= l.upto)
+        l.upto = (uint16_t)(from < l.upto ? from : l.upto);
+    else if (from <= l.from)
+        l.from = (uint16_t)(upto > l.from ? upto : l.from);
+    else
+        return false;
+    c->live[at] = l;
+    if (l.from > 0 || l.upto < CFS_BLOCK)
+        c->cut |= bit;
+    return true;
+}
+
+static void wr_pack(struct wr *w, const struct rec_chunk *c)
+{
+    wr_u48(w, c->pack.lba);
+    wr_u32(w, c->pack.len);
+    wr_u64(w, c->pack.sum);
+    wr_u32(w, c->pack.held);
+    wr_u32(w, c->packed);
+    wr_u32(w, c->cut);
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++) {
+        if (!(c->cut >> i & 1))
+            continue;
+        wr_u16(w, c->live[i].from);
+        wr_u16(w, c->live[i].upto);
+    }
+}
+
+static void rd_live(struct rd *r, struct rec_live *l)
+{
+    l->from = rd_u16(r);
+    l->upto = rd_u16(r);
+    if (l->from > l->upto || l->upto > CFS_BLOCK ||
+        l->upto - l->from == (int)CFS_BLOCK)
+        r->bad = true;
+}
+
+/* Behind the runs, which say what is mapped beside it. */
+static void rd_pack(struct rd *r, struct rec_chunk *c)
+{
+    c->pack.lba = rd_u48(r);
+    c->pack.len = rd_u32(r);
+    c->pack.sum = rd_u64(r);
+    c->pack.held = rd_u32(r);
+    c->packed = rd_u32(r);
+    c->cut = rd_u32(r);
+    if (c->packed == 0 || (c->packed & ~c->pack.held) != 0 ||
+        (c->cut & ~c->packed) != 0 || (c->packed & c->mapped) != 0 ||
+        !rec_pack_valid(&c->pack))
+        r->bad = true;
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
+        if (c->cut >> i & 1)
+            rd_live(r, &c->live[i]);
+    c->mapped |= c->packed;
 }
 
 uint32_t rec_chunk_pack(const struct rec_chunk *c,
@@ -236,12 +327,12 @@ uint32_t rec_chunk_pack(const struct rec_chunk *c,
     struct wr w = {ret};
     unsigned n;
 
-    wr_u8(&w, REC_FMT);
+    wr_u8(&w, c->packed ? REC_FMT_PACKED : REC_FMT);
     runs = w.at;
     wr_u8(&w, 0);
     for (unsigned i = 0; i < CHUNK_BLOCKS; i += n) {
         n = 1;
-        if (!(c->mapped >> i & 1))
+        if (!((c->mapped & ~c->packed) >> i & 1))
             continue;
         n = run_length(c, i);
         wr_u8(&w, (uint8_t)i);
@@ -249,6 +340,8 @@ uint32_t rec_chunk_pack(const struct rec_chunk *c,
         wr_u48(&w, c->lba[i]);
         ++*runs;
     }
+    if (c->packed)
+        wr_pack(&w, c);
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
         if ((c->mapped & ~c->unwritten) >> i & 1)
             wr_u64(&w, c->sum[i]);
@@ -279,12 +372,16 @@ static void unpack_run(struct rd *r, struct rec_chunk *c, unsigned *at)
 
 int rec_chunk_unpack(struct cfs_blob v, struct rec_chunk *ret)
 {
-    struct rd r = open_value(v);
-    unsigned n_runs = rd_u8(&r), at = 0;
+    struct rd r = rd_open(v);
+    unsigned fmt = rd_u8(&r), n_runs = rd_u8(&r), at = 0;
     struct rec_chunk c = {0};
 
+    if (fmt != REC_FMT && fmt != REC_FMT_PACKED)
+        return -CFS_E_CORRUPT;
     for (unsigned i = 0; i < n_runs && !r.bad; i++)
         unpack_run(&r, &c, &at);
+    if (fmt == REC_FMT_PACKED)
+        rd_pack(&r, &c);
     for (unsigned i = 0; i < CHUNK_BLOCKS && !r.bad; i++)
         if ((c.mapped & ~c.unwritten) >> i & 1)
             c.sum[i] = rd_u64(&r);

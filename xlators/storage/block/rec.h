@@ -3,9 +3,9 @@
  * and sessions, as keys and values.
  *
  * Shapes   a key is a table byte, then fields big-endian, so that it sorts by
- *          them; a value is little-endian and starts with its format (1),
- *          except xattrs, small files and symbolic links, which are the bytes
- *          themselves. Byte by byte in docs/store.md.
+ *          them; a value is little-endian and starts with its format (1;
+ *          2: a chunk with a pack), except xattrs, small files and symbolic
+ *          links, which are the bytes themselves: docs/store.md, byte by byte.
  * Units    sizes in bytes, blocks and addresses of 4096 bytes, chunks of 32
  *          blocks.
  * Errors   unpacking trusts nothing: -CFS_E_CORRUPT, ret_* untouched.
@@ -38,7 +38,8 @@ enum rec_table {
     REC_XATTR   = 'X', /* gfid 16, name */
 };
 
-#define REC_FMT 1
+#define REC_FMT        1
+#define REC_FMT_PACKED 2 /* of a chunk that has a pack */
 
 #define CHUNK_BLOCKS 32u
 #define CHUNK_BYTES  (CHUNK_BLOCKS * CFS_BLOCK)
@@ -147,16 +148,55 @@ int      rec_cookie_unpack(struct cfs_blob v, struct rec_cookie *ret);
 
 /* -- data ----------------------------------------------------------------- */
 
+/* Blocks of one chunk that were compressed together (pack.h): LZ4's output,
+ * then zeros to the end of its last block. */
+struct rec_pack {
+    uint64_t lba;
+    uint32_t len;  /* bytes of LZ4's */
+    uint32_t held; /* bit i: block i's bytes are in it, in use or not */
+    uint64_t sum;  /* XXH3-64 of all bytes of its blocks on the device */
+};
+
+/* How many blocks of the device it takes: fewer than it holds. */
+static inline uint32_t rec_pack_blocks(const struct rec_pack *p)
+{
+    return p->len / CFS_BLOCK + (p->len % CFS_BLOCK != 0);
+}
+
+/* Bytes of a block: those before and behind them read as zeros. */
+struct rec_live {
+    uint16_t from;
+    uint16_t upto;
+};
+
 /* Where a chunk's blocks lie. A block that is not mapped is a hole; one that
- * is unwritten belongs to the file and reads as zeros. */
+ * is unwritten belongs to the file and reads as zeros. One that is packed has
+ * no address: its bytes are in .pack, of which it is a part until it is
+ * written elsewhere or unmapped; with the last of them the pack goes. What is
+ * cut off at a packed block's ends is only noted (rec_chunk_cut()): so a file
+ * shrinks without a block being taken. */
 struct rec_chunk {
     uint32_t mapped;    /* bit i: block i */
     uint32_t unwritten; /* a part of mapped */
-    uint64_t lba[CHUNK_BLOCKS];
-    uint64_t sum[CHUNK_BLOCKS]; /* XXH3-64 of the 4096 bytes */
+    uint32_t packed;    /* a part of mapped and .pack.held, apart from
+                           .unwritten; 0: there is no pack */
+    uint32_t cut;       /* a part of packed: only .live is left of it */
+    struct rec_pack pack;
+    struct rec_live live[CHUNK_BLOCKS]; /* those of .cut */
+    uint64_t lba[CHUNK_BLOCKS]; /* packed: 0 */
+    uint64_t sum[CHUNK_BLOCKS]; /* XXH3-64 of the 4096 bytes, uncut */
 };
 
-#define REC_CHUNK_MAX (2u + CHUNK_BLOCKS * (8u + 8u))
+#define REC_CHUNK_MAX (2u + CHUNK_BLOCKS * (8u + 8u + 4u) + 30u)
+/* Unmap block @at, which is mapped: the blocks of the device that nothing in
+ * the chunk is in any more; .n 0: none. */
+struct eng_ext rec_chunk_drop(struct rec_chunk *c, unsigned at);
+/* Zeros in [@from, @upto) of packed block @at are noted. False, and nothing
+ * is: bytes stay on both sides of them. */
+bool rec_chunk_cut(struct rec_chunk *c, unsigned at, uint32_t from,
+                   uint32_t upto);
+/* A pack whose .held is 2 to 32 blocks, saves at least one of them. */
+bool rec_pack_valid(const struct rec_pack *p);
 uint32_t rec_chunk_pack(const struct rec_chunk *c,
                         uint8_t ret[static REC_CHUNK_MAX]);
 int      rec_chunk_unpack(struct cfs_blob v, struct rec_chunk *ret);

@@ -58,7 +58,7 @@ static int free_chunk(struct plan *p, struct cfs_gfid g, uint64_t index)
         return rc;
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
         if (c.mapped >> i & 1)
-            plan_free(p, c.lba[i], 1);
+            plan_drop(p, &c, i);
     rec_key_gfid_u64(&k, REC_CHUNK, g, index);
     plan_del(p, &k);
     return 0;

@@ -130,6 +130,11 @@ static void replay_stage(struct op *op, const struct eng_rec *rec,
     st->sums = (uint64_t *)rec->sums;
     st->n_sums = rec->n_sums;
     st->data_len = c->data_len;
+    if (c->n_pack > 0) {
+        st->n_pack = c->n_pack;
+        st->pack = cfs_arena_alloc(op->arena, c->n_pack * sizeof *st->pack);
+        jrec_packs_unpack(c, st->pack);
+    }
 }
 
 static int plan_change(struct op *op, struct plan *p,
@@ -167,6 +172,8 @@ static int replay_change(struct ops *o, const struct eng_rec *rec)
     rc = jrec_change_unpack(rec->body, &c);
     if (rc < 0)
         return rc;
+    if (c.n_pack > 0 && !eng_packs(o->e))
+        return -CFS_E_CORRUPT;
     cfs_arena_init_apart(&call.arena);
     if (c.data_len > 0)
         payload = (struct cfs_buf){.data = &nothing, .len = c.data_len};

@@ -4,11 +4,11 @@
  * What happens, in order: the blocks that the bytes touch are found
  * (stage_blocks), and free ones taken in their place; those of which a part
  * stays are read and verified; the whole is laid together, with a checksum for
- * each block, and written; then the operation runs again, and finds the stage
- * ready. No block of a file is ever overwritten. One that was allocated and
- * not written yet is exchanged for another, too: for that the reserve may be
- * used, since as much comes back; so what fallocate promised holds on a full
- * device.
+ * each block, packed if that is wanted (stage_pack.c), and written; then the
+ * operation runs again, and finds the stage ready. No block of a file is ever
+ * overwritten. One that was allocated and not written yet is exchanged for
+ * another, too: for that the reserve may be used, since as much comes back; so
+ * what fallocate promised holds on a full device.
  *
  * A write that follows another of the same file, block upon block, may begin
  * with this before its turn (stage_ahead()): whole blocks need nothing of what
@@ -26,6 +26,13 @@ struct stage_block {
     uint64_t block;   /* of the file */
     uint64_t old_lba; /* to be read first; 0: nothing to keep */
     uint64_t old_sum;
+    struct unpack *old_pack; /* or it is in this one */
+};
+
+/* What the file has of the staged blocks. */
+struct found {
+    uint32_t owned;  /* allocated and not written */
+    uint32_t packed;
 };
 
 struct stage_io {
@@ -95,7 +102,7 @@ static void find_segs(struct stage *st)
     }
 }
 
-static uint32_t staged_blocks(const struct stage *st)
+uint32_t stage_blocks_n(const struct stage *st)
 {
     uint32_t n = 0;
 
@@ -117,17 +124,29 @@ static bool covered(const struct stage *st, uint64_t block, uint64_t size)
     return at >= end;
 }
 
-/* Find what is there of each staged block; how many are allocated and not
- * written. */
+/* A packed block of which a part stays. */
+static void keep_packed(struct stage *st, struct stage_block *b,
+                        const struct rec_chunk *chunk, struct unpack **u)
+{
+    if (!*u) {
+        *u = cfs_arena_alloc(st->op->arena, sizeof **u);
+        (*u)->c = *chunk;
+        (*u)->owner = st;
+    }
+    b->old_pack = *u;
+}
+
+/* Find what is there of each staged block. */
 static int find_blocks(struct op *op, const struct plan_ino *ino,
-                       struct stage_block *b, uint32_t *ret_owned)
+                       struct stage_block *b, struct found *ret)
 {
     struct stage *st = op->stage;
     struct rec_chunk chunk = {0};
+    struct unpack *u = NULL; /* of the chunk at hand */
     uint64_t have = UINT64_MAX;
     int rc;
 
-    *ret_owned = 0;
+    *ret = (struct found){0};
     for (unsigned s = 0; s < st->n_seg; s++) {
         for (uint32_t i = 0; i < st->seg[s].n; i++, b++) {
             unsigned at;
@@ -136,9 +155,10 @@ static int find_blocks(struct op *op, const struct plan_ino *ino,
             at = (unsigned)(b->block % CHUNK_BLOCKS);
             if (b->block / CHUNK_BLOCKS != have) {
                 have = b->block / CHUNK_BLOCKS;
+                u = NULL;
                 rc = look_chunk(op->o, ino->gfid, &ino->rec, have, &chunk);
                 if (rc == -ENOENT)
-                    chunk.mapped = 0;
+                    chunk.mapped = chunk.packed = 0;
                 else if (rc < 0)
                     return rc;
             }
@@ -147,9 +167,14 @@ static int find_blocks(struct op *op, const struct plan_ino *ino,
                 return -CFS_E_CHECKSUM; /* the rest of it is not known */
             if (!(chunk.mapped >> at & 1))
                 continue;
+            ret->packed += chunk.packed >> at & 1;
             if (chunk.unwritten >> at & 1) {
-                ++*ret_owned;
-            } else if (!covered(st, b->block, ino->rec.size)) {
+                ret->owned++;
+            } else if (covered(st, b->block, ino->rec.size)) {
+                continue;
+            } else if (chunk.packed >> at & 1) {
+                keep_packed(st, b, &chunk, &u);
+            } else {
                 b->old_lba = chunk.lba[at];
                 b->old_sum = chunk.sum[at];
             }
@@ -176,7 +201,9 @@ static int find_goal(struct op *op, const struct plan_ino *ino,
     if (rc < 0)
         return rc;
     at = (unsigned)(block % CHUNK_BLOCKS);
-    if (c.mapped >> at & 1)
+    if (c.packed >> at & 1)
+        *ret = c.pack.lba + rec_pack_blocks(&c.pack);
+    else if (c.mapped >> at & 1)
         *ret = c.lba[at] + 1;
     return 0;
 }
@@ -192,7 +219,7 @@ static bool is_stream(const struct stage_block *b, uint32_t n,
             b[0].block >= ino->size / CFS_BLOCK);
 }
 
-static void add_ext(struct stage *st, uint64_t lba, uint32_t n)
+void stage_add_ext(struct stage *st, uint64_t lba, uint32_t n)
 {
     struct eng_ext *last = st->n_ext ? &st->ext[st->n_ext - 1] : NULL;
 
@@ -227,7 +254,7 @@ static int take_blocks(struct op *op, uint32_t n, uint64_t goal,
     st->n_fresh = got;
     st->n_ext = 0;
     for (unsigned i = 0; i < got; i++)
-        add_ext(st, st->fresh[i].lba, st->fresh[i].n);
+        stage_add_ext(st, st->fresh[i].lba, st->fresh[i].n);
     return 0;
 }
 
@@ -250,7 +277,7 @@ int stage_reserve(struct op *op, uint32_t n, uint64_t goal)
     st->fresh = both;
     st->n_fresh += n_got;
     for (unsigned i = 0; i < n_got; i++)
-        add_ext(st, got[i].lba, got[i].n);
+        stage_add_ext(st, got[i].lba, got[i].n);
     return 0;
 }
 
@@ -320,7 +347,7 @@ static void make_buffer(struct op *op)
 {
     struct stage *st = op->stage;
     const struct stage_patch *p = &st->patch[0];
-    uint32_t len = staged_blocks(st) * CFS_BLOCK;
+    uint32_t len = stage_blocks_n(st) * CFS_BLOCK;
 
     if (st->n_patch == 1 && p->data && p->offset % CFS_BLOCK == 0 &&
         p->len == len && is_aligned(p->data)) {
@@ -363,19 +390,13 @@ static void write_done(struct eng_io *io)
     io_ended(container_of(io, struct stage_io, io)->st, io->status, written);
 }
 
-static void write_out(struct stage *st)
+/* .out goes to .ext. */
+static void write_laid(struct stage *st)
 {
     struct eng *e = st->op->o->e;
-    uint32_t left = staged_blocks(st);
-    uint8_t *data = st->buf.data;
+    uint32_t left = stage_stored(st);
+    uint8_t *data = st->out.data;
 
-    if (st->status < 0) { /* a block could not be read */
-        op_end(st->op, st->status);
-        return;
-    }
-    for (unsigned i = 0; i < st->n_patch; i++)
-        lay_patch(st, &st->patch[i]);
-    make_sums(st);
     st->pending = 1; /* until all are on their way */
     for (unsigned i = 0; left > 0; i++) {
         struct stage_io *io = cfs_arena_alloc(st->op->arena, sizeof *io);
@@ -392,6 +413,47 @@ static void write_out(struct stage *st)
         eng_data_write(e, &io->io);
     }
     io_ended(st, 0, written);
+}
+
+static void write_out(struct stage *st)
+{
+    if (st->status < 0) { /* a block could not be read */
+        op_end(st->op, st->status);
+        return;
+    }
+    for (unsigned i = 0; i < st->n_patch; i++)
+        lay_patch(st, &st->patch[i]);
+    make_sums(st);
+    st->out = st->buf;
+    if (st->n_try > 0)
+        stage_pack(st, write_laid);
+    else
+        write_laid(st);
+}
+
+static void unpack_done(struct unpack *u, int status)
+{
+    io_ended(u->owner, status, write_out);
+}
+
+/* Packed blocks, each pack once. */
+static void read_packed(struct stage *st, const struct stage_block *b,
+                        uint32_t n)
+{
+    struct unpack *last = NULL;
+
+    for (uint32_t i = 0; i < n; i++)
+        if (b[i].old_pack)
+            b[i].old_pack->to[b[i].block % CHUNK_BLOCKS] =
+                block_at(st, b[i].block);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!b[i].old_pack || b[i].old_pack == last)
+            continue;
+        last = b[i].old_pack;
+        last->done = unpack_done;
+        st->pending++;
+        unpack_start(st->op->o, last);
+    }
 }
 
 static void read_done(struct eng_io *io)
@@ -419,6 +481,7 @@ static void read_old(struct stage *st, const struct stage_block *b,
         st->pending++;
         eng_data_read(st->op->o->e, &io->io);
     }
+    read_packed(st, b, n);
     io_ended(st, 0, write_out);
 }
 
@@ -427,7 +490,8 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
 {
     struct stage *st = stage_get(op);
     struct stage_block *b;
-    uint32_t n_blocks, owned;
+    struct found found;
+    uint32_t n_blocks;
     uint64_t goal;
     int rc;
 
@@ -435,13 +499,17 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
     memcpy(st->patch, patch, n * sizeof *patch);
     st->n_patch = n;
     find_segs(st);
-    n_blocks = staged_blocks(st);
+    n_blocks = stage_blocks_n(st);
     b = cfs_arena_alloc(op->arena, n_blocks * sizeof *b);
-    rc = find_blocks(op, ino, b, &owned);
+    rc = find_blocks(op, ino, b, &found);
+    if (rc == 0)
+        rc = stage_may_pack(op, ino);
     if (rc == 0)
         rc = find_goal(op, ino, b[0].block, &goal);
     if (rc == 0) {
-        st->flags = owned == n_blocks ? ENG_RESERVE : flags;
+        if (found.packed > 0) /* a part of a pack gives nothing back */
+            flags &= ~ENG_RESERVE;
+        st->flags = found.owned == n_blocks ? ENG_RESERVE : flags;
         rc = take_blocks(op, n_blocks, goal,
                          st->flags | (is_stream(b, n_blocks, &ino->rec)
                                           ? ENG_STREAM : 0));
@@ -450,7 +518,8 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
         st->n_seg = 0;
         return rc;
     }
-    st->sums = cfs_arena_alloc(op->arena, n_blocks * sizeof *st->sums);
+    st->sums = cfs_arena_alloc(op->arena, (st->n_try > 0 ? 2 : 1) * n_blocks *
+                                              sizeof *st->sums);
     make_buffer(op);
     read_old(st, b, n_blocks);
     return OP_WAIT;
@@ -473,7 +542,8 @@ bool stage_ahead(struct op *op, const struct stage_patch *patch,
     struct eng_info info;
     struct stage *st;
 
-    if (before->n_seg == 0 || before->n_ext == 0)
+    /* What may be packed depends on the file as the turn finds it. */
+    if (op->o->config.pack || before->n_seg == 0 || before->n_ext == 0)
         return false;
     seg = &before->seg[before->n_seg - 1];
     ext = &before->ext[before->n_ext - 1];
@@ -520,7 +590,7 @@ void stage_reserved(const struct stage *st, struct stage_cursor *ret)
     uint64_t lba;
 
     *ret = (struct stage_cursor){0};
-    for (uint32_t n = staged_blocks(st); n > 0; n--)
+    for (uint32_t n = stage_stored(st); n > 0; n--)
         if (!stage_next(st, ret, &lba))
             return;
 }
@@ -561,8 +631,8 @@ static void store_block(struct plan *p, struct plan_ino *ino,
 
     if (!(c->rec.mapped & bit))
         ino->rec.blocks++;
-    else if (c->rec.lba[at] != lba)
-        plan_free(p, c->rec.lba[at], 1);
+    else if ((c->rec.packed & bit) || c->rec.lba[at] != lba)
+        plan_drop(p, &c->rec, at);
     c->rec.mapped |= bit;
     c->rec.unwritten &= ~bit;
     c->rec.lba[at] = lba;
@@ -570,20 +640,48 @@ static void store_block(struct plan *p, struct plan_ino *ino,
     c->changed = true;
 }
 
+/* How far the staged blocks have been stored. */
+struct stored {
+    struct stage_cursor cur;
+    uint32_t            sum;
+    unsigned            pack;
+};
+
+/* Those at @block are packed: how many of the file's; 0: they are not. */
+static int store_packed(struct plan *p, struct plan_ino *ino,
+                        struct plan_chunk *c, uint64_t block, uint32_t left,
+                        struct stored *d)
+{
+    const struct stage *st = p->stage;
+    const struct jrec_pack *pk = &st->pack[d->pack];
+    struct rec_pack rec;
+    int rc;
+
+    if (d->pack == st->n_pack || pk->block != block)
+        return 0;
+    rec = jrec_pack_rec(pk);
+    if (pk->n > left || rec_pack_blocks(&rec) > st->n_sums - d->sum)
+        return -CFS_E_CORRUPT;
+    rc = stage_store_pack(p, ino, c, pk, &d->cur);
+    d->sum += rec_pack_blocks(&rec);
+    d->pack++;
+    return rc < 0 ? rc : pk->n;
+}
+
 static int store_seg(struct plan *p, struct plan_ino *ino,
-                     const struct jrec_seg *seg, struct stage_cursor *cur,
-                     uint32_t *sum)
+                     const struct jrec_seg *seg, struct stored *d)
 {
     const struct stage *st = p->stage;
     struct plan_chunk *c = NULL;
     uint64_t lba;
+    uint32_t n;
     int rc;
 
     rc = plan_carve(p, ino, seg->block / CHUNK_BLOCKS,
                     (seg->block + seg->n - 1) / CHUNK_BLOCKS + 1);
     if (rc < 0)
         return rc;
-    for (uint32_t i = 0; i < seg->n; i++) {
+    for (uint32_t i = 0; i < seg->n; i += n) {
         uint64_t block = seg->block + i;
 
         if (!c || block % CHUNK_BLOCKS == 0) {
@@ -591,10 +689,17 @@ static int store_seg(struct plan *p, struct plan_ino *ino,
             if (rc < 0)
                 return rc;
         }
-        if (!stage_next(st, cur, &lba) || *sum == st->n_sums)
+        rc = store_packed(p, ino, c, block, seg->n - i, d);
+        if (rc < 0)
+            return rc;
+        n = (uint32_t)rc;
+        if (n > 0)
+            continue;
+        n = 1;
+        if (!stage_next(st, &d->cur, &lba) || d->sum == st->n_sums)
             return -CFS_E_CORRUPT;
         store_block(p, ino, c, (unsigned)(block % CHUNK_BLOCKS), lba,
-                    st->sums[(*sum)++]);
+                    st->sums[d->sum++]);
     }
     return 0;
 }
@@ -602,8 +707,7 @@ static int store_seg(struct plan *p, struct plan_ino *ino,
 int stage_store(struct plan *p, struct plan_ino *ino)
 {
     const struct stage *st = p->stage;
-    struct stage_cursor cur = {0};
-    uint32_t sum = 0;
+    struct stored d = {0};
     int rc;
 
     if (st->how & JREC_INLINE)
@@ -612,10 +716,12 @@ int stage_store(struct plan *p, struct plan_ino *ino)
     if (st->n_seg > 0 && (ino->rec.flags & REC_INLINE))
         leave_line(p, ino);
     for (unsigned i = 0; i < st->n_seg; i++) {
-        rc = store_seg(p, ino, &st->seg[i], &cur, &sum);
+        rc = store_seg(p, ino, &st->seg[i], &d);
         if (rc < 0)
             return rc;
     }
+    if (d.pack != st->n_pack)
+        return -CFS_E_CORRUPT;
     if (st->n_seg > 0)
         ino->changed = true;
     return 0;

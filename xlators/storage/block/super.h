@@ -2,10 +2,11 @@
 /* super.h - superblock and checkpoint records: where everything begins.
  *
  * Both lie at both ends of the device. A superblock changes after mkfs only
- * when the store grows (grow.c) or gets a feature; records are written in turn
- * to two slots, so that a torn one leaves its predecessor. A third copy of the
- * superblock lies behind the slots at the start. No start uses it: only
- * whoever asks for it (eng_restore()).
+ * when the store grows (grow.c) or gets a feature (mend_super(), and with a
+ * checkpoint start_mark()); records are written in turn to two slots, so that
+ * a torn one leaves its predecessor. A third copy of the superblock lies
+ * behind the slots at the start. No start uses it: only whoever asks for it
+ * (eng_restore()).
  *
  * A record may be of a smaller store than the superblock: then the store has
  * grown since, and what the record does not know is free.

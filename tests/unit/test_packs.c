@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_packs.c - compressed data: it takes fewer blocks and reads back the
+ * same; what cannot be compressed stays as it is; a pack goes with its last
+ * block; a brick without the option never has one; damaged and made-up packs
+ * are errors of their file, and a repair makes the brick sound again. */
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include "server/fsck_repair.h"
+#include "tests/unit/store_fix.h"
+#include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/pack.h"
+
+#define ROOT cfs_gfid_root
+
+static int set_up(void **state, bool packs)
+{
+    struct fix *f = calloc(1, sizeof *f);
+    struct ops_config config = ops_config_default;
+
+    config.pack = config.eng.packs = packs;
+    fix_open(f, &config);
+    f->check = fix_fsck;
+    *state = f;
+    return 0;
+}
+
+static int setup(void **state)
+{
+    return set_up(state, true);
+}
+
+static int setup_without(void **state)
+{
+    return set_up(state, false);
+}
+
+static int teardown(void **state)
+{
+    fix_close(*state);
+    free(*state);
+    cfs_buf_pool_drain();
+    return 0;
+}
+
+/* -- looking at records --------------------------------------------------- */
+
+static struct rec_chunk chunk_of(struct fix *f, struct cfs_gfid g,
+                                 uint64_t index)
+{
+    struct rec_chunk c;
+    struct rec_key k;
+    struct cfs_blob v;
+
+    rec_key_gfid_u64(&k, REC_CHUNK, g, index);
+    assert_int_equal(eng_get(ops_engine(f->ops), rec_key_blob(&k), &v), 0);
+    assert_int_equal(rec_chunk_unpack(v, &c), 0);
+    return c;
+}
+
+static void put_chunk(struct fix *f, struct cfs_gfid g, uint64_t index,
+                      const struct rec_chunk *c)
+{
+    struct eng *e = ops_engine(f->ops);
+    uint8_t v[REC_CHUNK_MAX];
+    uint32_t len = rec_chunk_pack(c, v);
+    struct rec_key k;
+
+    rec_key_gfid_u64(&k, REC_CHUNK, g, index);
+    assert_int_equal(eng_touch(e, rec_key_blob(&k)), 0);
+    assert_int_equal(eng_begin(e, 1, k.len + len, 0, ENG_RESERVE), 0);
+    eng_put(e, rec_key_blob(&k), (struct cfs_blob){v, len});
+}
+
+static uint64_t free_blocks(struct fix *f)
+{
+    struct eng_info info;
+
+    fix_settle(f);
+    eng_info(ops_engine(f->ops), &info);
+    return info.free;
+}
+
+static bool is_marked(struct fix *f)
+{
+    return ops_engine(f->ops)->sb.incompat & FMT_PACKED;
+}
+
+/* -- space ---------------------------------------------------------------- */
+
+static void compressible_data_takes_fewer_blocks(void **state)
+{
+    const uint32_t size = 1 << 20, n = 8;
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file");
+    uint8_t *p = fix_pattern(size, 3);
+    uint64_t before = free_blocks(f), took;
+    struct cfs_attr a;
+
+    for (uint32_t i = 0; i < n; i++)
+        assert_int_equal(fix_write(f, g, i * size, p, size), 0);
+    took = before - free_blocks(f); /* as statfs has it */
+    print_message("%u blocks took %u\n", n * size / CFS_BLOCK,
+                  (unsigned)took);
+    assert_true(took < n * size / CFS_BLOCK / 2);
+    /* The file shows what it holds, as on a replica that does without. */
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.blocks, n * size / 512);
+    fix_reopen(f, FIX_KILL);
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t *got = malloc(size);
+
+        assert_int_equal(fix_read(f, g, i * size, got, size), size);
+        assert_memory_equal(got, p, size);
+        free(got);
+    }
+    assert_int_equal(fix_truncate(f, g, 0), 0);
+    fix_idle(f);
+    assert_true(free_blocks(f) + 20 > before);
+    free(p);
+}
+
+static void what_cannot_be_compressed_stays_as_it_is(void **state)
+{
+    const uint32_t size = 1 << 20;
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "noise"), h = fix_file(f, "short");
+    uint8_t *p = fix_noise(size, 1), *q = fix_pattern(size, 1);
+
+    assert_int_equal(fix_write(f, g, 0, p, size), 0);
+    for (unsigned i = 0; i < size / CHUNK_BYTES; i++)
+        assert_int_equal(chunk_of(f, g, i).packed, 0);
+    fix_expect(f, g, p, size);
+    /* Three blocks are not worth it, four are. */
+    assert_int_equal(fix_write(f, h, 0, q, 3 * CFS_BLOCK), 0);
+    assert_int_equal(chunk_of(f, h, 0).packed, 0);
+    assert_int_equal(fix_write(f, h, 4 * CFS_BLOCK, q, 4 * CFS_BLOCK), 0);
+    assert_int_equal(chunk_of(f, h, 0).packed, 0xf0);
+    free(p);
+    free(q);
+}
+
+static void a_pack_goes_with_its_last_block(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file");
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 9), *q = fix_noise(CHUNK_BYTES, 9);
+    struct rec_chunk c;
+    uint64_t left;
+
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+    assert_int_equal(chunk_of(f, g, 0).packed, UINT32_MAX);
+    left = free_blocks(f);
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++) {
+        unsigned at = i * 7 % CHUNK_BLOCKS;
+
+        assert_int_equal(fix_write(f, g, at * CFS_BLOCK + 10,
+                                   q + at * CFS_BLOCK + 10, 4000), 0);
+        memcpy(p + at * CFS_BLOCK + 10, q + at * CFS_BLOCK + 10, 4000);
+        c = chunk_of(f, g, 0);
+        assert_int_equal(c.mapped, UINT32_MAX);
+        assert_false(c.packed >> at & 1);
+        assert_int_equal(__builtin_popcount(c.packed), CHUNK_BLOCKS - 1 - i);
+        if (i % 8 == 3) {
+            fix_expect(f, g, p, CHUNK_BYTES);
+            /* A second pack does not come beside one that is in use. */
+            fix_reopen(f, FIX_KILL);
+        }
+    }
+    assert_true(left + rec_pack_blocks(&c.pack) + 10 >
+                free_blocks(f) + CHUNK_BLOCKS);
+    fix_expect(f, g, p, CHUNK_BYTES);
+    /* All of it anew: one pack again. */
+    memset(p, 5, CHUNK_BYTES);
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+    assert_int_equal(chunk_of(f, g, 0).packed, UINT32_MAX);
+    assert_int_equal(rec_pack_blocks(&(struct rec_pack){
+        .len = chunk_of(f, g, 0).pack.len}), 1);
+    fix_expect(f, g, p, CHUNK_BYTES);
+    free(p);
+    free(q);
+}
+
+static void one_pack_a_chunk(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file");
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 2);
+
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES / 2), 0);
+    assert_int_equal(fix_write(f, g, CHUNK_BYTES / 2, p + CHUNK_BYTES / 2,
+                               CHUNK_BYTES / 2), 0);
+    assert_int_equal(chunk_of(f, g, 0).packed, 0xffff);
+    fix_expect(f, g, p, CHUNK_BYTES);
+    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_PUNCH_HOLE |
+                                       FALLOC_FL_KEEP_SIZE, 0,
+                                   CHUNK_BYTES / 2), 0);
+    memset(p, 0, CHUNK_BYTES / 2);
+    assert_int_equal(chunk_of(f, g, 0).packed, 0);
+    fix_expect(f, g, p, CHUNK_BYTES);
+    free(p);
+}
+
+/* -- cutting -------------------------------------------------------------- */
+
+#define PUNCH (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+
+/* A cut in every way, and what follows it: also after a kill. */
+static void what_is_cut_off_reads_as_zeros(void **state)
+{
+    static const struct {
+        uint32_t mode; /* 1: a write of 7s; 2: truncate to .at, and back */
+        uint32_t at, len;
+        unsigned cut;  /* blocks of which only a part is left */
+    } step[] = {
+        {PUNCH, 5000, 10000, 2},
+        {PUNCH, 4900, 300, 2},    /* more of the same block */
+        {PUNCH, 14000, 2000, 2},
+        {PUNCH, 4100, 100, 1},    /* bytes stay on both sides: it is written */
+        {PUNCH, 20000, 2000, 3},
+        {FALLOC_FL_ZERO_RANGE, 30000, 10000, 5},
+        {2, 100001, 0, 6},
+        {1, 100000, 10, 5},       /* written elsewhere */
+        {2, 41000, 0, 6},
+        {1, 36864, 4096, 5},
+        {PUNCH, 0, 100, 6},
+        {PUNCH, 50, 4046, 6},     /* nothing is left of it */
+        {2, 33000, 0, 5},
+        {2, 0, 0, 0},
+    };
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file");
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 5);
+
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(step); i++) {
+        const uint32_t at = step[i].at, len = step[i].len;
+
+        if (step[i].mode == 2) {
+            assert_int_equal(fix_truncate(f, g, at), 0);
+            if (at == 0)
+                break;
+            assert_int_equal(fix_truncate(f, g, CHUNK_BYTES), 0);
+            memset(p + at, 0, CHUNK_BYTES - at);
+        } else if (step[i].mode == 1) {
+            memset(p + at, 7, len);
+            assert_int_equal(fix_write(f, g, at, p + at, len), 0);
+        } else {
+            assert_int_equal(fix_fallocate(f, g, step[i].mode, at, len), 0);
+            memset(p + at, 0, len);
+        }
+        if (__builtin_popcount(chunk_of(f, g, 0).cut) != (int)step[i].cut)
+            fail_msg("step %u: cut %x", i, chunk_of(f, g, 0).cut);
+        fix_expect(f, g, p, CHUNK_BYTES);
+        fix_reopen(f, i % 2 ? FIX_KILL : FIX_CLEAN); /* fsck looks, too */
+        fix_expect(f, g, p, CHUNK_BYTES);
+    }
+    free(p);
+}
+
+static void a_full_brick_lets_packed_files_shrink(void **state)
+{
+    const unsigned n = 300;
+    struct fix *f = *state;
+    struct cfs_gfid g[300], all = fix_file(f, "all");
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 6), *q = fix_noise(1 << 20, 7);
+    uint64_t at = 0, left;
+    uint32_t len = 1 << 20;
+
+    for (unsigned i = 0; i < n; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "file-%u", i);
+        g[i] = fix_file(f, name);
+        assert_int_equal(fix_write(f, g[i], 0, p, CHUNK_BYTES), 0);
+    }
+    while (len >= CFS_BLOCK) {
+        if (fix_write(f, all, at, q, len) == 0)
+            at += len;
+        else
+            len /= 2;
+    }
+    left = free_blocks(f);
+    assert_true(left < 64);
+    for (unsigned i = 0; i < n; i++) {
+        const uint32_t size = 1 + i * 400;
+
+        assert_int_equal(fix_fallocate(f, g[i], PUNCH, size / 3,
+                                       CFS_BLOCK + i), 0);
+        assert_int_equal(fix_truncate(f, g[i], size), 0);
+    }
+    assert_true(free_blocks(f) + 8 >= left);
+    fix_reopen(f, FIX_KILL);
+    for (unsigned i = 0; i < n; i++) {
+        const uint32_t size = 1 + i * 400;
+        uint8_t *want = malloc(CHUNK_BYTES);
+
+        memcpy(want, p, CHUNK_BYTES);
+        memset(want + size / 3, 0, CFS_BLOCK + i);
+        fix_expect(f, g[i], want, size);
+        free(want);
+    }
+    free(p);
+    free(q);
+}
+
+/* -- the feature ---------------------------------------------------------- */
+
+static void without_the_option_there_is_no_pack(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "plain"), h;
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 4);
+    struct rec_chunk c;
+    uint8_t byte;
+
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+    assert_int_equal(chunk_of(f, g, 0).packed, 0);
+    assert_false(is_marked(f));
+    /* With it from the next start on, which the superblock says for good. */
+    f->config.pack = f->config.eng.packs = true;
+    fix_reopen(f, FIX_CLEAN);
+    assert_true(is_marked(f));
+    h = fix_file(f, "packed");
+    assert_int_equal(fix_write(f, h, 0, p, CHUNK_BYTES), 0);
+    c = chunk_of(f, h, 0);
+    assert_int_equal(c.packed, UINT32_MAX);
+    f->config.pack = f->config.eng.packs = false;
+    fix_reopen(f, FIX_KILL);
+    assert_true(is_marked(f));
+    fix_expect(f, g, p, CHUNK_BYTES);
+    fix_expect(f, h, p, CHUNK_BYTES);
+    assert_int_equal(fix_write(f, h, 0, p, CHUNK_BYTES), 0);
+    assert_int_equal(chunk_of(f, h, 0).packed, 0);
+    /* One in a brick that does not say so is damage. */
+    f->check = NULL;
+    ops_engine(f->ops)->sb.incompat &= ~(uint64_t)FMT_PACKED;
+    put_chunk(f, h, 0, &c);
+    assert_int_equal(fix_read(f, h, 0, &byte, 1), -CFS_E_CORRUPT);
+    free(p);
+}
+
+/* Set while it runs: nothing is compressed before the superblock says so,
+ * durably; reset: nothing any more; both without a start. */
+static void the_option_may_change_while_it_runs(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file");
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 4);
+    struct cfs_gfid h;
+
+    ops_reconfigure(f->ops, f->config.small_file, true);
+    assert_false(is_marked(f));
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+    assert_int_equal(chunk_of(f, g, 0).packed, 0);
+    fix_settle(f);
+    assert_true(is_marked(f));
+    h = fix_file(f, "packed");
+    assert_int_equal(fix_write(f, h, 0, p, CHUNK_BYTES), 0);
+    assert_int_equal(chunk_of(f, h, 0).packed, UINT32_MAX);
+    fix_reopen(f, FIX_KILL);
+    assert_true(is_marked(f));
+    fix_expect(f, g, p, CHUNK_BYTES);
+    fix_expect(f, h, p, CHUNK_BYTES);
+    ops_reconfigure(f->ops, f->config.small_file, true);
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+    assert_int_equal(chunk_of(f, g, 0).packed, UINT32_MAX);
+    ops_reconfigure(f->ops, f->config.small_file, false);
+    assert_int_equal(fix_write(f, h, 0, p, CHUNK_BYTES), 0);
+    assert_int_equal(chunk_of(f, h, 0).packed, 0);
+    fix_expect(f, g, p, CHUNK_BYTES);
+    free(p);
+}
+
+/* -- damage --------------------------------------------------------------- */
+
+static void write_blocks(struct fix *f, uint64_t lba, uint8_t *data,
+                         uint32_t n)
+{
+    struct iovec iov = {data, n * CFS_BLOCK};
+
+    assert_int_equal(f->dev->ops->write(f->dev, CFS_DEV_BUFFERED,
+                                        lba * CFS_BLOCK, &iov, 1,
+                                        n * CFS_BLOCK), 0);
+}
+
+static void read_blocks(struct fix *f, uint64_t lba, uint8_t *data,
+                        uint32_t n)
+{
+    assert_int_equal(f->dev->ops->read(f->dev, CFS_DEV_BUFFERED,
+                                       lba * CFS_BLOCK, data,
+                                       n * CFS_BLOCK), 0);
+}
+
+static void flip(struct fix *f, const struct rec_chunk *c, uint32_t at)
+{
+    uint8_t *data = aligned_alloc(CFS_BLOCK, CFS_BLOCK);
+
+    read_blocks(f, c->pack.lba + at / CFS_BLOCK, data, 1);
+    data[at % CFS_BLOCK] ^= 0x20;
+    write_blocks(f, c->pack.lba + at / CFS_BLOCK, data, 1);
+    free(data);
+}
+
+static void a_damaged_pack_is_never_returned(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file"), h = fix_file(f, "other");
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 7), *got = malloc(CHUNK_BYTES);
+    struct rec_chunk c;
+
+    f->check = NULL; /* which would find it, too */
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+    c = chunk_of(f, g, 0);
+    /* Also in the zeros behind LZ4's bytes. */
+    for (uint32_t at = 0; at < rec_pack_blocks(&c.pack) * CFS_BLOCK;
+         at += 777) {
+        flip(f, &c, at);
+        assert_int_equal(fix_read(f, g, 0, got, CHUNK_BYTES),
+                         -CFS_E_CHECKSUM);
+        assert_int_equal(fix_read(f, g, 50000, got, 1), -CFS_E_CHECKSUM);
+        flip(f, &c, at);
+    }
+    fix_expect(f, g, p, CHUNK_BYTES);
+    flip(f, &c, 100);
+    /* Nor does it get into a new block. */
+    assert_int_equal(fix_write(f, g, 8200, "x", 1), -CFS_E_CHECKSUM);
+    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_PUNCH_HOLE |
+                                             FALLOC_FL_KEEP_SIZE, 8200, 50),
+                     -CFS_E_CHECKSUM);
+    assert_int_equal(fix_copy(f, g, 8000, h, 0, 1000, NULL),
+                     -CFS_E_CHECKSUM);
+    /* What replaces it whole makes it good. */
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+    fix_expect(f, g, p, CHUNK_BYTES);
+    free(p);
+    free(got);
+}
+
+/* A pack whose checksum is right, and whose rest is @seed's. */
+static void forge(struct fix *f, struct cfs_gfid g,
+                  const struct rec_chunk *good, unsigned seed)
+{
+    const uint32_t n = rec_pack_blocks(&good->pack);
+    uint8_t *data = aligned_alloc(CFS_BLOCK, CHUNK_BYTES);
+    uint8_t *noise = fix_noise(CHUNK_BYTES, seed);
+    struct rec_chunk c = *good;
+
+    read_blocks(f, c.pack.lba, data, n);
+    switch (seed % 5) {
+    case 0: /* any bytes */
+        memcpy(data, noise, n * CFS_BLOCK);
+        break;
+    case 1: /* some others */
+        for (unsigned i = 0; i < 1 + seed % 7; i++)
+            data[(noise[2 * i] * 256u + noise[2 * i + 1]) % c.pack.len] ^=
+                noise[40 + i] | 1;
+        break;
+    case 2: /* shorter */
+        c.pack.len = 1 + (noise[0] * 256u + noise[1]) % (c.pack.len - 1);
+        break;
+    case 3: /* it holds fewer than its bytes are */
+        c.pack.held = c.packed = c.mapped = 0xffff;
+        c.pack.len = c.pack.len < 15 * CFS_BLOCK ? c.pack.len : 15 * CFS_BLOCK;
+        break;
+    default: /* a block is not what the record says */
+        c.sum[noise[0] % CHUNK_BLOCKS] ^= 1;
+    }
+    c.pack.sum = XXH3_64bits(data, rec_pack_blocks(&c.pack) * CFS_BLOCK);
+    write_blocks(f, c.pack.lba, data, n);
+    put_chunk(f, g, 0, &c);
+    free(data);
+    free(noise);
+}
+
+static void a_forged_pack_is_an_error(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file");
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 8), *got = malloc(CHUNK_BYTES);
+    uint8_t *was = aligned_alloc(CFS_BLOCK, CHUNK_BYTES);
+    struct rec_chunk good, c;
+
+    f->check = NULL;
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+    good = chunk_of(f, g, 0);
+    read_blocks(f, good.pack.lba, was, rec_pack_blocks(&good.pack));
+    for (unsigned seed = 0; seed < 200; seed++) {
+        forge(f, g, &good, seed);
+        assert_int_equal(fix_read(f, g, 0, got, CHUNK_BYTES),
+                         -CFS_E_CHECKSUM);
+        write_blocks(f, good.pack.lba, was, rec_pack_blocks(&good.pack));
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        static const uint64_t lba[] = {1, 300, (UINT64_C(1) << 48) - 2};
+
+        c = good;
+        c.pack.lba = lba[i];
+        put_chunk(f, g, 0, &c);
+        assert_int_equal(fix_read(f, g, 0, got, 1), -CFS_E_CORRUPT);
+        assert_int_equal(fix_write(f, g, 1, "x", 1), -CFS_E_CORRUPT);
+        assert_int_equal(fix_truncate(f, g, 0), -CFS_E_CORRUPT);
+    }
+    put_chunk(f, g, 0, &good);
+    fix_expect(f, g, p, CHUNK_BYTES);
+    free(was);
+    free(p);
+    free(got);
+}
+
+/* -- fsck ----------------------------------------------------------------- */
+
+static void on_found(void *ctx, const struct fsck_finding *found)
+{
+    unsigned *n = ctx;
+
+    *n += !found->known; /* else a repair has said that it is lost */
+    if (getenv("CFS_TELL"))
+        print_message("  %s: %s\n", found->kind, found->text);
+}
+
+static void repair(struct fix *f, unsigned *ret_found)
+{
+    struct fsck_repair_config config = {.data = true, .found = on_found,
+                                        .ctx = ret_found};
+    struct fsck_repair_result r = {0};
+    struct cfs_err err = {0};
+    struct tool_brick b;
+    unsigned early;
+
+    *ret_found = 0;
+    assert_int_equal(fsck_repair_open(f->loop, f->dev, "test", &config, &b,
+                                      &early, &err), 0);
+    if (fsck_repair(&b, early, &config, &r, &err) < 0)
+        fail_msg("repair: %s", err.text);
+    tool_close_keep(&b);
+}
+
+enum plant { FLIPPED, STRANGE, SHARED, INTO, BEHIND, N_PLANT };
+
+/* Something is wrong with @g's pack; @h's may be involved. */
+static void plant(struct fix *f, enum plant what, struct cfs_gfid g,
+                  struct cfs_gfid h)
+{
+    struct rec_chunk c = chunk_of(f, g, 0), other = chunk_of(f, h, 0);
+
+    switch (what) {
+    case FLIPPED:
+        flip(f, &c, 50);
+        return;
+    case STRANGE:
+        c.pack.lba = 2;
+        break;
+    case SHARED:
+        c.pack.lba = other.pack.lba;
+        break;
+    case INTO: /* overlaps in some blocks */
+        c.pack.lba = other.pack.lba + 1;
+        break;
+    default: /* more blocks than its file counts */
+        c.packed &= ~(uint32_t)2;
+        c.mapped &= ~(uint32_t)2;
+    }
+    put_chunk(f, g, 0, &c);
+}
+
+static void a_repair_makes_it_sound_and_keeps_the_rest(void **state)
+{
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 11), *got = malloc(CHUNK_BYTES);
+    uint8_t *q = fix_pattern(CHUNK_BYTES, 12);
+    uint8_t *noise = fix_noise(CHUNK_BYTES / 2, 3);
+    struct ops_config config = ops_config_default;
+
+    /* Packs of more than a block. */
+    memcpy(p, noise, CHUNK_BYTES / 2);
+    memcpy(q + CHUNK_BYTES / 2, noise, CHUNK_BYTES / 2);
+    config.pack = config.eng.packs = true;
+    for (int what = 0; what < N_PLANT; what++) {
+        struct fix *f = calloc(1, sizeof *f);
+        struct cfs_gfid g, h;
+        unsigned found;
+
+        fix_open(f, &config);
+        g = fix_file(f, "bad");
+        h = fix_file(f, "good");
+        assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+        assert_int_equal(fix_write(f, h, 0, q, CHUNK_BYTES), 0);
+        plant(f, (enum plant)what, g, h);
+        fix_halt(f);
+        repair(f, &found);
+        assert_true(found > 0);
+        repair(f, &found);
+        assert_int_equal(found, 0);
+        fix_fsck(f);
+        assert_int_equal(fix_start(f), 0);
+        fix_next_view(f, true);
+        fix_expect(f, h, q, CHUNK_BYTES);
+        assert_true(fix_read(f, g, CFS_BLOCK, got, CFS_BLOCK) < 0);
+        fix_close(f);
+        free(f);
+    }
+    free(noise);
+    free(p);
+    free(q);
+    free(got);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(compressible_data_takes_fewer_blocks),
+        T(what_cannot_be_compressed_stays_as_it_is),
+        T(a_pack_goes_with_its_last_block),
+        T(one_pack_a_chunk),
+        T(what_is_cut_off_reads_as_zeros),
+        T(a_full_brick_lets_packed_files_shrink),
+        cmocka_unit_test_setup_teardown(without_the_option_there_is_no_pack,
+                                        setup_without, teardown),
+        cmocka_unit_test_setup_teardown(the_option_may_change_while_it_runs,
+                                        setup_without, teardown),
+        T(a_damaged_pack_is_never_returned),
+        T(a_forged_pack_is_an_error),
+        cmocka_unit_test(a_repair_makes_it_sound_and_keeps_the_rest),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
