@@ -49,6 +49,24 @@ uint64_t rig_resident(void)
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+uint64_t rig_starved(void)
+{
+    static int fd = -1;
+    unsigned long long ran, waited = 0;
+    char text[128];
+    ssize_t n;
+
+    if (fd < 0)
+        fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0; /* a kernel without it */
+    n = pread(fd, text, sizeof text - 1, 0);
+    if (n <= 0)
+        return 0;
+    text[n] = 0;
+    return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? waited : 0;
+}
+
 uint64_t rig_written(void)
 {
     unsigned long long n = 0;

@@ -107,6 +107,8 @@ uint64_t next_random(uint64_t *s);
 uint64_t rig_checkpoint(struct bench *b);
 /* Bytes of this process that are in memory. */
 uint64_t rig_resident(void);
+/* ns that the calling thread was ready to run and did not: others ran. */
+uint64_t rig_starved(void);
 /* Bytes that it has written to devices. */
 uint64_t rig_written(void);
 struct eng *rig_engine(struct bench *b);
@@ -152,6 +154,7 @@ struct load_spec {
 struct load_result {
     double       s;
     struct times waits;
+    struct times own; /* the same, less what others had the processor */
     struct times syncs;
     uint64_t     cached_max; /* bytes of nodes, the most that was seen */
     uint64_t     dirty_max;

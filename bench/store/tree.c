@@ -88,6 +88,7 @@ struct op {
     struct load    *load;
     uint64_t        i; /* which file */
     uint64_t        began;
+    uint64_t        starved; /* load.starved when it began */
 };
 
 struct load {
@@ -98,6 +99,8 @@ struct load {
     uint64_t                started;
     uint64_t                finished;
     uint64_t                rnd;
+    uint64_t                starved; /* rig_starved(), lately */
+    uint64_t                looked;  /* when it was read */
     struct op               op[IN_FLIGHT];
     struct op              *idle[IN_FLIGHT];
     unsigned                n_idle;
@@ -116,11 +119,28 @@ static void op_waits_end(struct op *op)
         eng_wait_end(op->load->b->eng, &op->wait[--op->n_wait].w);
 }
 
+#define LONG_WAIT (CFS_MS / 4)
+#define LOOK_EACH (CFS_MS / 10)
+
+/* How long this thread has waited for a processor, in all. */
+static uint64_t starved(struct load *l, uint64_t now)
+{
+    if (now - l->looked > LOOK_EACH) {
+        l->starved = rig_starved();
+        l->looked = now;
+    }
+    return l->starved;
+}
+
 static void op_ended(struct op *op)
 {
     struct load *l = op->load;
+    uint64_t now = now_ns(l->b), wait = now - op->began, others = 0;
 
-    times_add(&l->ret->waits, now_ns(l->b) - op->began);
+    times_add(&l->ret->waits, wait);
+    if (wait > LONG_WAIT)
+        others = starved(l, now) - op->starved;
+    times_add(&l->ret->own, wait > others ? wait - others : 0);
     l->finished++;
     l->idle[l->n_idle++] = op;
     if (!cfs_timer_active(&l->more))
@@ -237,6 +257,7 @@ static void on_more(struct cfs_timer *t)
                                        : next_random(&l->rnd) % s->files;
         l->started++;
         op->began = now_ns(l->b);
+        op->starved = starved(l, op->began);
         op_go(op);
     }
 }
