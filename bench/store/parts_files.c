@@ -25,6 +25,24 @@ static double run(struct files *f, struct file_spec s, struct times *ret_waits)
     return rate;
 }
 
+/* As run(), and what an operation costs, whatever else the machine does. */
+static void run_told(struct bench *b, struct files *f, struct file_spec s,
+                     struct times *ret_waits, const char *name)
+{
+    uint64_t cpu = rig_processor(), rd = rig_read(), wr = rig_written();
+    double rate = run(f, s, ret_waits), n = (double)s.count;
+    struct report *r = &b->report;
+    char what[64];
+
+    report_add(r, name, rate, "/s");
+    snprintf(what, sizeof what, "%s: processor", name);
+    report_add(r, what, (double)(rig_processor() - cpu) / n / 1e3, "us");
+    snprintf(what, sizeof what, "%s: read", name);
+    report_add(r, what, (double)(rig_read() - rd) / n, "B");
+    snprintf(what, sizeof what, "%s: written", name);
+    report_add(r, what, (double)(rig_written() - wr) / n, "B");
+}
+
 /* -- operations ------------------------------------------------------------ */
 
 void part_files(struct bench *b)
@@ -81,7 +99,7 @@ void part_memory(struct bench *b)
     /* What the bench remembers of each file is not the store's. */
     before += b->files * 9;
     s.act = FILE_CREATE;
-    report_add(r, "create", run(f, s, waits), "/s");
+    run_told(b, f, s, waits, "create");
     report_add(r, "create: longest wait", (double)waits->max / 1e6, "ms");
     most = rig_resident() - before;
     report_add(r, "resident after the fastest writer / cache-size",
@@ -94,17 +112,17 @@ void part_memory(struct bench *b)
 
     s = (struct file_spec){.act = FILE_LOOKUP, .count = walk,
                            .among = b->files, .seed = 11};
-    report_add(r, "random lookup", run(f, s, waits), "/s");
+    run_told(b, f, s, waits, "random lookup");
     s.act = FILE_WRITE;
-    report_add(r, "write 4 KiB, random file", run(f, s, waits), "/s");
+    run_told(b, f, s, waits, "write 4 KiB, random file");
     s.count = walk / 2;
-    report_add(r, "overwrite 4 KiB, random file", run(f, s, waits), "/s");
+    run_told(b, f, s, waits, "overwrite 4 KiB, random file");
     s.act = FILE_READ;
     s.seed = 11; /* those that were written */
-    report_add(r, "read 4 KiB, random file", run(f, s, waits), "/s");
+    run_told(b, f, s, waits, "read 4 KiB, random file");
     s.act = FILE_UNLINK;
     s.seed = 12;
-    report_add(r, "unlink and purge, random file", run(f, s, waits), "/s");
+    run_told(b, f, s, waits, "unlink and purge, random file");
     after = rig_resident() - before;
     report_aim(r, "resident after a random walk / cache-size",
                (double)after / (double)b->cache, "times", AIM_MAX, 1.35);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,19 +68,40 @@ uint64_t rig_starved(void)
     return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? waited : 0;
 }
 
-uint64_t rig_written(void)
+static uint64_t io_figure(const char *name)
 {
-    unsigned long long n = 0;
     FILE *f = fopen("/proc/self/io", "r");
+    size_t len = strlen(name);
+    unsigned long long n = 0;
     char line[128];
 
     if (!f)
         die("/proc/self/io", -errno, NULL);
     while (fgets(line, sizeof line, f))
-        if (sscanf(line, "write_bytes: %llu", &n) == 1)
+        if (strncmp(line, name, len) == 0 &&
+            sscanf(line + len, ": %llu", &n) == 1)
             break;
     fclose(f);
     return n;
+}
+
+uint64_t rig_written(void)
+{
+    return io_figure("write_bytes");
+}
+
+uint64_t rig_read(void)
+{
+    return io_figure("read_bytes");
+}
+
+uint64_t rig_processor(void)
+{
+    struct rusage u;
+
+    getrusage(RUSAGE_SELF, &u);
+    return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * CFS_SEC +
+           (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000;
 }
 
 /* -- a device whose checkpoints may hang ----------------------------------- */

@@ -109,8 +109,11 @@ uint64_t rig_checkpoint(struct bench *b);
 uint64_t rig_resident(void);
 /* ns that the calling thread was ready to run and did not: others ran. */
 uint64_t rig_starved(void);
-/* Bytes that it has written to devices. */
+/* Bytes that this process has written to devices, read from them; ns that its
+ * threads had a processor. */
 uint64_t rig_written(void);
+uint64_t rig_read(void);
+uint64_t rig_processor(void);
 struct eng *rig_engine(struct bench *b);
 /* A file of @len bytes beside the store, written in whole; its descriptor. */
 int    rig_plain(struct bench *b, const char *suffix, uint64_t len,
