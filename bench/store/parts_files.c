@@ -81,7 +81,7 @@ void part_files(struct bench *b)
 void part_memory(struct bench *b)
 {
     struct times *waits = need(calloc(1, sizeof *waits));
-    const uint64_t walk = 200000;
+    const uint64_t walk = b->files < 2000000 ? b->files / 10 : 200000;
     struct report *r = &b->report;
     struct file_spec s = {.count = b->files};
     uint64_t before, after, most;
@@ -123,6 +123,15 @@ void part_memory(struct bench *b)
     s.act = FILE_UNLINK;
     s.seed = 12;
     run_told(b, f, s, waits, "unlink and purge, random file");
+    s = (struct file_spec){.act = FILE_WRITE, .count = walk / 100,
+                           .among = b->files, .seed = 13, .flight = 1};
+    run(f, s, waits);
+    report_add(r, "write 4 KiB, one at a time: wait, median",
+               (double)times_at(waits, 0.5) / 1e3, "us");
+    s.act = FILE_UNLINK;
+    run(f, s, waits);
+    report_add(r, "unlink and purge, one at a time: wait, median",
+               (double)times_at(waits, 0.5) / 1e3, "us");
     after = rig_resident() - before;
     report_aim(r, "resident after a random walk / cache-size",
                (double)after / (double)b->cache, "times", AIM_MAX, 1.35);

@@ -335,6 +335,11 @@ int eng_touch(struct eng *e, struct cfs_blob key)
     return misses(e, key) ? -CFS_E_MISS : 0;
 }
 
+void eng_prefetch(struct eng *e, struct cfs_blob key)
+{
+    assert(key.len > 0 && key.len <= ENG_KEY_MAX);
+}
+
 /* -- changing ------------------------------------------------------------- */
 
 int eng_begin(struct eng *e, unsigned puts, size_t bytes, size_t rec,

@@ -198,6 +198,10 @@ void eng_wait_end(struct eng *e, struct eng_wait *w); /* unpin, or cancel */
 /* 0 or -CFS_E_MISS. */
 int eng_touch(struct eng *e, struct cfs_blob key);
 
+/* @key's leaf is likely to be wanted: have it read, if it is not in memory.
+ * What the last -CFS_E_MISS was about stays what eng_wait() waits for. */
+void eng_prefetch(struct eng *e, struct cfs_blob key);
+
 #define ENG_RESERVE 1u /* may use the reserve: deletes, views, sessions */
 
 #define ENG_STREAM  2u /* eng_alloc(): more will follow behind these blocks */

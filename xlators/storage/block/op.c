@@ -177,9 +177,11 @@ static void put_aside(struct op *op)
     struct op_wait *wait = cfs_arena_alloc(op->arena, sizeof *wait);
 
     wait->op = op;
-    cfs_list_add_tail(&op->waits, &wait->link);
     op->o->stat.put_aside++;
     eng_wait(op->o->e, &wait->w, miss_ready);
+    if (cfs_list_empty(&op->waits))
+        op_prefetch(op);
+    cfs_list_add_tail(&op->waits, &wait->link);
 }
 
 static void unpin(struct op *op)

@@ -440,13 +440,18 @@ int plan_finish(struct plan *p, const struct cfs_change *c)
 
 int plan_ready(struct plan *p, size_t rec_size)
 {
-    int rc;
+    int rc = 0;
 
     for (unsigned i = 0; i < p->n_put; i++) {
-        rc = eng_touch(p->o->e, p->put[i].key);
-        if (rc < 0)
-            return rc;
+        int one = eng_touch(p->o->e, p->put[i].key);
+
+        if (one < 0 && one != -CFS_E_MISS)
+            return one;
+        if (one < 0)
+            rc = one; /* the others are asked for at once */
     }
+    if (rc < 0)
+        return rc;
     return eng_begin(p->o->e, p->n_put, p->bytes, rec_size, p->flags);
 }
 

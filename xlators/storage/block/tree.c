@@ -78,6 +78,16 @@ int eng_touch(struct eng *e, struct cfs_blob key)
     return descend(e, key, &p);
 }
 
+void eng_prefetch(struct eng *e, struct cfs_blob key)
+{
+    struct node *miss = e->cache.miss;
+    struct path p;
+
+    if (!e->in_line)
+        descend(e, key, &p);
+    e->cache.miss = miss;
+}
+
 /* Where a scan is. */
 struct scan {
     struct cfs_blob at;   /* in buf */
