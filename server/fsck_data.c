@@ -252,8 +252,13 @@ static void check_block(struct fsck *f, uint32_t at, uint64_t block,
         return;
     check_end(f, ino, block);
     if (f->config->data)
-        f->batch[f->n_batch++] =
-            (struct fsck_block){c->lba[i], c->sum[i], block, at};
+        f->batch[f->n_batch++] = (struct fsck_block){
+            .lba = c->lba[i],
+            .sum = c->sum[i],
+            .block = block,
+            .ino = at,
+            .end = fsck_end_in(ino->size, block),
+        };
 }
 
 static void check_pack(struct fsck *f, uint32_t at, const struct rec_id *id,
@@ -265,7 +270,12 @@ static void check_pack(struct fsck *f, uint32_t at, const struct rec_id *id,
         if (c->packed >> i & 1)
             check_end(f, &f->ino[at], id->n * CHUNK_BLOCKS + i);
     if (f->config->data)
-        f->pack[f->n_pack++] = (struct fsck_pack){at, id->n, *c};
+        f->pack[f->n_pack++] = (struct fsck_pack){
+            .ino = at,
+            .size = f->ino[at].size,
+            .index = id->n,
+            .c = *c,
+        };
 }
 
 /* Where the file ends at least that has this chunk. */
@@ -345,6 +355,13 @@ static bool batch_full(const struct fsck *f)
     return f->n_batch + CHUNK_BLOCKS > FSCK_BATCH || f->n_pack == FSCK_PACKS;
 }
 
+/* As much as pays. */
+static void verify(struct fsck *f)
+{
+    if (batch_full(f))
+        fsck_verify(f);
+}
+
 void fsck_chunks(struct fsck *f)
 {
     static const struct fsck_pass pass = {
@@ -352,12 +369,14 @@ void fsck_chunks(struct fsck *f)
         .what = "chunks of data",
         .each = chunk_each,
         .full = batch_full,
-        .settle = fsck_verify,
+        .settle = verify,
     };
 
     f->batch = tool_realloc(NULL, FSCK_BATCH * sizeof *f->batch);
     f->pack = tool_realloc(NULL, FSCK_PACKS * sizeof *f->pack);
     fsck_pass(f, &pass);
+    if (f->config->data)
+        fsck_verify_end(f);
 }
 
 /* -- extended attributes -------------------------------------------------- */

@@ -48,9 +48,12 @@ struct fsck_block {
     uint64_t sum;
     uint64_t block; /* of the file */
     uint32_t ino;
+    int      rc;    /* once it is verified */
+    uint16_t end;   /* bytes of it that are the file's; zeros follow, */
+    bool     tail;  /* or do not */
 };
 
-#define FSCK_BATCH 8192u /* blocks verified together */
+#define FSCK_BATCH 16384u /* blocks verified together */
 
 /* A finding that waits to be told, or a block whose owners are looked for. */
 struct fsck_queued {
@@ -64,8 +67,12 @@ struct fsck_queued {
 #define FSCK_PACKS 256u
 struct fsck_pack {
     uint32_t         ino;
+    uint64_t         size;  /* of the file */
     uint64_t         index; /* of the chunk */
     struct rec_chunk c;
+    int              rc;    /* once it is verified, of the pack, */
+    uint32_t         bad;   /* of its blocks: those with other bytes, */
+    uint32_t         tail;  /* and with some behind the file's end */
 };
 
 enum fsck_doubt { DOUBT_DOUBLE, DOUBT_UNMARKED };
@@ -98,10 +105,11 @@ struct fsck {
     struct fsck_doubted *doubted;
     size_t    n_doubted, cap_doubted;
 
-    struct fsck_block *batch;
-    unsigned  n_batch;
-    struct fsck_pack *pack; /* beside them */
-    unsigned  n_pack;
+    struct fsck_block  *batch; /* being collected */
+    unsigned            n_batch;
+    struct fsck_pack   *pack;  /* beside them */
+    unsigned            n_pack;
+    struct fsck_verify *verify;
 
     uint64_t  in_use; /* blocks, about: for the progress */
     struct rec_brick brick;
@@ -177,11 +185,22 @@ bool fsck_marked(const struct fsck *f, struct cfs_gfid g, uint64_t index);
 
 /* -- blocks (fsck_space.c, fsck_verify.c) --------------------------------- */
 
+/* How many bytes of its block @block are of a file of @size; zeros follow. */
+static inline uint16_t fsck_end_in(uint64_t size, uint64_t block)
+{
+    if (block != size / CFS_BLOCK || size % CFS_BLOCK == 0)
+        return CFS_BLOCK;
+    return size % CFS_BLOCK;
+}
+
 void fsck_tree(struct fsck *f);
 /* @lba is a block of file data: whether it can be, and is nobody else's. */
 bool fsck_claim(struct fsck *f, uint64_t lba);
 void fsck_space(struct fsck *f);
-void fsck_verify(struct fsck *f); /* the batch, which is then empty */
+/* The batch, which is then empty, meanwhile; tells what came of the one before
+ * it. fsck_verify_end(): of all. */
+void fsck_verify(struct fsck *f);
+void fsck_verify_end(struct fsck *f);
 
 /* -- the rest (fsck_repl.c) ----------------------------------------------- */
 

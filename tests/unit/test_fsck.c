@@ -5,6 +5,7 @@
 #include "tests/unit/fsck_world.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 static void assert_clean(struct found *all)
 {
@@ -196,6 +197,76 @@ static void a_damaged_node_is_found_and_not_taken_for_missing_records(
     fix_close(&w.f);
 }
 
+/* -- data that takes more than one batch to verify ------------------------ */
+
+#define MIB ((uint64_t)1 << 20)
+#define LARGE (150 * MIB) /* three batches */
+
+static uint64_t lba_of(struct world *w, struct cfs_gfid g, uint64_t block)
+{
+    struct eng *e = world_open_bare(w, true);
+    struct rec_chunk c;
+    struct rec_key k;
+    struct cfs_blob v;
+
+    rec_key_gfid_u64(&k, REC_CHUNK, g, block / CHUNK_BLOCKS);
+    assert_int_equal(eng_get(e, rec_key_blob(&k), &v), 0);
+    assert_int_equal(rec_chunk_unpack(v, &c), 0);
+    world_close_bare(w, e);
+    return c.lba[block % CHUNK_BLOCKS];
+}
+
+static void make_large(struct world *w, struct cfs_gfid *ret)
+{
+    struct ops_config config = ops_config_default;
+    uint8_t *data = malloc(MIB);
+    struct cfs_dev *dev;
+
+    memset(w, 0, sizeof *w);
+    assert_non_null(data);
+    assert_int_equal(cfs_dev_mem(256 * MIB, &dev), 0);
+    fix_open_on(&w->f, &config, dev);
+    assert_int_equal(fix_create(&w->f, cfs_gfid_root, "large", S_IFREG | 0600,
+                                ret), 0);
+    for (uint64_t at = 0; at < LARGE; at += MIB) {
+        memset(data, (int)(1 + at / MIB % 251), MIB);
+        assert_int_equal(fix_write(&w->f, *ret, at, data, MIB), 0);
+    }
+    free(data);
+    world_stop(w);
+}
+
+static void every_block_of_a_large_file_is_verified(void **state)
+{
+    static const uint64_t hurt[] = {0, 16383, 16384, 30000,
+                                    LARGE / CFS_BLOCK - 1};
+    struct cfs_gfid g;
+    struct found all;
+    struct world w;
+
+    make_large(&w, &g);
+    found_check(&w, true, false, &all);
+    assert_int_equal(all.r.verified, LARGE / CFS_BLOCK);
+    assert_clean(&all);
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(hurt); i++)
+        damage_flip(&w, lba_of(&w, g, hurt[i]), 100);
+    found_check(&w, true, false, &all);
+    assert_int_equal(all.r.verified, LARGE / CFS_BLOCK);
+    assert_int_equal(all.n, CFS_ARRAY_SIZE(hurt));
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(hurt); i++) {
+        char *start = tool_format("checksum|/large|block %llu of it, at ",
+                                  (unsigned long long)hurt[i]);
+        unsigned n = 0;
+
+        for (unsigned j = 0; j < all.n; j++)
+            n += strncmp(all.line[j], start, strlen(start)) == 0;
+        assert_int_equal(n, 1);
+        free(start);
+    }
+    found_free(&all);
+    fix_close(&w.f);
+}
+
 /* -- records that somebody made up ---------------------------------------- */
 
 /* Every record of the store, to choose from. */
@@ -280,6 +351,7 @@ int main(void)
         cmocka_unit_test(every_damage_is_found_and_nothing_else),
         cmocka_unit_test(
             a_damaged_node_is_found_and_not_taken_for_missing_records),
+        cmocka_unit_test(every_block_of_a_large_file_is_verified),
         cmocka_unit_test(no_record_can_keep_it_from_going_on),
     };
 

@@ -254,6 +254,12 @@ void eng_data_read(struct eng *e, struct eng_io *io)
         cfs_job_run(e->loop, &io->job, on_data_read_work, on_data_read_done);
 }
 
+int eng_read_now(struct eng *e, struct eng_ext ext, void *buf)
+{
+    assert(space_valid(e, ext));
+    return eng_read(e, CFS_DEV_DIRECT, ext.lba, buf, ext.n);
+}
+
 /* Large writes go around the page cache, which would cost more than the device
  * takes; and on an image file a copy of a megabyte would lock the journal out
  * for as long. */

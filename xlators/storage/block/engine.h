@@ -298,6 +298,10 @@ void eng_data_write(struct eng *e, struct eng_io *io);
  * only here. All pointers that came back end. */
 void eng_trim(struct eng *e);
 
+/* What the device has at @ext, whatever the page cache has. Blocking; any
+ * thread. */
+int eng_read_now(struct eng *e, struct eng_ext ext, void *buf);
+
 /* As eng_scan(), for a tool, from outside its loop: the pool reads what comes
  * next. @fn may read records, but not sweep. */
 int eng_sweep(struct eng *e, struct cfs_blob lo, struct cfs_blob hi,
