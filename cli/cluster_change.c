@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "cli/table.h"
 #include "core/host.h"
@@ -91,8 +92,58 @@ void cli_backup_show(FILE *out, const json_t *answer)
     free(file);
 }
 
+/* "NAME, NAME", as many as there is room for. malloc'ed, safe to print. */
+static char *names_of(const json_t *list)
+{
+    char text[1024] = "";
+    size_t i, used = 0;
+    const json_t *one;
+
+    json_array_foreach(list, i, one) {
+        const char *s = json_string_value(one);
+        int n = snprintf(text + used, sizeof text - used, "%s%s",
+                         used ? ", " : "", s ? s : "?");
+
+        if (n < 0 || used + (size_t)n >= sizeof text - 8) {
+            snprintf(text + used, sizeof text - used, ", ...");
+            break;
+        }
+        used += (size_t)n;
+    }
+    return safe_text(text);
+}
+
+/* Who is believed after a restore. */
+static void show_trust(FILE *out, const json_t *answer)
+{
+    const json_t *trust = json_object_get(answer, "trust");
+    time_t since = (time_t)num(trust, "since");
+    char *clients = names_of(json_object_get(trust, "clients"));
+    char *nodes = names_of(json_object_get(trust, "nodes"));
+    char day[32];
+    struct tm tm;
+
+    strftime(day, sizeof day, "%Y-%m-%d %H:%M", localtime_r(&since, &tm));
+    if (trust && !json_is_true(json_object_get(trust, "kept")))
+        fprintf(out, "WARNING: this node knew nothing of the cluster but the "
+                "backup. Clients that were\nremoved and nodes that were "
+                "detached since it was made (%s) are believed\nagain: remove "
+                "and detach them again.\n", day);
+    else if (*clients || *nodes)
+        fprintf(out, "Since the backup (%s) these were removed, and stay out: "
+                "%s%s%s.\n", day, clients, *clients && *nodes ? ", " : "",
+                nodes);
+    if (trust && !json_is_true(json_object_get(answer, "keys")))
+        fprintf(out, "WARNING: the authorities' keys (STATE_DIR/trust of a "
+                "voter) are not on this node:\nnew ones are made if there are "
+                "none, and then all clients have to be added again.\n");
+    free(clients);
+    free(nodes);
+}
+
 void cli_reborn_show(FILE *out, const json_t *answer)
 {
+    show_trust(out, answer);
     fprintf(out, "The cluster has begun a new life on this node, lineage "
                  "%lld. Now:\n"
                  "  - let the other nodes join again, for each: clusterfs peer "

@@ -58,7 +58,9 @@ static const struct cli_command commands[] = {
         .more = "This node takes it and begins a new life of the cluster; the "
                 "other nodes stop\nchanging anything and must join again "
                 "(clusterfs peer join). Who holds a current\ncopy of each "
-                "volume is found out anew from its bricks.",
+                "volume is found out anew from its bricks. Clients and nodes "
+                "that were put\nout since the backup stay out, as far as this "
+                "node knows of them.",
         .force = "of another cluster than this node's",
         .doing = "is restoring the configuration",
         .options = CLI_OPT_JSON | CLI_OPT_FORCE | CLI_OPT_YES,

@@ -255,14 +255,6 @@ void authority_sign_again(struct mgmtd *m, enum trust_ca ca, const char *old,
 
 /* -- revoking ------------------------------------------------------------ */
 
-uint64_t authority_list_number(const json_t *rec)
-{
-    json_int_t n = json_integer_value(json_object_get(rec, "number"));
-    const char *crl = text_in(rec, "crl");
-
-    return n > 0 ? (uint64_t)n : crl ? rpc_tls_list_number(crl) : 0;
-}
-
 struct revoking {
     struct mgmtd      *m;
     enum trust_ca      ca;
@@ -284,7 +276,7 @@ static void on_crl(void *arg, int status, json_t *result, const char *text)
         json_object_set_new(r->rec, "crl", mem_ok(json_string(crl)));
         store_txn_if(r->t, key, r->token);
         store_txn_put(r->t, key, r->rec);
-        r->done(r->arg, r->t, authority_list_number(r->rec), NULL);
+        r->done(r->arg, r->t, revoked_number(r->rec), NULL);
     } else {
         cfs_err_set(&err, status < 0 ? status : -EBADMSG, "%s", text);
         r->done(r->arg, r->t, 0, &err);
@@ -310,7 +302,7 @@ void authority_revoke(struct mgmtd *m, enum trust_ca ca, json_t *serials,
     revoked_add(r->rec, serials, cfs_realtime(m->host.loop).sec,
                 trust_longest_life(m->trust));
     json_object_set_new(r->rec, "number", rec_json_u64(
-        authority_list_number(r->rec) + 1));
+        revoked_number(r->rec) + 1));
     give(m, mem_ok(json_pack("{s:s,s:O,s:O}", "ca", ca_word(ca), "revoked",
                              json_object_get(r->rec, "revoked"), "number",
                              json_object_get(r->rec, "number"))), on_crl, r);

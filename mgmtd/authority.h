@@ -37,9 +37,6 @@ void authority_revoke(struct mgmtd *m, enum trust_ca ca, json_t *serials,
 
 /* This node is reached at another address: its certificate shall say so. */
 void authority_renew(struct mgmtd *m);
-/* The number of the list in the record ca/...; it grows with each. */
-uint64_t authority_list_number(const json_t *rec);
-
 /* Follow the records ca/, renew; from peers_load() on. */
 int  authority_start(struct mgmtd *m, struct cfs_err *err);
 void authority_stop(struct mgmtd *m);

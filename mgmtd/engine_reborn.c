@@ -2,8 +2,12 @@
 /* engine_reborn.c - another life of the configuration: cluster backup, restore
  * and rebuild.
  *
- *   restore   what a backup holds, on this node
+ *   restore   what a backup holds, on this node; but who is believed is as in
+ *             the cluster that runs, if there is one (keep_trust.h)
  *   rebuild   what this node's copy holds, when most voters are gone for good
+ *
+ * The lists of revoked certificates are made anew, with numbers above all that
+ * anybody may have seen, where the authorities' keys are.
  *
  * Both begin a new lineage on this node alone, in the embedded engine; the
  * others meet it, stop, and join again. Generations and epochs jump, and no
@@ -23,6 +27,10 @@
 
 #include "mgmtd/engine_impl.h"
 #include "mgmtd/file.h"
+#include "mgmtd/keep_trust.h"
+#include "mgmtd/revoked.h"
+#include "mgmtd/store_doc.h"
+#include "mgmtd/trust.h"
 
 #define WHO "engine"
 #define FORMAT 1
@@ -115,30 +123,104 @@ static uint64_t next_lineage(struct mgmtd *m, const json_t *store)
     return most + 1;
 }
 
-/* Of @store, taken over. */
-static int begin(struct command *c, json_t *store, struct cfs_err *err)
+/* The record @key of the document; NULL: none. Borrowed. */
+static json_t *record_in(const json_t *doc, const char *key)
+{
+    json_t *rec, *found = NULL;
+    size_t i;
+
+    json_array_foreach(json_object_get(doc, "records"), i, rec) {
+        const char *k = json_string_value(json_object_get(rec, "key"));
+
+        if (k && strcmp(k, key) == 0)
+            found = json_object_get(rec, "value");
+    }
+    return found;
+}
+
+/* The list of one authority, by its record; those are on it, too, that this
+ * node has in a file. Without the keys it stays as it is. */
+static bool make_list(struct mgmtd *m, const json_t *store, enum trust_ca ca)
+{
+    json_t *rec = record_in(store, ca == TRUST_NODES ? "ca/nodes"
+                                                     : "ca/clients");
+    const char *cert = json_string_value(json_object_get(rec, "cert"));
+    const char **list, *ours = trust_ca_cert(m->trust, ca);
+    struct cfs_err err = {0};
+    json_t *revoked;
+    char *crl;
+    size_t n;
+    int rc;
+
+    if (!cert || !ours || strcmp(cert, ours) != 0 ||
+        !trust_has_ca_keys(m->trust))
+        return false;
+    revoked = trust_revoked(m->trust, ca);
+    revoked_join(rec, revoked);
+    json_decref(revoked);
+    revoked = json_object_get(rec, "revoked");
+    n = json_array_size(revoked);
+    list = mem_new((n + 1) * sizeof *list);
+    for (size_t i = 0; i < n; i++) {
+        const char *s = json_string_value(json_array_get(revoked, i));
+
+        list[i] = s ? s : "";
+    }
+    rc = trust_revoke(m->trust, ca, list, n, revoked_number(rec), &crl, &err);
+    free(list);
+    if (rc < 0) {
+        cfs_log_warning(m->host.log, WHO, "the list of revoked ones cannot be "
+                        "made anew: %s", err.text);
+        return false;
+    }
+    json_object_set_new(rec, "crl", mem_ok(json_string(crl)));
+    free(crl);
+    return true;
+}
+
+/* What was done, as the command will be told: @told is taken over. */
+static json_t *note_of(struct command *c, uint64_t lineage, bool keys,
+                       json_t *told)
+{
+    json_t *note = mem_ok(json_pack("{s:I,s:o,s:s,s:b}", "lineage",
+                                    (json_int_t)lineage, "id",
+                                    rec_json_uuid(c->id), "what", c->verb,
+                                    "keys", keys));
+
+    if (told)
+        json_object_set_new(note, "trust", told);
+    return note;
+}
+
+/* Of @store, taken over; @told: about who is believed (keep_trust.h), or
+ * NULL. */
+static int begin(struct command *c, json_t *store, json_t *told,
+                 struct cfs_err *err)
 {
     struct mgmtd *m = c->m;
     struct engine *e = m->engine;
     uint64_t lineage = next_lineage(m, store);
     char *path = reborn_path(e), *text;
+    bool keys = false;
     json_t *next;
     int rc = store_reborn(store, err);
 
     if (rc == 0) {
+        keys = make_list(m, store, TRUST_NODES);
+        keys = make_list(m, store, TRUST_CLIENTS) && keys;
+        store_doc_seal(store);
         text = mem_ok(json_dumps(store, JSON_COMPACT));
         rc = file_put(path, text, 0600, err);
         free(text);
     }
     json_decref(store);
     free(path);
-    if (rc < 0)
+    if (rc < 0) {
+        json_decref(told);
         return rc;
+    }
     next = mark_copy(e);
-    json_object_set_new(
-        next, "reborn",
-        mem_ok(json_pack("{s:I,s:o,s:s}", "lineage", (json_int_t)lineage, "id",
-                         rec_json_uuid(c->id), "what", c->verb)));
+    json_object_set_new(next, "reborn", note_of(c, lineage, keys, told));
     rc = mark_save(e, next, err);
     if (rc < 0)
         return rc;
@@ -153,20 +235,15 @@ static int begin(struct command *c, json_t *store, struct cfs_err *err)
 static const json_t *node_in(const json_t *doc, const char *name)
 {
     char *key = mem_printf("node/%s", name);
-    const json_t *rec, *found = NULL;
-    size_t i;
+    const json_t *rec = record_in(doc, key);
 
-    json_array_foreach(json_object_get(doc, "records"), i, rec) {
-        const char *k = json_string_value(json_object_get(rec, "key"));
-
-        if (k && strcmp(k, key) == 0)
-            found = json_object_get(rec, "value");
-    }
     free(key);
-    return found;
+    return rec;
 }
 
-static json_t *read_backup(struct command *c, struct cfs_err *err)
+/* *ret_time: when it was made. */
+static json_t *read_backup(struct command *c, json_int_t *ret_time,
+                           struct cfs_err *err)
 {
     const char *path = file_of(c, err);
     struct cfs_uuid cluster;
@@ -195,21 +272,56 @@ static json_t *read_backup(struct command *c, struct cfs_err *err)
         cfs_err_set(err, -EPERM, "%.200s knows no node %s: restore it on one "
                     "of its nodes, or on a new one of the same name", path,
                     c->m->node);
+    *ret_time = json_integer_value(json_object_get(doc, "time"));
     if (err->code == 0)
         json_incref(store);
     json_decref(doc);
     return err->code == 0 ? store : NULL;
 }
 
+/* Whom the cluster that runs does not believe any more is not believed in
+ * @store either; what is to be told of that into *ret_told. */
+static int keep(struct command *c, json_t *store, json_int_t time,
+                json_t **ret_told, struct cfs_err *err)
+{
+    struct mgmtd *m = c->m;
+    const json_t *cluster = record_in(store, REC_CLUSTER);
+    struct cfs_uuid id;
+    json_t *running;
+    int rc;
+
+    if (!m->founded || !cluster ||
+        rec_uuid(cluster, REC_CLUSTER, "id", &id, NULL) < 0 ||
+        !cfs_uuid_eq(id, m->cluster)) {
+        *ret_told = mem_ok(json_pack("{s:b,s:I}", "kept", 0, "since", time));
+        return 0;
+    }
+    running = store_export(m->store, err);
+    if (!running)
+        return err->code;
+    rc = keep_trust(store, running, ret_told, err);
+    json_decref(running);
+    if (rc == 0) {
+        json_object_set_new(*ret_told, "kept", json_true());
+        json_object_set_new(*ret_told, "since", json_integer(time));
+    }
+    return rc;
+}
+
 void cluster_restore(struct command *c)
 {
     struct cfs_err err = {0};
-    json_t *store;
+    json_t *store, *told = NULL;
+    json_int_t time;
 
     if (was_done(c))
         return;
-    store = read_backup(c, &err);
-    if (!store || begin(c, store, &err) < 0)
+    store = read_backup(c, &time, &err);
+    if (store && keep(c, store, time, &told, &err) < 0) {
+        json_decref(store);
+        store = NULL;
+    }
+    if (!store || begin(c, store, told, &err) < 0)
         command_fail(c, &err);
 }
 
@@ -232,7 +344,7 @@ void cluster_rebuild(struct command *c)
                     "to be rebuilt (--force does it all the same)");
     else
         store = store_export(c->m->store, &err);
-    if (!store || begin(c, store, &err) < 0)
+    if (!store || begin(c, store, NULL, &err) < 0)
         command_fail(c, &err);
 }
 

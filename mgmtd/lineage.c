@@ -10,6 +10,9 @@
  *                  that was the last one here. The set is formed again from
  *                  the newest view that its bricks themselves remember.
  *   view-past/...  stays: what bricks may remember
+ *   ca/...         "number" of the list of revoked ones jumps, too: changes that
+ *                  are missing here had higher ones than this document knows
+ *   client/NAME    "list" (client_cmd.c): what it was before is out as of now
  *   token/HASH     goes: one that was used since would be good again
  *   engine         goes: the etcd that it describes is gone
  *
@@ -20,6 +23,7 @@
 
 #include "mgmtd/mem.h"
 #include "mgmtd/record.h"
+#include "mgmtd/revoked.h"
 #include "mgmtd/store_doc.h"
 
 #define JUMP ((json_int_t)1 << 32)
@@ -61,11 +65,36 @@ static int view_reborn(const char *key, json_t *value, json_int_t lineage,
     return 0;
 }
 
+static void list_reborn(json_t *value)
+{
+    json_object_set_new(value, "number",
+                        rec_json_u64(revoked_number(value) + (uint64_t)JUMP));
+}
+
+/* The number of that list, as it will be. */
+static uint64_t list_number(const json_t *records, const char *ca)
+{
+    const json_t *rec;
+    size_t i;
+
+    json_array_foreach(records, i, rec) {
+        const char *key = json_string_value(json_object_get(rec, "key"));
+
+        if (strcmp(key, ca) == 0)
+            return revoked_number(json_object_get(rec, "value"));
+    }
+    return 0;
+}
+
 static int value_reborn(const char *key, json_t *value, json_int_t lineage,
-                        struct cfs_err *err)
+                        uint64_t list, struct cfs_err *err)
 {
     if (str_starts(key, "view/"))
         return view_reborn(key, value, lineage, err);
+    if (str_starts(key, "ca/"))
+        list_reborn(value);
+    if (str_starts(key, "client/") && !json_object_get(value, "list"))
+        json_object_set_new(value, "list", rec_json_u64(list));
     if (json_object_get(value, "generation"))
         return jump(key, value, "generation", err);
     return 0;
@@ -80,11 +109,13 @@ int store_reborn(json_t *doc, struct cfs_err *err)
 {
     json_int_t lineage = json_integer_value(json_object_get(doc, "lineage"));
     json_t *records;
+    uint64_t list;
     int rc = store_doc_check(doc, err);
 
     if (rc < 0)
         return rc;
     records = mem_ok(json_deep_copy(json_object_get(doc, "records")));
+    list = list_number(records, "ca/clients") + (uint64_t)JUMP;
     for (size_t i = 0; rc == 0 && i < json_array_size(records);) {
         json_t *rec = json_array_get(records, i);
         const char *key = json_string_value(json_object_get(rec, "key"));
@@ -93,7 +124,7 @@ int store_reborn(json_t *doc, struct cfs_err *err)
             json_array_remove(records, i);
         } else {
             rc = value_reborn(key, json_object_get(rec, "value"), lineage,
-                              err);
+                              list, err);
             i++;
         }
     }

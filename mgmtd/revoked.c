@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "mgmtd/mem.h"
+#include "rpc/tls.h"
 
 bool revoked_has(const json_t *list, const char *serial)
 {
@@ -47,11 +48,9 @@ static void drop_old(json_t *list, json_t *since, int64_t now, int64_t life_s)
     }
 }
 
-void revoked_add(json_t *rec, const json_t *serials, int64_t now,
-                 int64_t life_s)
+void revoked_join(json_t *rec, const json_t *serials)
 {
     json_t *list = field(rec, "revoked", mem_ok(json_array()));
-    json_t *since = field(rec, "since", mem_ok(json_object()));
 
     for (size_t i = 0; i < json_array_size(serials); i++) {
         const char *s = json_string_value(json_array_get(serials, i));
@@ -59,5 +58,20 @@ void revoked_add(json_t *rec, const json_t *serials, int64_t now,
         if (s && *s && !revoked_has(list, s))
             json_array_append(list, json_array_get(serials, i));
     }
-    drop_old(list, since, now, life_s);
+}
+
+void revoked_add(json_t *rec, const json_t *serials, int64_t now,
+                 int64_t life_s)
+{
+    revoked_join(rec, serials);
+    drop_old(json_object_get(rec, "revoked"),
+             field(rec, "since", mem_ok(json_object())), now, life_s);
+}
+
+uint64_t revoked_number(const json_t *rec)
+{
+    json_int_t n = json_integer_value(json_object_get(rec, "number"));
+    const char *crl = json_string_value(json_object_get(rec, "crl"));
+
+    return n > 0 ? (uint64_t)n : crl ? rpc_tls_list_number(crl) : 0;
 }

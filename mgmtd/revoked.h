@@ -17,7 +17,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The number of the list in the record. */
+uint64_t revoked_number(const json_t *rec);
 bool revoked_has(const json_t *list, const char *serial);
+/* Into @rec: @serials (an array of strings), without a word since when. */
+void revoked_join(json_t *rec, const json_t *serials);
 /* Into @rec: @serials (an array of strings), at @now; and those go that are
  * older than @life_s. */
 void revoked_add(json_t *rec, const json_t *serials, int64_t now,

@@ -27,8 +27,8 @@
 #include <sys/socket.h>
 
 #include "mgmtd/address.h"
-#include "mgmtd/authority.h"
 #include "mgmtd/node.h"
+#include "mgmtd/revoked.h"
 #include "rpc/mgmt.h"
 #include "rpc/proof.h"
 
@@ -295,7 +295,7 @@ static void renew_secret(struct volume *vol, bool full)
     cfs_log_info(vol->m->host.log, WHO, "volume %s: many clients were removed: "
                  "its secret is renewed, and they are forgotten", vol->name);
     rec = mem_ok(json_deep_copy(vol->rec));
-    rec_volume_renew_secret(vol->m->host.loop, rec, authority_list_number(ca),
+    rec_volume_renew_secret(vol->m->host.loop, rec, revoked_number(ca),
                             !full);
     t = store_txn_new();
     store_txn_if(t, "ca/clients", token);

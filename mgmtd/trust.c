@@ -655,6 +655,22 @@ int trust_revoke(struct trust *t, enum trust_ca which,
     return rc;
 }
 
+json_t *trust_revoked(const struct trust *t, enum trust_ca ca)
+{
+    const char *pem = trust_crl(t, ca);
+    json_t *list = mem_ok(json_array());
+    char **serial;
+    size_t n = pem ? x509_crl_serials(pem, &serial) : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(list, mem_ok(json_string(serial[i])));
+        free(serial[i]);
+    }
+    if (n > 0)
+        free(serial);
+    return list;
+}
+
 int trust_set_crl(struct trust *t, enum trust_ca which, const char *crl,
                   struct cfs_err *err)
 {

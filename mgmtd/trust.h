@@ -121,6 +121,8 @@ int trust_forget(struct trust *t, struct cfs_err *err);
 int trust_revoke(struct trust *t, enum trust_ca ca, const char *const *serials,
                  size_t n, uint64_t number, char **ret_crl,
                  struct cfs_err *err);
+/* Those on the list that is used here; an array of hex, the caller's. */
+json_t *trust_revoked(const struct trust *t, enum trust_ca ca);
 /* No certificate that may have been signed up to now, anywhere, is good for
  * longer, in seconds. */
 int64_t trust_longest_life(const struct trust *t);

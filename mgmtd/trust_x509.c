@@ -426,9 +426,10 @@ int x509_crl(const struct x509_ca *ca, const char *const *serial, size_t n,
 
 /* -- looking ------------------------------------------------------------- */
 
-void x509_serial(const X509 *cert, char ret[static X509_SERIAL_TEXT])
+static void serial_text(const ASN1_INTEGER *no,
+                        char ret[static X509_SERIAL_TEXT])
 {
-    BIGNUM *bn = ASN1_INTEGER_to_BN(X509_get0_serialNumber(cert), NULL);
+    BIGNUM *bn = ASN1_INTEGER_to_BN(no, NULL);
     char *hex = bn ? BN_bn2hex(bn) : NULL;
 
     if (hex && strlen(hex) < X509_SERIAL_TEXT)
@@ -437,6 +438,34 @@ void x509_serial(const X509 *cert, char ret[static X509_SERIAL_TEXT])
         ret[0] = '\0';
     OPENSSL_free(hex);
     BN_free(bn);
+}
+
+void x509_serial(const X509 *cert, char ret[static X509_SERIAL_TEXT])
+{
+    serial_text(X509_get0_serialNumber(cert), ret);
+}
+
+size_t x509_crl_serials(const char *pem, char ***ret)
+{
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    X509_CRL *crl =
+        bio ? PEM_read_bio_X509_CRL(bio, NULL, no_password, NULL) : NULL;
+    STACK_OF(X509_REVOKED) *all = crl ? X509_CRL_get_REVOKED(crl) : NULL;
+    const int n = all ? sk_X509_REVOKED_num(all) : 0;
+
+    if (n > 0)
+        *ret = mem_new((size_t)n * sizeof **ret);
+    for (int i = 0; i < n; i++) {
+        char one[X509_SERIAL_TEXT];
+
+        serial_text(X509_REVOKED_get0_serialNumber(
+                        sk_X509_REVOKED_value(all, i)), one);
+        (*ret)[i] = mem_str(one);
+    }
+    X509_CRL_free(crl);
+    BIO_free(bio);
+    ERR_clear_error();
+    return n > 0 ? (size_t)n : 0;
 }
 
 int x509_times(const X509 *cert, int64_t *ret_from, int64_t *ret_to)

@@ -56,6 +56,9 @@ int x509_sign_key(const struct x509_ca *ca, EVP_PKEY *key,
 int x509_crl(const struct x509_ca *ca, const char *const *serial, size_t n,
              uint64_t number, char **ret_pem, struct cfs_err *err);
 
+/* Those on a list, malloc'ed as *ret and each of it; 0: none, and no *ret. */
+size_t x509_crl_serials(const char *pem, char ***ret);
+
 /* Hex, up to 20 bytes, with the NUL. */
 #define X509_SERIAL_TEXT 41u
 void x509_serial(const X509 *cert, char ret[static X509_SERIAL_TEXT]);

@@ -222,6 +222,38 @@ def test_what_a_backup_holds_is_restored(formed, tmp_path):
     c[1].umount()
 
 
+def test_a_restore_does_not_bring_back_who_was_put_out(formed):
+    c = formed(3)
+    for name in "ab":
+        c[1].clusterfs("client", "add", name, "-o", "/root/%s.pem" % name)
+    c[1].clusterfs("cluster", "backup", "/root/b.json")
+    c[1].clusterfs("client", "remove", "a", "--yes")
+    c[1].clusterfs("client", "add", "c", "-o", "/root/c.pem")
+    c[3].service("stop")
+    c[1].clusterfs("peer", "detach", "n3", "--yes", timeout=60)
+    said = c[1].clusterfs("cluster", "restore", "/root/b.json", "--yes",
+                          timeout=120).stdout
+    assert "stay out: a, n3" in said and "WARNING" not in said
+    wait_for("n1 is alone", lambda: status(c[1])["engine"] == "sqlite")
+
+    def asks(name):
+        return c[1].clusterfs("--server", "n1", "--credentials",
+                              "/root/%s.pem" % name, "volume", "list",
+                              check=False).stderr
+    assert "revoked" in asks("a")
+    assert asks("b") == asks("c") == ""
+    assert [x["name"] for x in c[1].json("client", "list")["clients"]] == [
+        "b", "c"]
+    assert [p["name"] for p in c[1].json("peer", "list")["peers"]] == [
+        "n1", "n2"]
+    assert "revoked" in c[3].refused("--server", "n1", "volume", "list")
+    assert "revoked" not in c[2].refused("--server", "n1", "volume", "list")
+    # Going on from there: who is put out now is on a newer list.
+    c[1].clusterfs("client", "remove", "c", "--yes")
+    wait_for("c is out", lambda: "revoked" in asks("c"))
+    assert "revoked" in asks("a") and asks("b") == ""
+
+
 def test_of_a_backup_and_its_disks_a_lost_node_is_made_again(cluster):
     c = cluster(1)
     pool.volume(c[1], [c[1]])
@@ -236,7 +268,10 @@ def test_of_a_backup_and_its_disks_a_lost_node_is_made_again(cluster):
     c[1].service("start")
     assert not status(c[1])["founded"]
     c[1].host("/root/b.json").write_text(backup)
-    c[1].clusterfs("cluster", "restore", "/root/b.json", "--yes", timeout=60)
+    said = c[1].clusterfs("cluster", "restore", "/root/b.json", "--yes",
+                          timeout=60).stdout
+    assert "WARNING: this node knew nothing" in said
+    assert "the authorities' keys" in said
     pool.wait_states(c[1], n1="in-sync")
     mnt = c[1].mount("v")
     c[1].sh("grep -q kept %s/f" % mnt)

@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mgmtd/keep_trust.h"
 #include "mgmtd/record.h"
-#include "mgmtd/store.h"
+#include "mgmtd/revoked.h"
+#include "mgmtd/store_doc.h"
 #include "tests/unit/cfs_test.h"
 
 #define JUMP ((json_int_t)1 << 32)
@@ -239,7 +241,7 @@ static void in_the_next_life_the_rest_stays_but_tokens_and_voters(void **state)
 {
     struct fix *f = *state;
     json_t *doc = doc_of(f), *old = json_deep_copy(doc);
-    static const char *const stay[] = {"ca/nodes", "node/n1",
+    static const char *const stay[] = {"node/n1",
                                        "view-past/7/00000000000000000005"};
 
     assert_int_equal(store_reborn(doc, NULL), 0);
@@ -248,6 +250,8 @@ static void in_the_next_life_the_rest_stays_but_tokens_and_voters(void **state)
                                value_of(old, stay[i])));
     assert_string_equal(json_string_value(json_object_get(value_of(doc,
                             "view/7"), "future")), "kept");
+    assert_non_null(json_object_get(value_of(doc, "ca/nodes"), "future"));
+    assert_int_equal(number(value_of(doc, "ca/nodes"), "number"), JUMP);
     assert_null(value_of(doc, "token/abcd"));
     assert_null(value_of(doc, "engine"));
     json_decref(doc);
@@ -287,6 +291,130 @@ static void a_record_without_its_number_changes_nothing(void **state)
     json_decref(doc);
 }
 
+/* -- restored while a cluster runs ---------------------------------------- */
+
+/* A document of these records, which are in order; ends with NULL. */
+static json_t *doc_with(const char *const (*records)[2])
+{
+    json_t *doc = json_pack("{s:i,s:i,s:i,s:[]}", "format", 1, "lineage", 1,
+                            "revision", 9, "records");
+
+    for (; (*records)[0]; records++) {
+        json_t *value = json_loads((*records)[1], 0, NULL);
+
+        assert_non_null(value);
+        json_array_append_new(json_object_get(doc, "records"),
+                              json_pack("{s:s,s:o}", "key", (*records)[0],
+                                        "value", value));
+    }
+    store_doc_seal(doc);
+    return doc;
+}
+
+static bool is_revoked(json_t *doc, const char *ca, const char *serial)
+{
+    return revoked_has(json_object_get(value_of(doc, ca), "revoked"), serial);
+}
+
+static void who_was_put_out_since_the_backup_stays_out(void **state)
+{
+    static const char *const backup[][2] = {
+        {"ca/clients", "{\"cert\":\"C\",\"number\":4,\"revoked\":[\"01\"]}"},
+        {"ca/nodes", "{\"cert\":\"N\",\"number\":2,\"revoked\":[]}"},
+        {"client/back", "{\"generation\":1,\"serial\":\"05\"}"},
+        {"client/gone", "{\"generation\":1,\"serial\":\"02\"}"},
+        {"client/stays", "{\"generation\":3,\"serial\":\"03\","
+         "\"volumes\":[\"v\"]}"},
+        {"cluster", "{\"id\":\"x\",\"last_number\":3}"},
+        {"node/n1", "{\"id\":\"i1\",\"number\":1}"},
+        {"node/n2", "{\"id\":\"i2\",\"number\":2}"},
+        {"node/n3", "{\"id\":\"i3\",\"number\":3}"},
+        {"volume/v", "{\"generation\":7}"},
+        {NULL, NULL}};
+    static const char *const running[][2] = {
+        {"ca/clients", "{\"cert\":\"C\",\"number\":9,\"revoked\":[\"02\","
+         "\"05\"],\"since\":{\"02\":50}}"},
+        {"ca/nodes", "{\"cert\":\"N\",\"number\":8,\"revoked\":[\"0A\"]}"},
+        {"client/back", "{\"generation\":2,\"serial\":\"06\",\"list\":8}"},
+        {"client/gone", "{\"generation\":1,\"removed\":true,\"list\":9}"},
+        {"client/new", "{\"generation\":1,\"serial\":\"07\"}"},
+        {"client/stays", "{\"generation\":3,\"serial\":\"04\","
+         "\"serials\":[\"03\"]}"},
+        {"cluster", "{\"id\":\"x\",\"last_number\":5}"},
+        {"detached/i2", "{\"name\":\"n2\",\"number\":2}"},
+        {"detached/i3", "{\"name\":\"n3\",\"number\":3}"},
+        {"node/n1", "{\"id\":\"i1\",\"number\":1,\"serial\":\"0B\"}"},
+        {"node/n3", "{\"id\":\"i5\",\"number\":5}"},
+        {"volume/w", "{\"generation\":1}"},
+        {NULL, NULL}};
+    static const char *const out[] = {"01", "02", "05"};
+    json_t *doc = doc_with(backup), *now = doc_with(running), *told;
+    struct cfs_err err = {0};
+
+    assert_int_equal(keep_trust(doc, now, &told, &err), 0);
+    assert_int_equal(store_doc_check(doc, &err), 0);
+    for (size_t i = 0; i < CFS_ARRAY_SIZE(out); i++)
+        assert_true(is_revoked(doc, "ca/clients", out[i]));
+    assert_true(is_revoked(doc, "ca/nodes", "0A"));
+    assert_int_equal(number(value_of(doc, "ca/clients"), "number"), 9);
+    assert_true(json_is_true(json_object_get(value_of(doc, "client/gone"),
+                                             "removed")));
+    assert_int_equal(number(value_of(doc, "client/back"), "generation"), 2);
+    assert_non_null(value_of(doc, "client/new"));
+    assert_int_equal(json_array_size(json_object_get(
+                         value_of(doc, "client/stays"), "serials")), 1);
+    assert_null(value_of(doc, "node/n2"));
+    assert_string_equal(json_string_value(json_object_get(
+                            value_of(doc, "node/n3"), "id")), "i5");
+    assert_non_null(value_of(doc, "detached/i3"));
+    assert_int_equal(number(value_of(doc, "cluster"), "last_number"), 5);
+    /* What is configured is the backup's. */
+    assert_non_null(value_of(doc, "volume/v"));
+    assert_null(value_of(doc, "volume/w"));
+    assert_string_equal(json_string_value(json_array_get(json_object_get(
+                            told, "clients"), 0)), "gone");
+    assert_int_equal(json_array_size(json_object_get(told, "clients")), 1);
+    assert_int_equal(json_array_size(json_object_get(told, "nodes")), 2);
+    json_decref(told);
+
+    /* And the numbers go on from above all that anybody may have seen. */
+    assert_int_equal(store_reborn(doc, &err), 0);
+    assert_int_equal(number(value_of(doc, "ca/clients"), "number"), JUMP + 9);
+    assert_int_equal(number(value_of(doc, "client/new"), "list"), JUMP + 9);
+    assert_int_equal(number(value_of(doc, "client/gone"), "list"), 9);
+    json_decref(doc);
+    json_decref(now);
+}
+
+/* This node's copy may be older than the backup. */
+static void nobody_comes_back_by_an_old_copy(void **state)
+{
+    static const char *const backup[][2] = {
+        {"ca/clients", "{\"cert\":\"C\",\"number\":9,\"revoked\":[\"01\"]}"},
+        {"client/a", "{\"generation\":1,\"removed\":true}"},
+        {"client/b", "{\"generation\":4}"},
+        {NULL, NULL}};
+    static const char *const old[][2] = {
+        {"ca/clients", "{\"cert\":\"C\",\"number\":2,\"revoked\":[]}"},
+        {"client/a", "{\"generation\":1}"},
+        {"client/b", "{\"generation\":3,\"removed\":true}"},
+        {NULL, NULL}};
+    json_t *doc = doc_with(backup), *now = doc_with(old), *told;
+    struct cfs_err err = {0};
+
+    assert_int_equal(keep_trust(doc, now, &told, &err), 0);
+    assert_true(is_revoked(doc, "ca/clients", "01"));
+    assert_int_equal(number(value_of(doc, "ca/clients"), "number"), 9);
+    assert_true(json_is_true(json_object_get(value_of(doc, "client/a"),
+                                             "removed")));
+    assert_int_equal(number(value_of(doc, "client/b"), "generation"), 4);
+    json_decref(told);
+    json_object_set_new(doc, "checksum", json_string("0"));
+    assert_int_equal(keep_trust(doc, now, &told, &err), -CFS_E_CHECKSUM);
+    json_decref(doc);
+    json_decref(now);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -299,6 +427,8 @@ int main(void)
         T(in_the_next_life_the_rest_stays_but_tokens_and_voters),
         T(the_word_of_the_last_view_outlives_two_lives),
         T(a_record_without_its_number_changes_nothing),
+        cmocka_unit_test(who_was_put_out_since_the_backup_stays_out),
+        cmocka_unit_test(nobody_comes_back_by_an_old_copy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
