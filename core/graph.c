@@ -462,7 +462,7 @@ int cfs_graph_reconfigure(struct cfs_graph *g, const char *name,
     if (!xl)
         return cfs_err_set(err, -ENOENT, "no volume '%s' in the graph", name);
     rc = reconfigure(xl, opts, n_opts, &why);
-    if (rc != -EBUSY) {
+    if (rc != -EBUSY && rc != -ENOENT) {
         if (rc < 0)
             cfs_err_set(err, rc, "%s", why.text);
         return rc;
@@ -474,7 +474,7 @@ int cfs_graph_reconfigure(struct cfs_graph *g, const char *name,
     free_opts(mixed, n_mixed);
     if (rc < 0)
         return rc;
-    cfs_err_set(err, -EBUSY, "%s", why.text);
+    cfs_err_set(err, why.code, "%s", why.text);
     return 1;
 }
 

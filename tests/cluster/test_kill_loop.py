@@ -10,6 +10,8 @@ import pytest
 
 import pool
 from runtime import wait_for
+from test_kills import switch, wait_a_little
+from test_peers_long import settled
 
 KILLS = 4  # of each kind of program, in each command
 
@@ -29,12 +31,6 @@ def kill_during(victims, program, node, *argv):
         p.wait(60)
         pool.wait_answers(node, victim)
         yield i
-
-
-def wait_a_little(seconds):
-    """The moment of a kill is what is varied here, nothing is waited for."""
-    import select
-    select.select([], [], [], seconds)
 
 
 @pytest.fixture
@@ -113,28 +109,50 @@ def test_set_happens_or_not(c, program):
             assert agree(c, options) in allowed
 
 
-@pytest.mark.parametrize("victim", [1, 2])
-def test_the_switch_from_one_to_many_happens_or_not(cluster, victim):
-    """The first join: from the embedded store to etcd."""
-    c = cluster(2)
-    c[1].clusterfs("cluster", "create")
-    c[1].clusterfs("volume", "create", "w", "n1:/dev/disk1")
-    for i in range(5):
-        if pool.status(c[2])["founded"]:
-            break
-        token = c[1].json("peer", "token")["token"]
-        p = c[2].popen("clusterfs", "peer", "join", "n1", "--token", token)
-        wait_a_little(0.02 + 0.15 * i)
-        c[victim].signal("clusterfs-mgmtd")
-        p.wait(90)
+@pytest.mark.parametrize("victim,program", [
+    (1, "clusterfs-mgmtd"), (2, "clusterfs-mgmtd"), (1, "etcd")])
+def test_the_switch_from_one_to_many_happens_or_not(cluster, victim, program):
+    switch(cluster, victim, program, 5)
+
+
+def test_a_restore_happens_or_not(cluster):
+    c = cluster(1)
+    n = c[1]
+    pool.volume(n, [n])
+    n.clusterfs("cluster", "backup", "/root/b.json")
+    for i in range(6):
+        lineage = pool.status(n)["lineage"]
+        p = n.popen("clusterfs", "cluster", "restore", "/root/b.json",
+                    "--yes")
+        wait_a_little(0.05 * i)
+        n.signal("clusterfs-mgmtd")
+        p.wait(60)
+        pool.wait_answers(n)
+        assert pool.status(n)["lineage"] in (lineage, lineage + 1)
+        assert names(n) == ["v"]
+    n.clusterfs("cluster", "restore", "/root/b.json", "--yes")
+    pool.wait_answers(n)
+    pool.wait_states(n, n1="in-sync")
+
+
+def test_a_detach_happens_or_not(c):
+    others = [c[1], c[2]]
+    for i, program in enumerate(["clusterfs-mgmtd", "etcd"] * 3):
+        p = c[1].popen("clusterfs", "peer", "detach", "n3", "--yes")
+        wait_a_little(0.1 * i)
+        c[1 + i % 3].signal(program)
+        p.wait(120)
         pool.wait_answers(*c)
-        assert names(c[1]) == ["w"]
-    # One that was cut off goes on by itself.
-    wait_for("n2 is a member", lambda: pool.status(c[2])["founded"]
-             or not c[2].clusterfs("peer", "join", "n1", "--token", c[1].json(
-                 "peer", "token")["token"], check=False).returncode, 60)
-    pool.wait_formed(list(c))
-    assert agree(c, names) == ["w"]
+        how = wait_for("n3 is a member or not", lambda: settled(
+            c, c[3], others), 60)
+        if how == "member":
+            wait_for("it can be repeated", lambda: c[2].clusterfs(
+                "peer", "detach", "n3", "--yes", check=False,
+                timeout=120).returncode == 0, 60, 0.5)
+            wait_for("n3 is nobody's", lambda: settled(
+                c, c[3], others) == "nobody", 40)
+        pool.join(c[3], c[1])
+        pool.wait_formed(list(c))
 
 
 def test_etcds_leader_is_killed_during_a_create(c):

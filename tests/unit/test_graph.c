@@ -534,6 +534,22 @@ static void options_change_while_running(void **state)
     assert_int_equal(leaf->number, 1);
 }
 
+/* A brick that runs while everything around it was upgraded. */
+static void options_of_a_newer_program_leave_the_others_be(void **state)
+{
+    struct fixture *f = *state;
+    const struct cfs_kv kv[] = {{"from-the-future", "x"}, {"number", "8"}};
+    struct cfs_err err = {0};
+    struct fake_xl *leaf;
+
+    add(f, "leaf", "test/fake", NULL, NULL, "number", "5", NULL);
+    assert_int_equal(cfs_graph_init(f->g, NULL), 0);
+    leaf = f->g->top->priv;
+    assert_int_equal(cfs_graph_reconfigure(f->g, "leaf", kv, 2, &err), 1);
+    assert_non_null(strstr(err.text, "unknown option 'from-the-future'"));
+    assert_int_equal(leaf->number, 8);
+}
+
 static void the_dump_shows_every_translator(void **state)
 {
     struct fixture *f = *state;
@@ -632,6 +648,7 @@ int main(void)
         GRAPH_TEST(stop_is_not_over_while_new_work_comes),
         GRAPH_TEST(the_owner_may_free_it_when_stopped),
         GRAPH_TEST(options_change_while_running),
+        GRAPH_TEST(options_of_a_newer_program_leave_the_others_be),
         GRAPH_TEST(the_dump_shows_every_translator),
         GRAPH_TEST(the_top_serves_only_after_child_up),
     };
