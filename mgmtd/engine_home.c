@@ -14,10 +14,10 @@
  *                 is the copy is found out as above.
  *
  * A node whose address changed says so in its record, so that others find it,
- * and etcd's members are told (engine_step.c): only if its address in the record
- * is a number that it once had itself (engine.json: address) and has not had for
- * some seconds; one behind a translating router is not touched, and a name is
- * looked up anew whenever it is needed.
+ * and etcd's members are told (engine_step.c): only if its address in the
+ * record is a number that it once had itself (engine.json: address) and has not
+ * had for some seconds; one behind a translating router is not touched, and a
+ * name is looked up anew whenever it is needed.
  */
 #include <arpa/inet.h>
 #include <ifaddrs.h>

@@ -5,8 +5,8 @@
  * deleted.
  *
  * What the records take is small: it is what they were before that fills it,
- * which etcd itself forgets every five minutes only, and pages that are free and
- * not given back. So the node that acts for the voters makes room:
+ * which etcd itself forgets every five minutes only, and pages that are free
+ * and not given back. So the node that acts for the voters makes room:
  *
  *     compaction of all but the last few revisions (never up to the newest: a
  *     kill in the middle of that can step the revision back)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # needs: root fuse
-"""Directories and disks that are not what they were: put back as they had been,
-copied to another machine, or of somebody else. What holds mgmtd's state, etcd's,
-and a brick, each in turn; what is noticed, by whom, is in docs/cluster.md.
+"""Directories and disks that are not what they were: put back as they had
+been, copied to another machine, or of somebody else. What holds mgmtd's state,
+etcd's, and a brick, each in turn; what is noticed, by whom, is in
+docs/cluster.md.
 """
 import subprocess
 
