@@ -417,6 +417,18 @@ class Node:
                 "[ %d != 0 ] || cat /dev/zero >>$f 2>/dev/null || :"
                 % (leave_kib, leave_kib))
 
+    def slow_disk(self, size="1G"):
+        """-> path of a disk that hangs while the processes "slowdisk" of the
+        node are stopped (slowdisk.py); it lives until the node is off."""
+        shutil.copy(HERE / "slowdisk.py", self.dir / "slowdisk.py")
+        self.sh("mkdir -p /var/slow; truncate -s %s /var/slow/image" % size)
+        p = self.popen("bash", "-c", "exec -a slowdisk /usr/bin/python3 -B "
+                       "/node/slowdisk.py /var/slow/image /run/slow",
+                       stdout=subprocess.PIPE)
+        path = p.stdout.readline().strip()
+        assert path, "%s: no slow disk" % self.name
+        return path
+
     def free_disk(self):
         self.run("rm", "-f", "/var/lib/clusterfs.filler")
 
