@@ -356,6 +356,7 @@ class Program:
         self.cwd = spec["workdir"]
         self.timeout = spec["timeout"] or 120
         self.long = suite == "long" or spec["is_long"]
+        self.slow = spec["is_slow"]
         self.parallel = spec["is_parallel"]
         self.needs = {"long"} if self.long else set()
 
@@ -377,6 +378,8 @@ class Program:
 
 class Script:
     """A file in a folder of tests/."""
+
+    slow = False
 
     def __init__(self, suite, name):
         self.suite = suite
@@ -448,9 +451,10 @@ def collect(build):
     for spec in specs:
         names = [s.split(":", 1)[-1] for s in spec["suite"]] or ["unit"]
         spec["is_long"] = "long" in names
+        spec["is_slow"] = "slow" in names
         names = [n for n in names if n != "long"] or ["long"]
         suites.setdefault(names[0], []).append(Program(names[0], spec))
-    for suite in sorted(os.listdir(TESTS)):
+    for suite in sorted(os.listdir(TESTS), reverse=True):
         folder = os.path.join(TESTS, suite)
         if not os.path.isdir(folder) or suite.startswith((".", "__")):
             continue
@@ -578,17 +582,18 @@ def main():
 
 
 def run_all(tests, execute, done):
-    """Programs beside each other, then scripts, then those that measure time."""
+    """Beside each other; then, one by one, those that measure time."""
     numbers = {t: i for i, t in enumerate(tests)}
-    for kind in (Program, Script):
-        pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
-        try:
-            results = {pool.submit(execute, t, numbers[t]): t for t in tests
-                       if isinstance(t, kind) and t.parallel}
-            for r in concurrent.futures.as_completed(results):
-                done(results[r], r.result())
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    try:
+        # What takes longest is not the last that is left to one processor.
+        results = {pool.submit(execute, t, numbers[t]): t
+                   for t in sorted(tests, key=lambda t: not t.slow)
+                   if t.parallel}
+        for r in concurrent.futures.as_completed(results):
+            done(results[r], r.result())
+    finally:
+        pool.shutdown(cancel_futures=True)
     for t in tests:
         if not t.parallel:
             done(t, execute(t, numbers[t]))

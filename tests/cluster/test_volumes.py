@@ -94,15 +94,18 @@ def test_a_brick_of_another_cluster_is_not_served(cluster):
 
 def test_a_create_whose_node_dies_in_the_middle_leaves_nothing(formed):
     c = formed(3)
+    c[3].sh("m=$(command -v mkfs.clusterfs); cp $m /tmp/mkfs;"
+            "printf '#!/bin/sh\\n/tmp/mkfs \"$@\" && exec sleep 100\\n'"
+            " >/tmp/slow; chmod +x /tmp/slow; mount --bind /tmp/slow $m")
     p = c[1].popen("clusterfs", "volume", "create", "v", "replica", "3",
                    *("%s:/srv/v.img" % n.name for n in c), "--brick-size",
-                   "2G", stdout=-1, stderr=-1)
-    wait_for("it is being made there",
-             lambda: c[3].host("/srv/v.img").exists(), 10, 0.001)
+                   "256M", stdout=-1, stderr=-1)
+    wait_for("n3 has made its brick", lambda: c[3].pids("sleep"))
+    for n in c:
+        assert n.host("/srv/v.img").exists()
     c[3].crash()
     p.communicate(timeout=60)
-    if p.returncode == 0:
-        return  # it was made before the end came
+    assert p.returncode != 0
     c[3].boot()
     for n in c:
         wait_for("nothing is left on %s" % n.name,
