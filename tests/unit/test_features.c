@@ -174,6 +174,10 @@ static int set_up(void **state)
     setenv("D", dir, 1);
     setenv("PATH", TOOLS ":/usr/sbin:/usr/bin:/sbin:/bin", 1);
     setenv("CLUSTERFS_XLATOR_DIR", XLATORS, 1);
+    setenv("CLUSTERFS_CONFIG_DIR", dir, 1);
+    setenv("CLUSTERFS_STATE_DIR", dir, 1);
+    setenv("CLUSTERFS_RUN_DIR", dir, 1);
+    setenv("CLUSTERFS_LOG_DIR", dir, 1);
     return 0;
 }
 
