@@ -43,6 +43,7 @@ import xml.etree.ElementTree as xml
 TESTS = os.path.dirname(os.path.realpath(__file__))
 PREFIX = "cfst."  # of directories of runs
 SCRIPT_TIMEOUT = 1800  # s, for all tests in a file
+REPORT = "sanitizers"  # files of a test with this name and a number
 NOW = 25  # lines of the output of a failure that are shown at once
 END = 8  # and how many again at the end
 
@@ -535,8 +536,6 @@ def main():
                                                     os.environ["PATH"]))
     base_env["CLUSTERFS_TEST_SHARED"] = os.path.join(work, "shared")
     os.mkdir(base_env["CLUSTERFS_TEST_SHARED"])
-    base_env.setdefault("UBSAN_OPTIONS",
-                        "print_stacktrace=1:halt_on_error=1")
     for v in ("CONFIG_DIR", "STATE_DIR", "RUN_DIR", "LOG_DIR", "PORT"):
         base_env.pop("CLUSTERFS_" + v, None)
 
@@ -547,18 +546,24 @@ def main():
         """-> what it did, and what it left, in words"""
         d = os.path.join(work, "%03d" % number)
         os.mkdir(d)
-        result = test.run(dict(base_env, CLUSTERFS_TEST_WORK=d, TMPDIR=d), d)
-        return result, LeftOvers(d).remove()
+        result = test.run(dict(base_env, CLUSTERFS_TEST_WORK=d, TMPDIR=d,
+                               **sanitizers(d)), d)
+        found = LeftOvers(d).remove()
+        return result, found, list(reports(d))
 
     def done(test, what):
-        result, found = what
+        result, found, said = what
         log = os.path.join(logs, test.label.replace("/", "-") + ".log")
         with open(log, "w") as f:
-            f.write(result.output)
+            f.write("\n".join([result.output, *said]))
         tally.times.append((result.seconds, test.label))
         test.count(tally, result, os.path.relpath(log))
         for left in found:
             tally.fail(test.label, "left behind: " + left)
+        for text in said:
+            tally.fail(test.label, "the sanitizers found something",
+                       os.path.relpath(log),
+                       text.partition("Shadow bytes")[0])
 
     try:
         runnable = []
@@ -579,6 +584,23 @@ def main():
     with open(os.path.join(logs, "times"), "w") as f:
         f.writelines("%8.2f s  %s\n" % t for t in sorted(tally.times)[::-1])
     return tally.end()
+
+
+def sanitizers(folder):
+    """What the programs of a sanitized build find is there, for reports():
+    daemons have no other place to tell it."""
+    path = "log_path=" + os.path.join(folder, REPORT)
+    return {v: ":".join(filter(None, [os.environ.get(v, default), path]))
+            for v, default in (
+                ("ASAN_OPTIONS", ""),
+                ("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1"))}
+
+
+def reports(folder):
+    for name in sorted(os.listdir(folder)):
+        if name.startswith(REPORT + "."):
+            with open(os.path.join(folder, name), errors="replace") as f:
+                yield f.read()
 
 
 def run_all(tests, execute, done):

@@ -573,6 +573,7 @@ def init(folder, engine):
         defaults(folder)
     with open(path) as f:
         conf = json.load(f)
+    ENV.update(conf.get("env", {}))
     root = Root(folder, conf)
     if engine:
         root.engine()

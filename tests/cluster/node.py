@@ -122,6 +122,9 @@ class Cluster:
                     self.runtime.kill(node)
         if self.runtime:
             self.runtime.close()
+        for path in self.dir.glob("n*/sanitizers.*"):  # for tests/run.py
+            shutil.copy(path, pathlib.Path(work_dir(), "%s.%s" % (
+                path.name, path.parent.name)))
         remove_folder(self.dir)
 
 
@@ -172,7 +175,8 @@ class Node:
         (self.dir / "node.json").write_text(json.dumps({
             "name": self.name, "address": self.address, "disks": disks,
             "hosts": self.cluster.hosts(), "engine": engine,
-            "prefix": "/usr" if engine else str(runtime.PREFIX)}))
+            "prefix": "/usr" if engine else str(runtime.PREFIX),
+            "env": runtime.SANITIZERS}))
         shutil.copy(HERE / "init.py", self.dir / "init.py")
 
     def wipe(self):

@@ -17,9 +17,13 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 PREFIX = pathlib.Path(os.environ.get("CLUSTERFS_PREFIX", "/usr"))
+# What a sanitized build finds, as Cluster.close() looks for it.
+SANITIZERS = {"ASAN_OPTIONS": "log_path=/node/sanitizers",
+              "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:"
+                               "log_path=/node/sanitizers"}
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
        "LC_ALL": "C.UTF-8", "HOME": "/root", "TERM": os.environ.get(
-           "TERM", "dumb")}
+           "TERM", "dumb"), **SANITIZERS}
 TOOLS = {"nsenter": "util-linux", "losetup": "util-linux", "ip": "iproute2",
          "tc": "iproute2", "nft": "nftables", "mkfs.ext4": "e2fsprogs"}
 

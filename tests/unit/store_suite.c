@@ -94,6 +94,15 @@ int put(struct fix *f, const char *key, int n)
     return commit(f, t);
 }
 
+int put_surely(struct fix *f, const char *key, int n)
+{
+    int rc = put(f, key, n);
+
+    for (int i = 0; i < 10 && rc == -ETIMEDOUT; i++)
+        rc = put(f, key, n);
+    return rc;
+}
+
 /* The n of @key, or the negative error. */
 int get(struct fix *f, const char *key, uint64_t *ret_token)
 {

@@ -31,6 +31,9 @@ void commit_only(struct fix *f, struct store_txn *t);
 int  commit(struct fix *f, struct store_txn *t);
 void put_op(struct store_txn *t, const char *key, int n); /* {"n": @n} */
 int  put(struct fix *f, const char *key, int n);
+/* As who repeats what was not known to be done: an etcd that gets no processor
+ * has more than its 5 s. */
+int  put_surely(struct fix *f, const char *key, int n);
 /* The n of @key, or the negative error. */
 int  get(struct fix *f, const char *key, uint64_t *ret_token);
 int  current(struct fix *f);

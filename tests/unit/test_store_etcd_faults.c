@@ -465,17 +465,17 @@ static void members_die_and_hang_and_the_store_goes_on(void **state)
     for (unsigned i = 0; i < 3; i++) {
         snprintf(key, sizeof key, "kill%u", i);
         etcd_rig_kill(rig_of(f), i);
-        if (put(f, key, 1) < 0)
+        if (put_surely(f, key, 1) < 0)
             fail_msg("%s", f->text);
-        until_is(n, key, 1, 5000);
+        until_is(n, key, 1, 20000);
         etcd_rig_run(rig_of(f), i);
-        until_current(n, 5000);
+        until_current(n, 20000);
         run_for(f, 500);
         snprintf(key, sizeof key, "stop%u", i);
         etcd_rig_signal(rig_of(f), i, SIGSTOP);
-        if (put(f, key, 1) < 0)
+        if (put_surely(f, key, 1) < 0)
             fail_msg("%s", f->text);
-        until_is(n, key, 1, 5000);
+        until_is(n, key, 1, 20000);
         etcd_rig_signal(rig_of(f), i, SIGCONT);
         run_for(f, 500);
     }
@@ -549,12 +549,12 @@ static void a_history_that_went_another_way_is_noticed(void **state)
 
     NEEDS_ETCD(state);
     rig = rig_of(f);
-    put(f, "a", 1);
+    assert_int_equal(put_surely(f, "a", 1), 0);
     etcd_rig_kill(rig, 0);
     etcd_rig_save(rig, 0);
     etcd_rig_run(rig, 0);
-    put(f, "a", 2);
-    put(f, "lost", 1);
+    assert_int_equal(put_surely(f, "a", 2), 0);
+    assert_int_equal(put_surely(f, "lost", 1), 0);
     store_close(f->s);
     f->s = NULL;
     etcd_rig_kill(rig, 0);
@@ -562,7 +562,7 @@ static void a_history_that_went_another_way_is_noticed(void **state)
     etcd_rig_run(rig, 0);
     n = node_new(f, NULL);
     for (int i = 0; i < 20; i++)
-        put(n, "other", i);
+        assert_int_equal(put_surely(n, "other", i), 0);
     assert_int_equal(f->open(f, NULL), 0);
     assert_int_equal(get(f, "lost", NULL), 1);
     assert_int_equal(current(f), 0);
