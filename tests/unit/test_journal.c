@@ -425,6 +425,39 @@ static void the_largest_record_fits(void **state)
     free(val);
 }
 
+/* Somebody made the rest of the journal look like the beginnings of the
+ * largest records there are, one behind the other: to look at each of them as
+ * a whole would take longer than anybody waits. */
+static void a_journal_made_of_beginnings_is_given_up(void **state)
+{
+    uint64_t pos, end;
+    struct cfs_err err = {0};
+    struct fmt_super sb;
+    struct rig r;
+
+    rig_init(&r, 512 * MIB);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_int_equal(put_no(&r, 1, 100), 0);
+    assert_int_equal(rig_sync(&r), 0);
+    rig_settle(&r);
+    pos = (eng_pos(r.eng) + CFS_BLOCK) / CFS_BLOCK * CFS_BLOCK;
+    rig_kill(&r);
+    memcpy(&sb, recdev_bytes(r.dev), sizeof sb);
+    for (end = pos + 15 * MIB; pos < end; pos += sizeof(struct fmt_rec)) {
+        struct fmt_rec h = {.magic = FMT_REC_MAGIC, .len = ENG_REC_MAX,
+                            .brick = sb.brick, .pos = pos};
+        uint8_t bytes[sizeof h];
+
+        h.body = ENG_REC_MAX - sizeof h;
+        memcpy(bytes, &h, sizeof h);
+        for (unsigned i = 0; i < sizeof h; i++)
+            *jrn_at(&r, pos + i) = bytes[i];
+    }
+    assert_int_equal(rig_open(&r, &err), -CFS_E_CORRUPT);
+    assert_non_null(strstr(err.text, "full of the beginnings of records"));
+    rig_fini(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,6 +473,7 @@ int main(void)
         cmocka_unit_test(lives_and_generations_are_never_repeated),
         cmocka_unit_test(the_journal_is_reused_after_the_checkpoint_only),
         cmocka_unit_test(a_large_replay_takes_checkpoints_on_its_way),
+        cmocka_unit_test(a_journal_made_of_beginnings_is_given_up),
         cmocka_unit_test(the_largest_record_fits),
     };
 

@@ -33,6 +33,7 @@ struct jscan {
     uint64_t       *sums;
     uint64_t    durable; /* the highest position stated so far */
     uint64_t    end;
+    uint64_t    looked; /* bytes read and summed up behind the end */
 };
 
 /* Have the window hold @pos. */
@@ -50,6 +51,7 @@ static int fill(struct jscan *sc, uint64_t pos)
                                  j->base + off, sc->win, len);
     if (rc < 0)
         return rc;
+    sc->looked += from < sc->win_pos ? len : 0; /* once more */
     sc->win_pos = from;
     sc->win_len = len;
     return 0;
@@ -106,6 +108,7 @@ static int whole_at(struct jscan *sc, uint64_t pos)
     rc = get(sc, pos + sizeof *h, sc->rec + sizeof *h, h->len - sizeof *h);
     if (rc < 0)
         return rc;
+    sc->looked += h->len;
     sum = h->sum;
     h->sum = 0;
     got = eng_sum(e, sc->rec, h->len);
@@ -272,6 +275,11 @@ static int pass_one(struct jscan *sc, struct cfs_err *err)
     return 0;
 }
 
+/* Records do not overlap: what lies behind the end, from this life and those
+ * that ended here before, cannot be looked at so often. Who made it so wants us
+ * to be at it for ever. */
+#define LOOK_MAX 8u /* times the journal */
+
 /* Whether anything behind the end says that more was durable. */
 static int search_behind(struct jscan *sc, struct cfs_err *err)
 {
@@ -279,6 +287,7 @@ static int search_behind(struct jscan *sc, struct cfs_err *err)
     const struct fmt_rec *h = (const struct fmt_rec *)(void *)sc->rec;
     uint64_t stop = e->jrn.start + e->jrn.size;
 
+    sc->looked = 0;
     for (uint64_t pos = sc->end; pos < stop; pos += REC_ALIGN) {
         uint32_t magic;
         int rc = fill(sc, pos);
@@ -289,6 +298,8 @@ static int search_behind(struct jscan *sc, struct cfs_err *err)
         memcpy(&magic, sc->win + (pos - sc->win_pos), sizeof magic);
         if (magic != FMT_REC_MAGIC)
             continue;
+        if (sc->looked > LOOK_MAX * e->jrn.size)
+            return damage(err, pos, "it is full of the beginnings of records");
         rc = whole_at(sc, pos);
         if (rc < 0)
             return cfs_err_set(err, rc, "read of the journal: %s",
