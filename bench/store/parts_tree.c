@@ -301,6 +301,8 @@ void part_tree(struct bench *b)
     add_load(b, "creates", &s, r);
     report_aim(&b->report, "creates", alone, "/s", AIM_MIN, 300000);
     longest(b, "creates", r, 2);
+    report_add(&b->report, "longest pause of a thread that does nothing",
+               (double)rig_pause(b, (uint64_t)(r->s * 1e9)) / 1e6, "ms");
     report_add(&b->report, "nodes in memory, most / cache-size",
                (double)r->cached_max / (double)b->cache, "times");
     report_add(&b->report, "dirty nodes, most / their bound",

@@ -68,6 +68,26 @@ uint64_t rig_starved(void)
     return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? waited : 0;
 }
 
+uint64_t rig_pause(struct bench *b, uint64_t ns)
+{
+    uint64_t began = now_ns(b), last = began, now, longest = 0;
+    uint64_t starved = rig_starved();
+
+    do {
+        now = now_ns(b);
+        if (now - last > CFS_MS / 10) {
+            uint64_t all = rig_starved(), others = all - starved;
+            uint64_t gap = now - last;
+
+            starved = all;
+            gap = gap > others ? gap - others : 0;
+            longest = gap > longest ? gap : longest;
+        }
+        last = now;
+    } while (now - began < ns);
+    return longest;
+}
+
 static uint64_t io_figure(const char *name)
 {
     FILE *f = fopen("/proc/self/io", "r");

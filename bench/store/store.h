@@ -109,6 +109,9 @@ uint64_t rig_checkpoint(struct bench *b);
 uint64_t rig_resident(void);
 /* ns that the calling thread was ready to run and did not: others ran. */
 uint64_t rig_starved(void);
+/* The longest that a thread which does nothing but read the clock, for @ns, was
+ * stopped, although no other of this machine had its processor. */
+uint64_t rig_pause(struct bench *b, uint64_t ns);
 /* Bytes that this process has written to devices, read from them; ns that its
  * threads had a processor. */
 uint64_t rig_written(void);
