@@ -72,19 +72,6 @@ static void store_io(struct bench *b, struct files *f, uint64_t i,
     free(r);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *v, unsigned n)
-{
-    qsort(v, n, sizeof *v, by_value);
-    return v[n / 2];
-}
-
 /* Both in turns; the ratio of a round is what counts. */
 static void compare(struct bench *b, struct files *f)
 {

@@ -186,21 +186,6 @@ static void bare_round(struct bare *v, bool in_pool)
     }
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-
-    return *x < *y ? -1 : *x > *y;
-}
-
-/* The median of the ratios of rounds, which others on the same machine disturb
- * least. */
-static double median(double *v, unsigned n)
-{
-    qsort(v, n, sizeof *v, by_value);
-    return v[n / 2];
-}
-
 static void add_fsyncs(struct bench *b, const char *name,
                        const struct times *t)
 {

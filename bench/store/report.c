@@ -54,6 +54,19 @@ void times_join(struct times *to, const struct times *t)
         to->max = t->max;
 }
 
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+double median(double *v, unsigned n)
+{
+    qsort(v, n, sizeof *v, by_value);
+    return v[n / 2];
+}
+
 /* -- figures --------------------------------------------------------------- */
 
 void report_part(struct report *r, const char *part)

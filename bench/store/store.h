@@ -53,6 +53,10 @@ void report_aim(struct report *r, const char *name, double value,
 void report_end(const struct report *r, const char *json);
 void report_free(struct report *r);
 
+/* Sorts them. Of ratios of rounds: what others on the same machine disturb
+ * least. */
+double median(double *v, unsigned n);
+
 /* How long things took: a histogram with steps of a hundredth. */
 #define TIMES_STEPS 3200u
 
