@@ -93,6 +93,7 @@ def views(saved, rounds):
     kinds = {"a brick is killed": lambda c: c[3].signal("clusterfs-brickd"),
              "a brick hangs": lambda c: c[3].signal("clusterfs-brickd",
                                                     signal.SIGSTOP),
+             "half of a node's packets are lost": lambda c: c[3].lose(0.5),
              "the node with etcd's leader is lost": lose_leader}
     for what, event in kinds.items():
         values, stalls = [], []
@@ -101,8 +102,7 @@ def views(saved, rounds):
                 pool.wait_formed(list(c))
                 c[2].mount("v")
                 w = pool.Writer(c[2], "/mnt/v/w")
-                if event is lose_leader:
-                    lead(c)
+                lead(c)
                 last = pool.epoch(c[2])
                 began = time.monotonic()
                 event(c)

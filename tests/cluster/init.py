@@ -175,11 +175,13 @@ class Root:
 
     def furnish(self):
         """Files that a freshly installed machine has."""
-        fresh = not os.path.exists("/etc/clusterfs-node")
-        if fresh:
+        # A container's root may be new while its disk is not.
+        disk = "/state" if self.conf.get("engine") else "/etc"
+        if not os.path.exists(disk + "/clusterfs-node"):
             for path in ("/etc/clusterfs", "/var/lib/clusterfs"):
                 for name in os.listdir(path) if os.path.isdir(path) else ():
                     remove(os.path.join(path, name))
+        if not os.path.exists("/etc/clusterfs-node"):
             write("/etc/fstab", "")
             write("/etc/machine-id", os.urandom(16).hex() + "\n", 0o444)
             shutil.rmtree("/etc/systemd/system/multi-user.target.wants",
@@ -198,7 +200,8 @@ class Root:
         os.makedirs("/usr/local/bin", exist_ok=True)
         shim("systemctl", 'exec /usr/bin/python3 /node/init.py --systemctl "$@"')
         shim("sudo", 'exec "$@"')
-        write("/etc/clusterfs-node", self.conf["name"] + "\n")
+        for path in {disk, "/etc"}:
+            write(path + "/clusterfs-node", self.conf["name"] + "\n")
 
     def link_programs(self):
         """As if they had been installed to /usr."""

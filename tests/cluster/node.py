@@ -175,7 +175,7 @@ class Node:
         (self.dir / "node.json").write_text(json.dumps({
             "name": self.name, "address": self.address, "disks": disks,
             "hosts": self.cluster.hosts(), "engine": engine,
-            "prefix": "/usr" if engine else str(runtime.PREFIX),
+            "prefix": self.rt.prefix if engine else str(runtime.PREFIX),
             "env": runtime.SANITIZERS}))
         shutil.copy(HERE / "init.py", self.dir / "init.py")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# needs: root fuse
+# needs: root fuse quiet
 """A disk that hangs under one of three bricks (slowdisk.py)."""
 import signal
 import time
