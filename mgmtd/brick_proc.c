@@ -62,11 +62,17 @@ void brick_init(struct brick *b, struct volume *vol, unsigned index,
     cfs_timer_init(vol->m->host.loop, &b->timer, on_timer);
 }
 
+void brick_let_go(struct brick *b)
+{
+    pidwatch_free(b->watch);
+    b->watch = NULL;
+}
+
 void brick_fini(struct brick *b)
 {
     if (b->line)
         b->line->brick = NULL;
-    pidwatch_free(b->watch);
+    brick_let_go(b);
     cfs_timer_fini(&b->timer);
     free(b->node);
     free(b->path);

@@ -192,6 +192,7 @@ struct brick {
 void brick_init(struct brick *b, struct volume *vol, unsigned index,
                 const struct rec_brick *rec);
 void brick_fini(struct brick *b);
+void brick_let_go(struct brick *b); /* its process is watched no more */
 void brick_find_processes(struct mgmtd *m); /* at start: adopt */
 void brick_start(struct brick *b); /* unless it runs or waits */
 void brick_stop(struct brick *b);
@@ -355,6 +356,7 @@ void sessions_ask(struct volume *vol);
 /* Go on with deaths that waited for bricks or for a view. */
 void sessions_look(struct volume *vol);
 void sessions_free(struct volume *vol);
+void sessions_let_go(struct volume *vol); /* processes are watched no more */
 bool sessions_none(const struct volume *vol);
 /* Whether it is @owner (cfs_session.owner) who opened session @no. */
 bool session_is_of(const struct volume *vol, uint32_t no, const char *owner);

@@ -56,6 +56,16 @@ void sessions_free(struct volume *vol)
         session_drop(cfs_list_entry(l, struct session, link));
 }
 
+void sessions_let_go(struct volume *vol)
+{
+    cfs_list_for_each(l, &vol->sessions) {
+        struct session *s = cfs_list_entry(l, struct session, link);
+
+        pidwatch_free(s->watch);
+        s->watch = NULL;
+    }
+}
+
 bool sessions_none(const struct volume *vol)
 {
     return cfs_list_empty(&vol->sessions);

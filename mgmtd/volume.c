@@ -320,13 +320,21 @@ int volumes_load(struct mgmtd *m, struct cfs_err *err)
     return 0;
 }
 
+/* At the end. Who waits for an answer that does not come any more keeps its
+ * volume; what the loop holds must be closed all the same, for else it would
+ * never end. */
 void volumes_close(struct mgmtd *m)
 {
     struct cfs_list *l;
 
     while ((l = cfs_list_pop(&m->volumes))) {
-        silence_end(cfs_list_entry(l, struct volume, link));
-        volume_unref(cfs_list_entry(l, struct volume, link));
+        struct volume *vol = cfs_list_entry(l, struct volume, link);
+
+        silence_end(vol);
+        sessions_let_go(vol);
+        for (unsigned i = 0; i < vol->n; i++)
+            brick_let_go(&vol->brick[i]);
+        volume_unref(vol);
     }
 }
 

@@ -200,6 +200,23 @@ def test_a_configuration_that_was_rolled_back_is_noticed(volume):
     assert "never had" in volume.cli("volume", "status", "v").stdout
 
 
+def test_told_to_end_while_it_asks_a_brick_it_ends(volume):
+    pid = volume.bricks()[1]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        asking = subprocess.Popen(
+            [instance.program("clusterfs"), "volume", "profile", "v", "info"],
+            env=volume.env, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        time.sleep(0.2)  # it is not answered
+        volume.kill_mgmtd(signal.SIGTERM)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    volume.start()
+    asking.wait(30)
+    volume.wait_states(["in-sync"] * 3)
+
+
 def test_two_mgmtds_never_share_a_directory(node):
     done = subprocess.run(
         [instance.program("clusterfs-mgmtd"), "--pid-file",
