@@ -204,21 +204,26 @@ int cli_not_opened(const struct run *r, int rc, const struct cfs_err *err)
                         rc == -EUCLEAN;
     const char *why = err->text[0] ? err->text : cfs_err_str(rc);
 
-    if (damage && r->json) {
-        json_t *j = json_pack("{s:o, s:b, s:b, s:i, s:[{s:s, s:s}]}",
-                              "device", tool_json_path(r->path), "clean", 0,
-                              "incomplete", 1, "errors", 1, "findings",
-                              "kind", "open", "text", why);
+    if (r->json) {
+        json_t *j = damage ? json_pack("{s:o, s:b, s:b, s:i, s:[{s:s, s:s}]}",
+                                       "device", tool_json_path(r->path),
+                                       "clean", 0, "incomplete", 1, "errors",
+                                       1, "findings", "kind", "open", "text",
+                                       why)
+                           : json_pack("{s:o, s:s}", "device",
+                                       tool_json_path(r->path), "trouble",
+                                       why);
 
         if (!j)
             abort();
         json_dumpf(j, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(j);
-    } else if (damage) {
+    }
+    if (damage && !r->json) {
         printf("%s\n%s: 1 error left uncorrected; nothing else could be "
                "checked\n", why, r->path);
-    } else {
+    } else if (!damage) {
         fprintf(stderr, PROGRAM ": %s%s\n", why,
                 rc == -EBUSY ? "; stop the volume, or the brick, first" : "");
     }

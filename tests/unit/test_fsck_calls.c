@@ -59,6 +59,8 @@ static void what_is_no_brick_is_told(void **state)
 {
     make();
     assert_run("fsck.clusterfs $D/none", 8, "No such file");
+    assert_run("fsck.clusterfs --json $D/none 2>/dev/null", 8,
+               "\"trouble\": ");
     assert_run("fsck.clusterfs $D", 8, "neither a block device nor a file");
     assert_run("fsck.clusterfs /dev/null", 8, "neither a block device");
     assert_run("mkfifo $D/fifo; timeout 20 fsck.clusterfs $D/fifo", 8,
