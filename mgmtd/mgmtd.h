@@ -69,6 +69,7 @@ struct mgmtd {
     char                 creating_problem[CFS_ERR_TEXT]; /* as said last */
     struct cfs_uuid      node_id;
     struct cfs_uuid      instance; /* of this process, for greetings */
+    unsigned             refused_as_twin; /* greetings, since one was taken */
     struct trust        *trust;
     uint64_t             etcd_quota; /* bytes; 0: not given */
     long                 certificate_s; /* --certificate-life; 0: not given */

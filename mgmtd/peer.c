@@ -28,6 +28,7 @@
 #define GREET_MS     5000u
 #define LEAVE_MS     900u
 #define TWIN_NS      CFS_SEC /* twice KEEPALIVE_MS */
+#define TWIN_SURE    5u      /* refusals */
 #define PROTOCOL     1
 
 static peer_listener *const listeners[] = {
@@ -150,6 +151,7 @@ static void went_up(struct peer *p, const json_t *g)
     rec_u64(g, "a greeting", "revision", &p->revision, &(struct cfs_err){0});
     snprintf(p->version, sizeof p->version, "%s", version ? version : "?");
     p->instance = instance_in(g);
+    p->m->refused_as_twin = 0;
     p->problem[0] = '\0';
     p->up = true;
     cfs_log_info(p->m->host.log, WHO, "%s is here (%s, %s)", p->name,
@@ -300,7 +302,9 @@ static void on_greet_reply(struct rpc_call *call, int status,
     }
     problem(p, text ? text : cfs_err_str(status));
     rpc_conn_reset(p->conn, "the greeting was refused");
-    if (status == -EBUSY)
+    /* Not at once: after a crash somebody may think for a moment that our
+     * last process is still there. */
+    if (status == -EBUSY && ++p->m->refused_as_twin == TWIN_SURE)
         engine_is_twin(p->m);
 }
 
