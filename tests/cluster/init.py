@@ -181,9 +181,11 @@ class Root:
             for path in ("/etc/clusterfs", "/var/lib/clusterfs"):
                 for name in os.listdir(path) if os.path.isdir(path) else ():
                     remove(os.path.join(path, name))
+            write(disk + "/machine-id", os.urandom(16).hex() + "\n", 0o444)
+        if disk != "/etc":
+            shutil.copy(disk + "/machine-id", "/etc/machine-id")
         if not os.path.exists("/etc/clusterfs-node"):
             write("/etc/fstab", "")
-            write("/etc/machine-id", os.urandom(16).hex() + "\n", 0o444)
             shutil.rmtree("/etc/systemd/system/multi-user.target.wants",
                           ignore_errors=True)
         os.makedirs("/etc/clusterfs", exist_ok=True)
