@@ -6,6 +6,7 @@
 #include "rpc/codec.h"
 
 #define A(type, name) codec_put_##type(a, &m->name, &pb.name);
+#define O(type, name) A(type, name) pb.has_##name = true;
 #define MSG(lower, Camel, fields)                                            \
     struct cfs_blob mgmt_pack_##lower(struct cfs_arena *a,                   \
                                       const struct mgmt_##lower *m)          \
@@ -19,10 +20,12 @@
 #include "rpc/mgmt.def"
 #undef MSG
 #undef A
+#undef O
 
 #define A(type, name)                                                        \
     if (codec_get_##type(&in, &pb->name, &m.name) < 0)                       \
         return -EBADMSG;
+#define O(type, name) A(type, name) /* or its default, as mgmt.proto says */
 #define MSG(lower, Camel, fields)                                            \
     int mgmt_unpack_##lower(struct cfs_arena *a, struct cfs_blob body,       \
                             struct mgmt_##lower *ret)                        \
@@ -42,3 +45,4 @@
 #include "rpc/mgmt.def"
 #undef MSG
 #undef A
+#undef O

@@ -51,6 +51,7 @@ typedef struct cfs_brick     mgmt_t_brick;
 typedef struct mgmt_programs mgmt_t_programs;
 
 #define A(type, name) mgmt_t_##type name;
+#define O(type, name) A(type, name)
 #define MSG(lower, Camel, fields)                                            \
     struct mgmt_##lower {                                                    \
         fields                                                               \
@@ -62,5 +63,6 @@ typedef struct mgmt_programs mgmt_t_programs;
 #include "rpc/mgmt.def"
 #undef MSG
 #undef A
+#undef O
 
 #endif
