@@ -328,8 +328,8 @@ static void on_request(struct rpc_msg *msg, void *ctx)
     if (mgmt_unpack_cli_request(&a, msg->body, &q) < 0 ||
         strlen(q.verb) > VERB_MAX)
         rpc_reply_error(msg, -EBADMSG, "a bad request");
-    else if (!json_is_object(args = json_loads(q.args, JSON_REJECT_DUPLICATES,
-                                               NULL)))
+    else if (!(args = json_loads(q.args, JSON_REJECT_DUPLICATES, NULL)) ||
+             !json_is_object(args)) /* which looks twice at what it is given */
         rpc_reply_error(msg, -EBADMSG, "arguments that are no JSON object");
     else if (!line || (!line->trusted && !only_reads(q.verb, args)))
         rpc_reply_error(msg, -EACCES, "only root may, on a node of the "

@@ -17,10 +17,9 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 PREFIX = pathlib.Path(os.environ.get("CLUSTERFS_PREFIX", "/usr"))
-# What a sanitized build finds, as Cluster.close() looks for it.
-SANITIZERS = {"ASAN_OPTIONS": "log_path=/node/sanitizers",
-              "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:"
-                               "log_path=/node/sanitizers"}
+# What a sanitized build finds, where Cluster.close() looks for it.
+SANITIZERS = {v: os.environ.get(v, "") + ":log_path=/node/sanitizers"
+              for v in ("ASAN_OPTIONS", "UBSAN_OPTIONS")}
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
        "LC_ALL": "C.UTF-8", "HOME": "/root", "TERM": os.environ.get(
            "TERM", "dumb"), **SANITIZERS}
