@@ -74,7 +74,8 @@ static void each_way_reads_what_each_wrote(void **state)
     static const enum cfs_dev_via way[] = {CFS_DEV_BUFFERED, CFS_DEV_DIRECT};
     static const size_t lens[] = {4096, 12288, 256 * 1024, 1028 * 1024};
     struct cfs_dev *d = ((struct image *)*state)->dev;
-    uint8_t *p = aligned_alloc(4096, 2 << 20), *q = aligned_alloc(4096, 2 << 20);
+    uint8_t *p = aligned_alloc(4096, 2 << 20);
+    uint8_t *q = aligned_alloc(4096, 2 << 20);
     uint64_t seed = 1;
 
     for (unsigned w = 0; w < 2; w++) {
@@ -96,8 +97,10 @@ static void each_way_reads_what_each_wrote(void **state)
 static void a_vector_is_written_in_order(void **state)
 {
     struct cfs_dev *d = ((struct image *)*state)->dev;
-    uint8_t *p = aligned_alloc(4096, 1 << 20), *q = aligned_alloc(4096, 1 << 20);
-    struct iovec iov[3] = {{p + 8192, 4096}, {p, 8192}, {p + 12288, 600 * 1024}};
+    uint8_t *p = aligned_alloc(4096, 1 << 20);
+    uint8_t *q = aligned_alloc(4096, 1 << 20);
+    struct iovec iov[3] = {
+        {p + 8192, 4096}, {p, 8192}, {p + 12288, 600 * 1024}};
     size_t len = 12288 + 600 * 1024;
 
     fill(p, 0, 1 << 20, 5);
