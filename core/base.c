@@ -42,7 +42,7 @@ void cfs_uuid_print(struct cfs_uuid u, char ret[static CFS_UUID_STR])
     *at = '\0';
 }
 
-static int hex_digit(char c)
+int cfs_hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -62,10 +62,10 @@ int cfs_uuid_parse(const char *s, struct cfs_uuid *ret)
 
         if (dash_before(i) && *s++ != '-')
             return -EINVAL;
-        hi = hex_digit(s[0]);
+        hi = cfs_hex_digit(s[0]);
         if (hi < 0)
             return -EINVAL;
-        lo = hex_digit(s[1]);
+        lo = cfs_hex_digit(s[1]);
         if (lo < 0)
             return -EINVAL;
         u.b[i] = (uint8_t)(hi << 4 | lo);

@@ -141,6 +141,9 @@ uint64_t cfs_gfid_ino(struct cfs_gfid g);
 /* @ino of set 0. */
 struct cfs_gfid cfs_gfid_make(uint64_t ino);
 
+/* What a hexadecimal digit stands for; -1: it is none. */
+int cfs_hex_digit(char c);
+
 /* Text forms: 8-4-4-4-12 hexadecimal digits. Parsing accepts exactly that;
  * errors: -EINVAL, @ret untouched. */
 #define CFS_UUID_STR 37

@@ -77,27 +77,16 @@ int debugfs_dirty(struct debugfs *d, struct cfs_err *err)
 
 /* -- one inode ------------------------------------------------------------ */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* Undo tool_escape(): \xHH in @s, in place. */
 static void unescape(char *s)
 {
     char *to = s;
 
     while (*s) {
-        int hi = s[0] == '\\' && s[1] == 'x' ? hex_digit(s[2]) : -1;
-        int lo = hi < 0 ? -1 : hex_digit(s[3]);
+        int hi = s[0] == '\\' && s[1] == 'x' ? cfs_hex_digit(s[2]) : -1;
+        int lo = hi < 0 ? -1 : cfs_hex_digit(s[3]);
 
-        if (lo > 0 || hi > 0) {
+        if (lo >= 0 && (hi | lo) != 0) {
             *to++ = (char)(hi << 4 | lo);
             s += 4;
         } else {

@@ -197,3 +197,30 @@ void found_check_applied(struct world *w, struct found *ret)
     world_stop(w);
     free(info);
 }
+
+static int keep_key(void *ctx, struct cfs_blob key, struct cfs_blob value)
+{
+    struct world_keys *k = ctx;
+
+    if (key.len > sizeof k->key->b)
+        return 0;
+    k->key = realloc(k->key, (k->n + 1) * sizeof *k->key);
+    assert_non_null(k->key);
+    k->key[k->n].len = (uint16_t)key.len;
+    memcpy(k->key[k->n++].b, key.p, key.len);
+    return 0;
+}
+
+void world_keys(struct eng *e, struct world_keys *ret)
+{
+    const struct cfs_blob all = {0};
+
+    *ret = (struct world_keys){0};
+    assert_int_equal(eng_scan(e, all, all, keep_key, ret), 0);
+}
+
+uint32_t world_random(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*seed >> 33);
+}

@@ -10,6 +10,7 @@
 
 #include "server/fsck.h"
 #include "tests/unit/store_fix.h"
+#include "xlators/storage/block/rec.h"
 
 struct world {
     struct fix      f;
@@ -32,6 +33,14 @@ void world_stop(struct world *w);
 /* The engine alone, as the newest checkpoint has it. */
 struct eng *world_open_bare(struct world *w, bool read_only);
 void        world_close_bare(struct world *w, struct eng *e);
+
+/* Every record of the store, to choose from; .key is malloc'ed. */
+struct world_keys {
+    struct rec_key *key;
+    unsigned        n;
+};
+void     world_keys(struct eng *e, struct world_keys *ret);
+uint32_t world_random(uint64_t *seed);
 
 /* -- what is found -------------------------------------------------------- */
 

@@ -269,31 +269,6 @@ static void every_block_of_a_large_file_is_verified(void **state)
 
 /* -- records that somebody made up ---------------------------------------- */
 
-/* Every record of the store, to choose from. */
-struct keys {
-    struct rec_key *key;
-    unsigned        n;
-};
-
-static int keep_key(void *ctx, struct cfs_blob key, struct cfs_blob value)
-{
-    struct keys *k = ctx;
-
-    if (key.len > sizeof k->key->b)
-        return 0;
-    k->key = realloc(k->key, (k->n + 1) * sizeof *k->key);
-    assert_non_null(k->key);
-    k->key[k->n].len = (uint16_t)key.len;
-    memcpy(k->key[k->n++].b, key.p, key.len);
-    return 0;
-}
-
-static uint32_t next_random(uint64_t *seed)
-{
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*seed >> 33);
-}
-
 /* One bit of a record's value, or of its key. */
 static void garble(struct eng *e, const struct rec_key *old, uint64_t *seed)
 {
@@ -305,12 +280,12 @@ static void garble(struct eng *e, const struct rec_key *old, uint64_t *seed)
         return; /* changed in an earlier round */
     memcpy(value, v.p, v.len);
     v.p = value;
-    if (v.len > 0 && next_random(seed) % 4 > 0)
-        value[next_random(seed) % v.len] ^= (uint8_t)(
-            1u << next_random(seed) % 8);
+    if (v.len > 0 && world_random(seed) % 4 > 0)
+        value[world_random(seed) % v.len] ^= (uint8_t)(
+            1u << world_random(seed) % 8);
     else
-        k.b[next_random(seed) % k.len] ^= (uint8_t)(
-            1u << next_random(seed) % 8);
+        k.b[world_random(seed) % k.len] ^= (uint8_t)(
+            1u << world_random(seed) % 8);
     assert_int_equal(eng_touch(e, rec_key_blob(&k)), 0);
     assert_int_equal(eng_begin(e, 1, k.len + v.len, 100, 0), 0);
     eng_put(e, rec_key_blob(&k), v);
@@ -318,8 +293,7 @@ static void garble(struct eng *e, const struct rec_key *old, uint64_t *seed)
 
 static void no_record_can_keep_it_from_going_on(void **state)
 {
-    const struct cfs_blob all = {0};
-    struct keys keys = {0};
+    struct world_keys keys = {0};
     uint64_t seed = 20;
     struct found found;
     struct world w;
@@ -330,9 +304,9 @@ static void no_record_can_keep_it_from_going_on(void **state)
     for (unsigned round = 0; round < 60; round++) {
         e = world_open_bare(&w, false);
         if (round == 0)
-            assert_int_equal(eng_scan(e, all, all, keep_key, &keys), 0);
+            world_keys(e, &keys);
         for (unsigned i = 0; i < 1 + round / 4; i++)
-            garble(e, &keys.key[next_random(&seed) % keys.n], &seed);
+            garble(e, &keys.key[world_random(&seed) % keys.n], &seed);
         world_close_bare(&w, e);
         found_check(&w, true, false, &found);
         assert_false(found.r.incomplete);

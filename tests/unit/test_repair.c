@@ -366,12 +366,6 @@ static void a_view_ends_being_repaired(void **state)
 
 /* -- nodes, maps, superblocks, journal ------------------------------------ */
 
-static uint32_t next_random(uint64_t *seed)
-{
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*seed >> 33);
-}
-
 struct lbas {
     uint64_t lba[4096];
     unsigned n;
@@ -418,14 +412,14 @@ static void metadata(struct world *w, struct lbas *ret)
 /* Some bits of some of the blocks, or all of a block. */
 static void hurt(struct world *w, const struct lbas *all, uint64_t *seed)
 {
-    unsigned n = 1 + next_random(seed) % 3;
+    unsigned n = 1 + world_random(seed) % 3;
 
     for (unsigned i = 0; i < n; i++) {
-        uint64_t lba = all->lba[next_random(seed) % all->n];
-        unsigned bits = next_random(seed) % 8 == 0 ? 400 : 1;
+        uint64_t lba = all->lba[world_random(seed) % all->n];
+        unsigned bits = world_random(seed) % 8 == 0 ? 400 : 1;
 
         for (unsigned b = 0; b < bits; b++)
-            damage_flip(w, lba, next_random(seed) % 4096);
+            damage_flip(w, lba, world_random(seed) % 4096);
     }
 }
 
@@ -546,46 +540,28 @@ static void the_root_comes_from_the_checkpoint_before(void **state)
 
 /* -- records that somebody made up ---------------------------------------- */
 
-struct keys {
-    struct rec_key *key;
-    unsigned        n;
-};
-
-static int keep_key(void *ctx, struct cfs_blob key, struct cfs_blob value)
-{
-    struct keys *k = ctx;
-
-    if (key.len > sizeof k->key->b)
-        return 0;
-    k->key = realloc(k->key, (k->n + 1) * sizeof *k->key);
-    assert_non_null(k->key);
-    k->key[k->n].len = (uint16_t)key.len;
-    memcpy(k->key[k->n++].b, key.p, key.len);
-    return 0;
-}
-
 /* One bit of a record's value or key; or it goes; or it is under another
  * key. */
-static void garble(struct eng *e, const struct keys *keys, uint64_t *seed)
+static void garble(struct eng *e, const struct world_keys *keys, uint64_t *seed)
 {
     static uint8_t value[ENG_VALUE_MAX];
-    const struct rec_key *old = &keys->key[next_random(seed) % keys->n];
+    const struct rec_key *old = &keys->key[world_random(seed) % keys->n];
     struct rec_key k = *old;
     struct cfs_blob v;
-    unsigned how = next_random(seed) % 8;
+    unsigned how = world_random(seed) % 8;
 
     if (eng_get(e, rec_key_blob(old), &v) < 0)
         return;
     memcpy(value, v.p, v.len);
     v.p = value;
     if (how == 0)
-        k = keys->key[next_random(seed) % keys->n];
+        k = keys->key[world_random(seed) % keys->n];
     else if (how == 1)
-        k.b[next_random(seed) % k.len] ^= (uint8_t)(
-            1u << next_random(seed) % 8);
+        k.b[world_random(seed) % k.len] ^= (uint8_t)(
+            1u << world_random(seed) % 8);
     else if (how < 6 && v.len > 0)
-        value[next_random(seed) % v.len] ^= (uint8_t)(
-            1u << next_random(seed) % 8);
+        value[world_random(seed) % v.len] ^= (uint8_t)(
+            1u << world_random(seed) % 8);
     assert_int_equal(eng_touch(e, rec_key_blob(&k)), 0);
     assert_int_equal(eng_begin(e, 1, k.len + v.len, 100, 0), 0);
     if (how < 6)
@@ -599,8 +575,7 @@ static void made_up_records_are_mended(void **state)
     const unsigned n = getenv("CFS_TRIALS")
                            ? (unsigned)strtoul(getenv("CFS_TRIALS"), NULL, 0)
                            : 60;
-    const struct cfs_blob all = {0};
-    struct keys keys = {0};
+    struct world_keys keys = {0};
     struct cfs_dev *sound;
     struct world w;
     struct eng *e;
@@ -609,7 +584,7 @@ static void made_up_records_are_mended(void **state)
     world_stop(&w);
     sound = w.f.dev;
     e = world_open_bare(&w, true);
-    assert_int_equal(eng_scan(e, all, all, keep_key, &keys), 0);
+    world_keys(e, &keys);
     world_close_bare(&w, e);
     for (uint64_t i = 0; i < n; i++) {
         struct fsck_repair_result r;

@@ -89,8 +89,10 @@ int rec_orphan_unpack(struct cfs_blob v, uint32_t *ret_session)
 uint32_t rec_view_pack(const struct cfs_view *v,
                        uint8_t ret[static REC_VIEW_MAX])
 {
+    const uint32_t n = v->n_sync + v->n_syncing;
     struct wr w = {ret};
 
+    assert(n <= CFS_SET_MAX);
     wr_u8(&w, REC_FMT);
     wr_bytes(&w, v->set.b, sizeof v->set.b);
     wr_u64(&w, v->lineage);
@@ -98,7 +100,7 @@ uint32_t rec_view_pack(const struct cfs_view *v,
     wr_bytes(&w, v->id.b, sizeof v->id.b);
     wr_u8(&w, (uint8_t)v->n_sync);
     wr_u8(&w, (uint8_t)v->n_syncing);
-    for (uint32_t i = 0; i < v->n_sync + v->n_syncing; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         wr_bytes(&w, v->m[i].brick.b, sizeof v->m[i].brick.b);
         wr_u64(&w, v->m[i].incarnation);
     }
