@@ -216,6 +216,10 @@ static void packs_with(struct bench *b, bool pack)
                  pack ? "lz4" : "off", kind[k].what);
         report_add(&b->report, name, 100 * blocks[k] * 4096 / FILE_BYTES,
                    "%");
+        snprintf(name, sizeof name, "%s, %s: it lies in",
+                 pack ? "lz4" : "off", kind[k].what);
+        report_add(&b->report, name,
+                   (double)files_runs(f, PACK_FILES - 2 + k), "runs");
     }
     files_close(f);
     rig_close(b, true);

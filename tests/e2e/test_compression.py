@@ -70,7 +70,7 @@ def test_it_is_set_and_reset_while_files_are_written_and_read(node):
         assert path.read_bytes() == want
     assert node.states() == ["in-sync"] * 2
     node.umount(mnt)
-    node.cli("volume", "stop", "v")
+    node.cli("volume", "stop", "v", "--yes")
     for i in (1, 2):
         node.run("fsck.clusterfs", node.brick_path(i), timeout=300)
         packed, chunks = packed_of(node, i)

@@ -8,7 +8,7 @@
 #include "tests/unit/ops_main.h"
 
 #define N   8u
-#define LEN (64u * 1024u)
+#define LEN (128u * 1024u) /* a chunk: these may be packed, too */
 
 struct queue {
     struct cfs_write  w[N];
@@ -98,7 +98,7 @@ static void a_stream_is_written_ahead_and_applied_in_order(void **state)
         assert_true(i == 0 ||
                     q->w[i].req.post.pos > q->w[i - 1].req.post.pos);
     }
-    assert_int_equal(ahead(f) > 0, !f->config.pack); /* which waits */
+    assert_true(ahead(f) > 0);
     fix_learn(f, &q->change[N - 1]);
     fix_expect(f, g, q->bytes, N * LEN);
     fix_reopen(f, FIX_KILL);
@@ -119,13 +119,13 @@ static void what_is_refused_in_its_turn_leaves_nothing(void **state)
     q->change[3].touch[0].expect.seq += 9;
     q->change[3].touch[0].make.seq += 9;
     post_all(f, q);
-    assert_int_equal(ahead(f) > 0, !f->config.pack); /* which waits */
+    assert_true(ahead(f) > 0);
     for (unsigned i = 0; i < N; i++)
         assert_int_equal(q->wait[i].status, i < 3 ? 0 : -CFS_E_VERSION);
     fix_learn(f, &q->change[2]);
     fix_expect(f, g, q->bytes, 3 * LEN);
     now = free_blocks(f);
-    assert_true(before - now < 3 * LEN / CFS_BLOCK + 64);
+    assert_true(before < now + 3 * LEN / CFS_BLOCK + 64);
     queue_free(q);
 }
 

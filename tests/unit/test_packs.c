@@ -14,7 +14,7 @@
 #include "xlators/storage/block/engine_int.h"
 #include "xlators/storage/block/pack.h"
 
-#define ROOT cfs_gfid_root
+#define PUNCH (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 
 static int set_up(void **state, bool packs)
 {
@@ -204,9 +204,114 @@ static void one_pack_a_chunk(void **state)
     free(p);
 }
 
-/* -- cutting -------------------------------------------------------------- */
+/* -- ahead of their turn -------------------------------------------------- */
 
-#define PUNCH (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+#define STREAM 5u
+
+/* Write the chunks at @p at once, in their order. */
+static void write_stream(struct fix *f, struct cfs_gfid g, const uint8_t *p)
+{
+    static struct cfs_change change[STREAM];
+    static struct cfs_write w[STREAM];
+    struct fix_wait wait[STREAM];
+
+    fix_begin(f);
+    for (unsigned i = 0; i < STREAM; i++) {
+        change[i] = *fix_change(f, 1, &g);
+        change[i].acked_below = 1;
+        change[i].touch[0].expect.seq += i;
+        change[i].touch[0].make.seq += i;
+        w[i] = (struct cfs_write){.req = {.fop = CFS_FOP_WRITE,
+                                          .epoch = f->view.epoch,
+                                          .change = &change[i]}};
+        w[i].gfid = g;
+        w[i].offset = i * CHUNK_BYTES;
+        w[i].data = cfs_buf_new(CHUNK_BYTES);
+        memcpy(w[i].data.data, p + i * CHUNK_BYTES, CHUNK_BYTES);
+        cfs_arena_keep(&f->call.arena, w[i].data);
+        w[i].sums = fix_sums(f, w[i].offset, w[i].data.data, CHUNK_BYTES);
+    }
+    for (unsigned i = 0; i < STREAM; i++)
+        fix_post(f, &w[i].req, &wait[i]);
+    fix_wait_all(f, wait, STREAM);
+    for (unsigned i = 0; i < STREAM; i++)
+        assert_int_equal(wait[i].status, 0);
+    fix_learn(f, &change[STREAM - 1]);
+}
+
+static uint64_t ahead(const struct fix *f)
+{
+    struct ops_stat s;
+
+    ops_stat(f->ops, &s);
+    return s.ahead;
+}
+
+/* Half of each chunk can be saved. */
+static uint8_t *half_noise(void)
+{
+    uint8_t *p = fix_pattern(STREAM * CHUNK_BYTES, 1);
+
+    for (unsigned i = 0; i < STREAM; i++) {
+        uint8_t *q = fix_noise(CHUNK_BYTES / 2, i);
+
+        memcpy(p + i * CHUNK_BYTES, q, CHUNK_BYTES / 2);
+        free(q);
+    }
+    return p;
+}
+
+/* But for the first, which had its blocks before it was packed. */
+static void what_is_packed_ahead_lies_in_one_piece(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "stream");
+    uint8_t *p = half_noise();
+    unsigned runs = 1;
+
+    write_stream(f, g, p);
+    assert_true(ahead(f) > 0);
+    for (unsigned i = 0; i < STREAM; i++) {
+        const struct rec_chunk c = chunk_of(f, g, i);
+        const struct rec_chunk last = i ? chunk_of(f, g, i - 1) : c;
+
+        assert_int_equal(c.packed, UINT32_MAX);
+        runs += i > 0 && c.pack.lba != last.pack.lba +
+                                           rec_pack_blocks(&last.pack);
+    }
+    assert_true(runs <= 2);
+    fix_reopen(f, FIX_KILL);
+    fix_expect(f, g, p, STREAM * CHUNK_BYTES);
+    free(p);
+}
+
+/* On a full brick what fallocate has promised is had all the same: it is as if
+ * nothing had been done ahead. */
+static void what_is_packed_ahead_gets_its_due(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "stream"), all = fix_file(f, "all");
+    uint8_t *p = half_noise(), *q = fix_noise(1 << 20, 7);
+    uint32_t len = 1 << 20;
+    uint64_t at = 0;
+
+    assert_int_equal(fix_fallocate(f, g, 0, 0, STREAM * CHUNK_BYTES), 0);
+    while (len >= CFS_BLOCK) {
+        if (fix_write(f, all, at, q, len) == 0)
+            at += len;
+        else
+            len /= 2;
+    }
+    write_stream(f, g, p);
+    assert_true(ahead(f) > 0);
+    fix_expect(f, g, p, STREAM * CHUNK_BYTES);
+    fix_reopen(f, FIX_KILL);
+    fix_expect(f, g, p, STREAM * CHUNK_BYTES);
+    free(p);
+    free(q);
+}
+
+/* -- cutting -------------------------------------------------------------- */
 
 /* A cut in every way, and what follows it: also after a kill. */
 static void what_is_cut_off_reads_as_zeros(void **state)
@@ -617,6 +722,8 @@ int main(void)
         T(what_cannot_be_compressed_stays_as_it_is),
         T(a_pack_goes_with_its_last_block),
         T(one_pack_a_chunk),
+        T(what_is_packed_ahead_lies_in_one_piece),
+        T(what_is_packed_ahead_gets_its_due),
         T(what_is_cut_off_reads_as_zeros),
         T(a_full_brick_lets_packed_files_shrink),
         cmocka_unit_test_setup_teardown(without_the_option_there_is_no_pack,

@@ -382,6 +382,7 @@ struct stage {
     unsigned         n_sums;
     uint32_t         data_len;
     bool             ahead;    /* begun before its operation's turn; */
+    bool             squeezed; /* only packed: in it it gets its blocks; */
     bool             awaited;  /* the turn has come meanwhile */
     bool             reserved; /* unwritten blocks follow in .ext */
     bool             cut_known;
@@ -438,6 +439,7 @@ void     stage_add_ext(struct stage *st, uint64_t lba, uint32_t n);
 
 /* stage_pack.c: which runs may be packed: 0 or an error of a look. */
 int  stage_may_pack(struct op *op, const struct plan_ino *ino);
+void stage_pack_whole(struct stage *st); /* they are whole chunks */
 /* Pack them in the pool; then @st->job's caller goes on with .out, .ext and
  * .sums as they are then. */
 void stage_pack(struct stage *st, void (*done)(struct stage *st));

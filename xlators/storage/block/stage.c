@@ -12,7 +12,9 @@
  *
  * A write that follows another of the same file, block upon block, may begin
  * with this before its turn (stage_ahead()): whole blocks need nothing of what
- * is there. It is applied in its turn all the same, or given back.
+ * is there. It is applied in its turn all the same, or given back. One that is
+ * to be packed takes no blocks before its turn, for nobody knows how many: it
+ * is only packed.
  *
  * In a replay the stage is what the record says, and ready from the start.
  */
@@ -372,7 +374,7 @@ static void io_ended(struct stage *st, int status, void (*next)(struct stage *))
 static void written(struct stage *st)
 {
     st->ready = true;
-    if (st->ahead) {
+    if (st->ahead && !st->squeezed) {
         st->op->o->n_ahead--;
         if (st->awaited)
             op_again(st->op);
@@ -415,6 +417,14 @@ static void write_laid(struct stage *st)
     io_ended(st, 0, written);
 }
 
+static void packed_ahead(struct stage *st)
+{
+    st->squeezed = true;
+    st->op->o->n_ahead--;
+    if (st->awaited)
+        op_again(st->op);
+}
+
 static void write_out(struct stage *st)
 {
     if (st->status < 0) { /* a block could not be read */
@@ -426,7 +436,7 @@ static void write_out(struct stage *st)
     make_sums(st);
     st->out = st->buf;
     if (st->n_try > 0)
-        stage_pack(st, write_laid);
+        stage_pack(st, st->ahead ? packed_ahead : write_laid);
     else
         write_laid(st);
 }
@@ -485,6 +495,28 @@ static void read_old(struct stage *st, const struct stage_block *b,
     io_ended(st, 0, write_out);
 }
 
+/* What was packed ahead gets its blocks: OP_WAIT. 0: they are not to be had in
+ * one piece; it is as if nothing had been done ahead. */
+static int place_packed(struct op *op, const struct plan_ino *ino)
+{
+    struct stage *st = op->stage;
+    uint64_t goal;
+    int rc;
+
+    rc = find_goal(op, ino, st->seg[0].block, &goal);
+    if (rc < 0)
+        return rc;
+    rc = take_blocks(op, stage_stored(st), goal, ENG_STREAM);
+    if (rc == -CFS_E_MISS)
+        return rc;
+    if (rc < 0 || st->n_ext > 1) {
+        stage_undo(op);
+        return 0;
+    }
+    write_laid(st);
+    return OP_WAIT;
+}
+
 int stage_blocks(struct op *op, const struct plan_ino *ino,
                  const struct stage_patch *patch, unsigned n, unsigned flags)
 {
@@ -496,6 +528,11 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
     int rc;
 
     assert(!st->ready && n > 0 && n <= STAGE_PATCHES);
+    if (st->squeezed) {
+        rc = place_packed(op, ino);
+        if (rc != 0)
+            return rc;
+    }
     memcpy(st->patch, patch, n * sizeof *patch);
     st->n_patch = n;
     find_segs(st);
@@ -533,36 +570,57 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
  * could be what somebody whose turn it is needs. */
 #define AHEAD_PART 8u
 
+static bool follows(const struct stage_patch *patch,
+                    const struct stage *before)
+{
+    const struct jrec_seg *seg;
+
+    if (before->n_seg == 0)
+        return false;
+    seg = &before->seg[before->n_seg - 1];
+    return seg->block + seg->n == patch->offset / CFS_BLOCK;
+}
+
+static bool take_ahead(struct op *op, uint32_t n, const struct stage *before)
+{
+    const struct eng_ext *ext;
+    struct eng_info info;
+
+    if (before->n_ext == 0)
+        return false;
+    ext = &before->ext[before->n_ext - 1];
+    eng_info(op->o->e, &info);
+    return info.free >= (uint64_t)n * AHEAD_PART &&
+           take_blocks(op, n, ext->lba + ext->n, ENG_STREAM) == 0;
+}
+
 bool stage_ahead(struct op *op, const struct stage_patch *patch,
                  const struct stage *before)
 {
+    const bool packs = op->o->config.pack && eng_packs(op->o->e);
     uint32_t n = patch->len / CFS_BLOCK;
-    const struct jrec_seg *seg;
-    const struct eng_ext *ext;
-    struct eng_info info;
     struct stage *st;
 
-    /* What may be packed depends on the file as the turn finds it. */
-    if (op->o->config.pack || before->n_seg == 0 || before->n_ext == 0)
+    if (!follows(patch, before) || op->o->n_ahead == AHEAD_MAX)
         return false;
-    seg = &before->seg[before->n_seg - 1];
-    ext = &before->ext[before->n_ext - 1];
-    if (seg->block + seg->n != patch->offset / CFS_BLOCK)
-        return false;
-    eng_info(op->o->e, &info);
-    if (op->o->n_ahead == AHEAD_MAX || info.free < (uint64_t)n * AHEAD_PART)
+    /* What of a chunk may be packed depends on the file as the turn finds it;
+     * all of it always may. */
+    if (packs && (patch->offset | patch->len) % CHUNK_BYTES != 0)
         return false;
     st = stage_get(op);
     st->patch[0] = *patch;
     st->n_patch = 1;
     find_segs(st);
-    if (take_blocks(op, n, ext->lba + ext->n, ENG_STREAM) < 0) {
+    if (packs) {
+        stage_pack_whole(st);
+    } else if (!take_ahead(op, n, before)) {
         op->stage = NULL;
         return false;
     }
     st->data_len = patch->len;
     st->ahead = true;
-    st->sums = cfs_arena_alloc(op->arena, n * sizeof *st->sums);
+    st->sums = cfs_arena_alloc(op->arena, (packs ? 2 : 1) * n *
+                                              sizeof *st->sums);
     make_buffer(op);
     op->o->n_ahead++;
     op->o->stat.ahead++;

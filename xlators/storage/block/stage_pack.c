@@ -6,7 +6,7 @@
  * for all of it as it is were taken before (stage.c); what the packs leave
  * over at the end goes back at once. A pack lies in one extent: one that would
  * go beyond its end stays as it is, too, which is seldom but in a store that
- * is nearly full.
+ * is nearly full. What is packed ahead of its turn has no blocks before it.
  *
  * In the order of what is stored, with holes in neither: .out, .ext, .sums.
  */
@@ -85,6 +85,17 @@ int stage_may_pack(struct op *op, const struct plan_ino *ino)
     return 0;
 }
 
+void stage_pack_whole(struct stage *st)
+{
+    const struct jrec_seg *seg = &st->seg[0];
+
+    assert(st->n_seg == 1 && st->n_try == 0);
+    for (uint32_t at = 0; at < seg->n && st->n_try < JREC_PACKS;
+         at += CHUNK_BLOCKS)
+        st->try[st->n_try++] = (struct stage_try){seg->block + at,
+                                                  CHUNK_BLOCKS};
+}
+
 /* -- in the pool ---------------------------------------------------------- */
 
 /* What is laid out: bytes from .buf to .out, their checksums. */
@@ -102,11 +113,14 @@ static uint8_t *out_at(const struct layout *l)
     return l->st->out.data + (size_t)l->stored * CFS_BLOCK;
 }
 
-/* Blocks left in the extent that the next one goes to. */
+/* Blocks left in the extent that the next one goes to; any number when there
+ * is none yet. */
 static uint32_t room_in_extent(const struct layout *l)
 {
     uint32_t at = l->stored, i = 0;
 
+    if (l->st->n_ext == 0)
+        return CHUNK_BLOCKS;
     for (; at >= l->st->ext[i].n; i++)
         at -= l->st->ext[i].n;
     return l->st->ext[i].n - at;
