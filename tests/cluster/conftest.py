@@ -106,8 +106,16 @@ def formed(cluster, saved):
     def make(count=3, with_volume=False, others=0):
         c = cluster(count + others, saved=saved(count, with_volume))
         nodes = list(c)[:count]
-        pool.wait_formed(nodes)
-        if with_volume:
-            pool.wait_states(c[1], **{n.name: "in-sync" for n in nodes})
+        try:
+            pool.wait_formed(nodes)
+            if with_volume:
+                pool.wait_states(c[1], **{n.name: "in-sync" for n in nodes})
+        except AssertionError:
+            # What is printed at the end is not shown of a set-up that failed.
+            print(c.logs())
+            for n in nodes:
+                print(n.sh("ls -laR /var/lib/clusterfs;"
+                           "cat /var/lib/clusterfs/engine.json"))
+            raise
         return c
     return make
