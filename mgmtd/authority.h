@@ -4,8 +4,9 @@
  *
  * Renewal    each node renews its certificate at half of its life; those of
  *            clients are, when they come with one (client_trust.c).
- * Revocation the record ca/nodes (ca/clients) has the serial numbers (revoked.h)
- *            and the list made of them; every node takes the list from there.
+ * Revocation the record ca/nodes (ca/clients) has the serial numbers and the
+ *            list made of them (revoked.h); every node takes the list from
+ *            there.
  */
 #ifndef CFS_MGMTD_AUTHORITY_H
 #define CFS_MGMTD_AUTHORITY_H

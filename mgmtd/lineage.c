@@ -10,8 +10,9 @@
  *                  that was the last one here. The set is formed again from
  *                  the newest view that its bricks themselves remember.
  *   view-past/...  stays: what bricks may remember
- *   ca/...         "number" of the list of revoked ones jumps, too: changes that
- *                  are missing here had higher ones than this document knows
+ *   ca/...         "number" of the list of revoked ones jumps, too: changes
+ *                  that are missing here had higher ones than this document
+ *                  knows
  *   client/NAME    "list" (client_cmd.c): what it was before is out as of now
  *   token/HASH     goes: one that was used since would be good again
  *   engine         goes: the etcd that it describes is gone

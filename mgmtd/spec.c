@@ -18,10 +18,10 @@
  * that, so who is not meant here has no secret of this volume); detached/ID;
  * everybody by auth.allow, as it was before it changed.
  *
- * Bricks cannot remember them for ever. When clients that were removed since the
- * volume's secret was made fill RENEW_AT bytes, the secret is renewed: who was
- * removed before the secret before it (which stays good for those who have not
- * heard of the new one) has none that counts, and is not named any more.
+ * Bricks cannot remember them for ever. When clients that were removed since
+ * the volume's secret was made fill RENEW_AT bytes, the secret is renewed: who
+ * was removed before the secret before it (which stays good for those who have
+ * not heard of the new one) has none that counts, and is not named any more.
  */
 #include <stdio.h>
 #include <sys/socket.h>
