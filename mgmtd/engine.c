@@ -287,6 +287,18 @@ static json_t *voters_by_record(const struct engine *e)
     return NULL;
 }
 
+void engine_go_home(struct engine *e)
+{
+    char *own = own_url(e);
+
+    if (e->client && e->target.n > 0 &&
+        strcmp(e->target.url[0], own) == 0) {
+        etcd_client_go_home(e->client);
+        store_go_home(e->m->store);
+    }
+    free(own);
+}
+
 void engine_retarget(struct engine *e)
 {
     json_t *urls = voters_by_record(e), *next;

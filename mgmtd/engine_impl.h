@@ -110,6 +110,8 @@ void engine_start_etcd(struct engine *e);
 void engine_put_aside(struct engine *e);
 /* From marker and record: whom to ask. Tells store and clients. */
 void engine_retarget(struct engine *e);
+/* This node's own etcd is well, and knows a leader: ask it first. */
+void engine_go_home(struct engine *e);
 /* Read the record engine; follow what it says. */
 void engine_load_record(struct engine *e);
 /* The token of an etcd cluster, of this lineage. malloc'ed */

@@ -125,6 +125,8 @@ static void on_self(void *arg, int status, json_t *reply,
     e->db_size = etcd_u64(reply, "dbSize");
     e->no_space = says_no_space(reply);
     snprintf(e->version, sizeof e->version, "%s", version ? version : "");
+    if (e->leader != 0)
+        engine_go_home(e);
     space_look(e);
 }
 

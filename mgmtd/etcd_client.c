@@ -337,6 +337,12 @@ void etcd_client_retarget(struct etcd_client *c, const struct etcd_target *to)
     memcpy(c->tls.crl, to->crl, sizeof c->tls.crl);
 }
 
+void etcd_client_go_home(struct etcd_client *c)
+{
+    c->prefer = 0;
+    c->watch_at = 0;
+}
+
 int etcd_client_new(struct cfs_loop *loop, struct cfs_log *log,
                     const struct etcd_target *to, struct etcd_client **ret,
                     struct cfs_err *err)

@@ -54,6 +54,9 @@ void etcd_client_free(struct etcd_client *c); /* requests end without done */
  * tries to the new members. */
 void etcd_client_retarget(struct etcd_client *c,
                           const struct etcd_target *to);
+/* The first member is well: it is asked first again, and the next watch begins
+ * there. Without it whoever answered last is asked, for ever. */
+void etcd_client_go_home(struct etcd_client *c);
 /* Which members do not answer, and why: "n1: ...; n2: ...". "" when all that
  * were asked lately did. */
 void etcd_client_problem(const struct etcd_client *c, char *ret, size_t len);

@@ -133,6 +133,8 @@ void store_to_etcd(struct store *s, const struct etcd_target *to,
                    uint64_t lineage, int (*mark)(void *arg), store_done *done,
                    void *arg);
 void store_retarget(struct store *s, const struct etcd_target *to);
+/* The first of them is well: etcd_client_go_home(). */
+void store_go_home(struct store *s);
 /* A node that joined, in place: @s is embedded and holds nothing that counts;
  * from now on it is the copy of the etcd at @to, in @lineage. Watchers stay,
  * and hear of every record as it is read. -EBUSY: transactions are queued;

@@ -745,6 +745,12 @@ void store_retarget(struct store *s, const struct etcd_target *to)
         etcd_client_retarget(s->etcd->c, to);
 }
 
+void store_go_home(struct store *s)
+{
+    if (s->etcd)
+        etcd_client_go_home(s->etcd->c);
+}
+
 void et_adopt(struct store *s, struct et_image *image)
 {
     struct store_etcd *et = s->etcd;

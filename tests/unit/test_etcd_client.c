@@ -240,6 +240,30 @@ static void a_member_that_hangs_or_is_gone_is_left_for_the_next(void **state)
     expect(f, "a", "k");
 }
 
+static uint64_t answered_by(struct fix *f)
+{
+    assert_int_equal(put(f, "who", "1"), 0);
+    return etcd_u64(json_object_get(f->reply, "header"), "member_id");
+}
+
+/* Who was asked instead of a node's own etcd may be far, or sick. */
+static void one_that_is_well_again_is_asked_first_again(void **state)
+{
+    struct fix *f = *state;
+    uint64_t own, began;
+
+    start(f, 3, false);
+    own = answered_by(f);
+    etcd_rig_signal(&f->rig, 0, SIGSTOP);
+    assert_true(answered_by(f) != own);
+    etcd_rig_signal(&f->rig, 0, SIGCONT);
+    began = cfs_now(f->loop);
+    do { /* it needs a moment, to learn who leads */
+        etcd_client_go_home(f->c);
+    } while (answered_by(f) != own && cfs_now(f->loop) - began < 20 * CFS_SEC);
+    assert_true(answered_by(f) == own);
+}
+
 /* Two of three are gone; the message says which. */
 static void without_a_majority_it_says_who_is_missing(void **state)
 {
@@ -549,6 +573,7 @@ int main(void)
         cmocka_unit_test(numbers_are_strings_and_absent_when_zero),
         T(what_one_member_takes_it_tells),
         T(a_member_that_hangs_or_is_gone_is_left_for_the_next),
+        T(one_that_is_well_again_is_asked_first_again),
         T(without_a_majority_it_says_who_is_missing),
         T(where_nobody_listens_nothing_can_have_happened),
         T(a_watch_tells_its_prefix_from_its_revision_on),
