@@ -325,10 +325,12 @@ static void on_answer(struct brick *b, void *arg, int status,
                       struct cfs_blob body, const char *text)
 {
     struct peer_req *req = arg;
+    json_t *said = json_string(text); /* NULL: a brick's, and no UTF-8 */
 
     peer_reply(req, mem_ok(json_pack(
-                        "{s:i,s:s,s:o}", "status", status, "text",
-                        json_string(text) ? text : "", "body", hex_of(body))));
+                        "{s:i,s:o,s:o}", "status", status, "text",
+                        said ? said : mem_ok(json_string("")), "body",
+                        hex_of(body))));
 }
 
 void node_on_brick_call(struct peer_req *req)

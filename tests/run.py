@@ -600,7 +600,9 @@ def reports(folder):
     for name in sorted(os.listdir(folder)):
         if name.startswith(REPORT + "."):
             with open(os.path.join(folder, name), errors="replace") as f:
-                yield f.read()
+                text = f.read()
+            if text:  # or it was killed before it could tell
+                yield text
 
 
 def run_all(tests, execute, done):
