@@ -142,7 +142,7 @@ def test_units_boot_mount_restart_and_stop(booted):
     assert b.show("clusterfs-mgmtd", "Type") == "notify"
     assert b.show("clusterfs-mgmtd") == "active"
     assert b.show("srv-v.mount") == "active"
-    assert states(b) == ["in-sync"] * 3
+    wait_for("all are in sync", lambda: states(b) == ["in-sync"] * 3)
     assert same_tree(b, "/srv/v")
 
     before = b.bricks()
@@ -156,7 +156,7 @@ def test_units_boot_mount_restart_and_stop(booted):
         "clusterfs-mgmtd", "NRestarts") == "1" and b.show(
             "clusterfs-mgmtd") == "active")
     assert b.bricks() == before
-    assert states(b) == ["in-sync"] * 3
+    wait_for("all are in sync", lambda: states(b) == ["in-sync"] * 3)
     b.run("diff", "-r", "/usr/include/linux", "/srv/v/again")
 
     b.systemctl("stop", "clusterfs-mgmtd")
