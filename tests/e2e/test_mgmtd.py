@@ -231,7 +231,8 @@ def test_a_brick_that_dies_again_and_again_is_given_up_and_forgiven(volume):
     def kill():
         brick = volume.bricks()[1]
         if brick["pid"] and brick["state"] in ("out", "in-sync"):
-            os.kill(brick["pid"], signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # killed, not noted
+                os.kill(brick["pid"], signal.SIGKILL)
         return brick["state"] == "faulty"
 
     instance.wait_for("the brick is faulty", kill, 30)
