@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/table.h"
+#include "core/file.h"
 
 static const char *str(const json_t *o, const char *key)
 {
@@ -81,40 +82,25 @@ void cli_client_remove_question(const struct cli_line *l, char *ret,
 
 /* -- answers -------------------------------------------------------------- */
 
-static bool write_all(int fd, const char *s)
-{
-    size_t len = strlen(s);
-
-    while (len > 0) {
-        ssize_t n = write(fd, s, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        s += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 int cli_client_add_finish(const struct cli_line *l, json_t *answer,
                           struct cfs_err *err)
 {
-    bool ok;
+    const char *text = str(answer, "credentials");
+    int rc;
 
     if (output.fd < 0)
         return 0; /* it is shown */
-    ok = write_all(output.fd, str(answer, "credentials")) &&
-         fsync(output.fd) == 0;
-    if (!ok)
-        cfs_err_set(err, -EIO, "%s: %s; remove the client and add it again",
-                    output.path, strerror(errno));
+    rc = cfs_write_all(output.fd, text, strlen(text));
+    if (rc == 0 && fsync(output.fd) < 0)
+        rc = -errno;
+    if (rc < 0)
+        cfs_err_set(err, rc, "%s: %s; remove the client and add it again",
+                    output.path, strerror(-rc));
     close(output.fd);
     output.fd = -1;
     json_object_del(answer, "credentials");
     json_object_set_new(answer, "file", json_string(output.path));
-    return ok ? 0 : -EIO;
+    return rc;
 }
 
 void cli_client_add_show(FILE *out, const json_t *a)

@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/file.h"
+
 #define LINE_LEN 4096u
 #define WINDOW_S 5u
 
@@ -197,23 +199,14 @@ static void put_line(const struct cfs_log *log, enum cfs_log_level level,
 {
     char line[LINE_LEN];
     char *at = line;
-    const char *end;
     /* sprintf's NUL needs a byte, the line's end takes it. */
     size_t size = sizeof line - 1;
 
     at += put_head(log, level, who, line, size / 2);
     at += put_clean(text, at, size - (size_t)(at - line));
     *at++ = '\n';
-    end = at;
-    for (at = line; at < end;) {
-        ssize_t n = write(log->fd, at, (size_t)(end - at));
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return; /* nobody to tell */
-        at += n;
-    }
+    /* Of a failure there is nobody to tell. */
+    (void)cfs_write_all(log->fd, line, (size_t)(at - line));
 }
 
 void cfs_log_at(struct cfs_log *log, struct cfs_log_site *site,

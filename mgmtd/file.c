@@ -4,11 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/file.h"
 #include "mgmtd/mem.h"
 
 static int failed(struct cfs_err *err, const char *path)
@@ -74,39 +74,25 @@ int file_get(const char *path, char **ret, struct cfs_err *err)
 
 static int sync_folder(const char *path, struct cfs_err *err)
 {
-    char *copy = mem_str(path);
-    const char *folder = dirname(copy);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = 0;
+    int rc = cfs_sync_folder(path);
 
-    if (fd < 0 || fsync(fd) < 0)
-        rc = failed(err, folder);
-    if (fd >= 0)
-        close(fd);
-    free(copy);
-    return rc;
+    return rc == 0 ? 0 : cfs_err_set(err, rc, "the folder of %s: %s", path,
+                                     strerror(-rc));
 }
 
 /* @text into the new file @path, durably. */
 static int write_new(const char *path, const char *text, mode_t mode,
                      struct cfs_err *err)
 {
-    const size_t len = strlen(text);
-    size_t at = 0;
-    int fd, rc = 0;
+    int fd, rc;
 
     unlink(path);
     fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return failed(err, path);
-    while (at < len && rc == 0) {
-        ssize_t n = write(fd, text + at, len - at);
-
-        if (n >= 0)
-            at += (size_t)n;
-        else if (errno != EINTR)
-            rc = failed(err, path);
-    }
+    rc = cfs_write_all(fd, text, strlen(text));
+    if (rc < 0)
+        cfs_err_set(err, rc, "%s: %s", path, strerror(-rc));
     if (rc == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
         rc = failed(err, path);
     if (close(fd) < 0 && rc == 0)

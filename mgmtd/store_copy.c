@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "core/file.h"
 #include "mgmtd/mem.h"
 #include "mgmtd/store_copy.h"
 
@@ -738,19 +739,12 @@ static int fill_new(struct store_copy *c, const char *path,
     return rc;
 }
 
-static int put_in_place(const char *dir, const char *from, const char *to,
+static int put_in_place(const char *from, const char *to,
                         struct cfs_err *err)
 {
-    int fd, rc = 0;
+    int rc = rename(from, to) < 0 ? -errno : cfs_sync_folder(to);
 
-    if (rename(from, to) < 0)
-        return cfs_err_set(err, -errno, "%s: %s", to, strerror(errno));
-    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0)
-        rc = cfs_err_set(err, -errno, "%s: %s", dir, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return rc;
+    return rc == 0 ? 0 : cfs_err_set(err, rc, "%s: %s", to, strerror(-rc));
 }
 
 int copy_make(const char *dir, const struct copy_head *head,
@@ -766,7 +760,7 @@ int copy_make(const char *dir, const struct copy_head *head,
     if (rc == 0)
         rc = fold_old(c, err);
     if (rc == 0)
-        rc = put_in_place(dir, from, to, err);
+        rc = put_in_place(from, to, err);
     if (rc < 0)
         cfs_err_wrap(err, "%s", to);
     copy_close(c);

@@ -81,20 +81,18 @@ static void ask_bricks(struct command *c, struct volume *vol, uint32_t proc,
         brick_call(&vol->brick[i], proc, body, ANSWER_MS, on_answer, a);
 }
 
-/* The volume that the command names, if it runs. */
-static int need_started(struct command *c, struct volume **ret,
-                        struct cfs_err *err)
+/* The volume that the command names, if it runs, or NULL. */
+static struct volume *need_started(struct command *c, struct cfs_err *err)
 {
     struct volume *vol;
-    int rc = volume_need(c->m, command_str(c, "name"), &vol, err);
 
-    if (rc < 0)
-        return rc;
-    if (vol->state != VOL_STARTED)
-        return cfs_err_set(err, -ESHUTDOWN, "volume %s is not started: no "
-                           "brick can be asked", vol->name);
-    *ret = vol;
-    return 0;
+    if (volume_need(c->m, command_str(c, "name"), &vol, err) < 0)
+        return NULL;
+    if (vol->state == VOL_STARTED)
+        return vol;
+    cfs_err_set(err, -ESHUTDOWN, "volume %s is not started: no brick can be "
+                "asked", vol->name);
+    return NULL;
 }
 
 static json_t *read_profile(struct cfs_blob body)
@@ -179,10 +177,10 @@ void volume_profile(struct command *c)
 {
     const char *action = command_str(c, "action");
     struct cfs_err err = {0};
-    struct volume *vol;
+    struct volume *vol = need_started(c, &err);
     bool start = strcmp(action, "start") == 0;
 
-    if (need_started(c, &vol, &err) < 0) {
+    if (!vol) {
         command_fail(c, &err);
     } else if (strcmp(action, "info") == 0) {
         ask_profile(c, vol, false, profile_info);
@@ -307,9 +305,9 @@ static json_t *busiest(struct ask *a)
 void volume_top(struct command *c)
 {
     struct cfs_err err = {0};
-    struct volume *vol;
+    struct volume *vol = need_started(c, &err);
 
-    if (need_started(c, &vol, &err) < 0)
+    if (!vol)
         command_fail(c, &err);
     else
         ask_profile(c, vol, false, busiest);
@@ -333,9 +331,9 @@ static json_t *read_path(struct cfs_blob body)
 void volume_statedump(struct command *c)
 {
     struct cfs_err err = {0};
-    struct volume *vol;
+    struct volume *vol = need_started(c, &err);
 
-    if (need_started(c, &vol, &err) < 0)
+    if (!vol)
         command_fail(c, &err);
     else
         ask_bricks(c, vol, RPC_BRICK_STATEDUMP, (struct cfs_blob){0},

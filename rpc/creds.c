@@ -5,8 +5,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "core/file.h"
 
 #define BYTES_MAX   (1024u * 1024u) /* lists of revoked ones grow */
 #define CERT        "CERTIFICATE"
@@ -352,23 +355,6 @@ static int renew(struct rpc_creds *c, const char *crl, const char *cert,
     return 1;
 }
 
-static int write_all(int fd, const char *s)
-{
-    size_t len = strlen(s);
-
-    while (len > 0) {
-        ssize_t n = write(fd, s, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        s += n;
-        len -= (size_t)n;
-    }
-    return fsync(fd) < 0 ? -errno : 0;
-}
-
 /* A file beside @path with its owner and mode, and @text in it; its name is
  * made out of @temp. */
 static int put_beside(const char *path, char *temp, const char *text)
@@ -385,30 +371,13 @@ static int put_beside(const char *path, char *temp, const char *text)
         fchmod(fd, st.st_mode & 07777) < 0)
         rc = -errno;
     if (rc == 0)
-        rc = write_all(fd, text);
+        rc = cfs_write_all(fd, text, strlen(text));
+    if (rc == 0 && fsync(fd) < 0)
+        rc = -errno;
     if (close(fd) < 0 && rc == 0)
         rc = -errno;
     if (rc < 0)
         unlink(temp);
-    return rc;
-}
-
-static int sync_folder(const char *path)
-{
-    char *copy = strdup(path), *slash = copy ? strrchr(copy, '/') : NULL;
-    int fd, rc = 0;
-
-    if (slash == NULL) {
-        free(copy);
-        return copy ? 0 : -ENOMEM;
-    }
-    slash[slash == copy] = '\0';
-    fd = open(copy, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(copy);
-    if (fd < 0)
-        return -errno;
-    rc = fsync(fd) < 0 ? -errno : 0;
-    close(fd);
     return rc;
 }
 
@@ -433,7 +402,7 @@ static int save(struct rpc_creds *c)
         unlink(temp);
     }
     if (rc == 0)
-        rc = sync_folder(path);
+        rc = cfs_sync_folder(path);
     free(temp);
     free(path);
     return rc;

@@ -195,6 +195,26 @@ void until_current(struct fix *f, uint64_t ms)
     fail_msg("not current: %s", h.problem);
 }
 
+static bool has_said(void *arg)
+{
+    struct wait *w = arg;
+    struct store_health h;
+
+    store_health(w->f->s, &h);
+    return w->over || strstr(h.problem, w->key);
+}
+
+void until_said(struct fix *f, const char *what, uint64_t ms)
+{
+    struct wait w = {.key = what};
+    struct store_health h;
+
+    if (wait_for(&w, f, ms, has_said))
+        return;
+    store_health(f->s, &h);
+    fail_msg("the problem is no \"%s\": %s", what, h.problem);
+}
+
 /* -- etcd itself --------------------------------------------------------- */
 
 struct asked {

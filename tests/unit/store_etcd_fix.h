@@ -34,6 +34,8 @@ void run_for(struct fix *f, uint64_t ms);
  * -ENOENT; fails the test after @ms. */
 void until_is(struct fix *f, const char *key, int n, uint64_t ms);
 void until_current(struct fix *f, uint64_t ms);
+/* ... or until @what is in the words for what is wrong with it. */
+void until_said(struct fix *f, const char *what, uint64_t ms);
 
 int  mark_ok(void *arg);
 /* From the embedded store to etcd; the status, f->text. */

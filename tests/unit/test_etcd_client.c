@@ -55,6 +55,8 @@ static void client(struct fix *f, const struct etcd_target *to)
 {
     struct cfs_err err = {0};
 
+    etcd_client_free(f->c);
+    f->c = NULL;
     if (etcd_client_new(f->loop, NULL, to, &f->c, &err) < 0)
         fail_msg("%s", err.text);
 }
@@ -250,10 +252,15 @@ static uint64_t answered_by(struct fix *f)
 static void one_that_is_well_again_is_asked_first_again(void **state)
 {
     struct fix *f = *state;
+    struct etcd_target alone;
     uint64_t own, began;
 
     start(f, 3, false);
+    alone = f->rig.to;
+    alone.n = 1;
+    client(f, &alone);
     own = answered_by(f);
+    client(f, &f->rig.to);
     etcd_rig_signal(&f->rig, 0, SIGSTOP);
     assert_true(answered_by(f) != own);
     etcd_rig_signal(&f->rig, 0, SIGCONT);
@@ -398,7 +405,6 @@ static void only_its_own_authority_is_believed(void **state)
     strcpy(other.ca, "/etc/ssl/certs/ca-certificates.crt");
     if (access(other.ca, R_OK) < 0)
         strcpy(other.ca, other.key);
-    etcd_client_free(f->c);
     client(f, &other);
     f->answered = false;
     etcd_post(f->c, "/v3/kv/range", json_pack("{s:o}", "key",
@@ -408,7 +414,6 @@ static void only_its_own_authority_is_believed(void **state)
     /* It was revoked. */
     other = f->rig.to;
     snprintf(other.crl, sizeof other.crl, "%.60s/node.crl", f->rig.dir);
-    etcd_client_free(f->c);
     client(f, &other);
     f->answered = false;
     etcd_post(f->c, "/v3/kv/range", json_pack("{s:o}", "key",
@@ -418,7 +423,6 @@ static void only_its_own_authority_is_believed(void **state)
     /* We have none, so the server does not believe us. */
     other = f->rig.to;
     other.cert[0] = other.key[0] = '\0';
-    etcd_client_free(f->c);
     client(f, &other);
     f->answered = false;
     etcd_post(f->c, "/v3/kv/range", json_pack("{s:o}", "key",

@@ -13,36 +13,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/commands.h"
 #include "xlators/storage/block/super.h"
 
 #define SIZE ((off_t)40 << 20)
 #define BIT  (UINT64_C(1) << 63) /* none that is ever given early */
 
 static char dir[64];
-static char output[1 << 16];
-
-static int run(const char *command)
-{
-    char all[2048];
-    FILE *pipe;
-    size_t n;
-    int status;
-
-    snprintf(all, sizeof all, "( %s ) 2>&1", command);
-    pipe = popen(all, "r");
-    assert_non_null(pipe);
-    n = fread(output, 1, sizeof output - 1, pipe);
-    output[n] = '\0';
-    status = pclose(pipe);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-static void assert_said(const char *what)
-{
-    if (!strstr(output, what))
-        fail_msg("\"%s\" is not in: %s", what, output);
-}
 
 /* -- the brick ------------------------------------------------------------ */
 
@@ -74,19 +51,19 @@ static void mark(enum kind kind)
 
 static void make(enum kind kind)
 {
-    assert_int_equal(run("rm -rf $D/*; mkfs.clusterfs --size 40M $D/brick"),
+    assert_int_equal(cmd("rm -rf $D/*; mkfs.clusterfs --size 40M $D/brick"),
                      0);
     mark(kind);
-    assert_int_equal(run("cp $D/brick $D/before"), 0);
+    assert_int_equal(cmd("cp $D/brick $D/before"), 0);
 }
 
 /* brickd until it serves, or ends by itself; its exit status. */
 static int serve(void)
 {
-    return run("cd $D; printf 'volume b\\n type storage/block\\n option device "
-               "%s\\nend-volume\\nvolume s\\n type protocol/server\\n option "
+    return cmd("cd $D; printf 'volume b\\n type storage/block\\n option device "
+               "%%s\\nend-volume\\nvolume s\\n type protocol/server\\n option "
                "brick-id ab000000-0000-0000-0000-000000000002\\n option "
-               "listen-path %s\\n subvolumes b\\nend-volume\\n' "
+               "listen-path %%s\\n subvolumes b\\nend-volume\\n' "
                "$D/brick $D/sock > vol; clusterfs-brickd --no-daemon --run-dir "
                "$D --state-dir $D --log-dir $D --log-file $D/log --volfile "
                "$D/vol & p=$!; for i in $(seq 200); do "
@@ -97,7 +74,7 @@ static int serve(void)
 
 static void assert_untouched(void)
 {
-    assert_int_equal(run("cmp $D/brick $D/before"), 0);
+    assert_int_equal(cmd("cmp $D/brick $D/before"), 0);
 }
 
 /* -- the kinds ------------------------------------------------------------ */
@@ -105,31 +82,31 @@ static void assert_untouched(void)
 static void a_compatible_feature_is_ignored_and_kept(void **state)
 {
     make(COMPAT);
-    assert_int_equal(run("fsck.clusterfs $D/brick"), 0);
-    assert_int_equal(run("debugfs.clusterfs tree $D/brick"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/brick"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/brick"), 0);
     assert_untouched();
     assert_int_equal(serve(), 0);
     assert_said("serving");
-    assert_int_equal(run("fsck.clusterfs $D/brick"), 0);
-    assert_int_equal(run("debugfs.clusterfs super $D/brick"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/brick"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs super $D/brick"), 0);
     assert_said("8000000000000000");
-    assert_int_equal(run("truncate -s 100M $D/brick && fsck.clusterfs --grow "
+    assert_int_equal(cmd("truncate -s 100M $D/brick && fsck.clusterfs --grow "
                          "$D/brick"), 0);
-    assert_int_equal(run("debugfs.clusterfs super $D/brick"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs super $D/brick"), 0);
     assert_said("8000000000000000");
 }
 
 static void with_a_read_compatible_one_it_is_read_only(void **state)
 {
     make(RO_COMPAT);
-    assert_int_equal(run("fsck.clusterfs $D/brick"), 0);
-    assert_int_equal(run("debugfs.clusterfs super $D/brick"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/brick"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs super $D/brick"), 0);
     assert_said("8000000000000000");
-    assert_int_equal(run("debugfs.clusterfs tree $D/brick"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/brick"), 0);
     assert_int_equal(serve(), 1);
     assert_said("with which this program can only read it");
     assert_untouched();
-    assert_int_equal(run("truncate -s 100M $D/brick $D/before && "
+    assert_int_equal(cmd("truncate -s 100M $D/brick $D/before && "
                          "fsck.clusterfs --grow $D/brick"), 8);
     assert_said("can only read it");
     assert_untouched();
@@ -143,36 +120,35 @@ static void with_an_incompatible_one_it_is_left_alone(void **state)
 
     for (unsigned kind = INCOMPAT; kind <= VERSION; kind++) {
         make((enum kind)kind);
-        assert_int_equal(run("fsck.clusterfs $D/brick"), 8);
+        assert_int_equal(cmd("fsck.clusterfs $D/brick"), 8);
         assert_said(says[kind]);
-        assert_int_not_equal(run("debugfs.clusterfs tree $D/brick"), 0);
+        assert_int_not_equal(cmd("debugfs.clusterfs tree $D/brick"), 0);
         assert_said(says[kind]);
         assert_int_equal(serve(), 1);
         assert_said(says[kind]);
-        assert_int_equal(run("truncate -s 100M $D/brick $D/before && "
+        assert_int_equal(cmd("truncate -s 100M $D/brick $D/before && "
                              "fsck.clusterfs --grow $D/brick"), 8);
         assert_untouched();
-        assert_int_not_equal(run("mkfs.clusterfs $D/brick"), 0);
+        assert_int_not_equal(cmd("mkfs.clusterfs $D/brick"), 0);
         assert_said("--force");
         assert_untouched();
-        assert_int_equal(run("mkfs.clusterfs --force $D/brick"), 0);
-        assert_int_equal(run("fsck.clusterfs $D/brick"), 0);
+        assert_int_equal(cmd("mkfs.clusterfs --force $D/brick"), 0);
+        assert_int_equal(cmd("fsck.clusterfs $D/brick"), 0);
     }
 }
 
 static void mkfs_makes_none(void **state)
 {
-    assert_int_equal(run("rm -rf $D/*; mkfs.clusterfs --size 40M $D/brick"),
+    assert_int_equal(cmd("rm -rf $D/*; mkfs.clusterfs --size 40M $D/brick"),
                      0);
-    assert_int_equal(run("debugfs.clusterfs super $D/brick"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs super $D/brick"), 0);
     assert_said("incompatible 0");
 }
 
 static int set_up(void **state)
 {
     cfs_test_dir(dir, "features");
-    setenv("D", dir, 1);
-    setenv("PATH", TOOLS ":/usr/sbin:/usr/bin:/sbin:/bin", 1);
+    commands_in(dir, TOOLS);
     setenv("CLUSTERFS_XLATOR_DIR", XLATORS, 1);
     setenv("CLUSTERFS_CONFIG_DIR", dir, 1);
     setenv("CLUSTERFS_STATE_DIR", dir, 1);
@@ -183,7 +159,7 @@ static int set_up(void **state)
 
 static int clean_up(void **state)
 {
-    return run("rm -rf -- \"$D\"");
+    return cmd("rm -rf -- \"$D\"");
 }
 
 int main(void)

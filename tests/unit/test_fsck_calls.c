@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/commands.h"
 #include "xlators/storage/block/super.h"
 
 #define MIB  ((off_t)1 << 20)
@@ -21,28 +22,10 @@
 #define LAST (SIZE - AREA_BLOCKS * CFS_BLOCK)
 
 static char dir[64];
-static char output[1 << 16];
-
-static int run(const char *command)
-{
-    char all[2048];
-    FILE *pipe;
-    size_t n;
-    int status;
-
-    snprintf(all, sizeof all, "( %s ) 2>&1", command);
-    pipe = popen(all, "r");
-    assert_non_null(pipe);
-    n = fread(output, 1, sizeof output - 1, pipe);
-    output[n] = '\0';
-    status = pclose(pipe);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
 
 static void assert_run(const char *command, int status, const char *said)
 {
-    int rc = run(command);
+    int rc = cmd("%s", command);
 
     if (rc != status || !strstr(output, said))
         fail_msg("%s: exit %d, said: %s", command, rc, output);
@@ -140,17 +123,17 @@ static void a_read_only_device_is_checked_and_not_written(void **state)
     char line[200];
 
     make();
-    if (run("losetup -f --show -r $D/brick > $D/loop") != 0)
+    if (cmd("losetup -f --show -r $D/brick > $D/loop") != 0)
         skip();
-    assert_int_equal(run("fsck.clusterfs $(cat $D/loop)"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $(cat $D/loop)"), 0);
     for (unsigned i = 0; i < CFS_ARRAY_SIZE(calls); i++) {
         snprintf(line, sizeof line, "fsck.clusterfs %s $(cat $D/loop)",
                  calls[i]);
-        if (run(line) != 8 || !strstr(output, "is read-only"))
+        if (cmd("%s", line) != 8 || !strstr(output, "is read-only"))
             print_error("%s: %s\n", line, output);
         assert_non_null(strstr(output, "is read-only"));
     }
-    assert_int_equal(run("losetup -d $(cat $D/loop)"), 0);
+    assert_int_equal(cmd("losetup -d $(cat $D/loop)"), 0);
 }
 
 /* A check that cannot end: it tells its progress to a pipe that is full. */
@@ -210,7 +193,7 @@ static void whoever_cancels_it_is_told_that_nothing_was_written(void **state)
 
     make();
     snprintf(brick, sizeof brick, "%s/brick", dir);
-    assert_int_equal(run("cp $D/brick $D/before"), 0);
+    assert_int_equal(cmd("cp $D/brick $D/before"), 0);
     canceled(check);
     canceled(repair);
     canceled(discard);
@@ -244,13 +227,13 @@ static void a_superblock_is_had_back_from_any_copy(void **state)
         for (unsigned i = 0; i < 3; i++)
             if (i != keep)
                 overwrite(at[i], CFS_BLOCK, 0x5a);
-        assert_int_equal(run("cp $D/brick $D/before"), 0);
-        assert_int_equal(run("fsck.clusterfs $D/brick"), 4);
+        assert_int_equal(cmd("cp $D/brick $D/before"), 0);
+        assert_int_equal(cmd("fsck.clusterfs $D/brick"), 4);
         assert_run("fsck.clusterfs --superblock -n $D/brick", 4,
                    "can be written anew");
         assert_run("fsck.clusterfs --superblock $D/brick </dev/null", 16,
                    "nobody to ask");
-        assert_int_equal(run("cmp $D/brick $D/before"), 0);
+        assert_int_equal(cmd("cmp $D/brick $D/before"), 0);
         assert_run("fsck.clusterfs --superblock -y $D/brick", 1,
                    "is written anew");
         assert_run("fsck.clusterfs $D/brick", 0, "clean");
@@ -289,7 +272,7 @@ static void a_partition_table_over_it_costs_nothing(void **state)
 static void a_superblock_of_another_store_is_not_taken(void **state)
 {
     make();
-    assert_int_equal(run("cp $D/brick $D/old; mkfs.clusterfs --force --size "
+    assert_int_equal(cmd("cp $D/brick $D/old; mkfs.clusterfs --force --size "
                          "40M $D/brick; dd if=$D/old of=$D/brick bs=4096 "
                          "count=1 skip=63 seek=63 conv=notrunc"), 0);
     assert_run("fsck.clusterfs $D/brick", 4, "superblock is damaged");
@@ -337,15 +320,14 @@ static void free_space_is_given_back_when_nothing_is_wrong(void **state)
 static int set_up(void **state)
 {
     cfs_test_dir(dir, "fsck");
-    setenv("D", dir, 1);
-    setenv("PATH", TOOLS ":/usr/sbin:/usr/bin:/sbin:/bin", 1);
+    commands_in(dir, TOOLS);
     signal(SIGPIPE, SIG_IGN);
     return 0;
 }
 
 static int clean_up(void **state)
 {
-    return run("rm -rf -- \"$D\"");
+    return cmd("rm -rf -- \"$D\"");
 }
 
 int main(void)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_tools.c - mkfs, fsck and debugfs as they are called: what they make and
  * refuse, what they print, how they exit. */
+#include "tests/unit/commands.h"
 #include "tests/unit/fsck_world.h"
 #include "xlators/storage/block/beat.h"
 #include "xlators/storage/block/super.h"
@@ -16,39 +17,6 @@
 #define MIB ((uint64_t)1 << 20)
 
 static char dir[64];
-
-/* What a command printed, and how it ended. */
-static char output[1 << 20];
-
-__attribute__((format(printf, 1, 2))) static int run(const char *fmt, ...)
-{
-    char command[1024];
-    va_list ap;
-    FILE *pipe;
-    size_t n;
-    int status;
-
-    va_start(ap, fmt);
-    n = (size_t)vsnprintf(command, sizeof command, fmt, ap);
-    va_end(ap);
-    assert_true(n + 6 < sizeof command);
-    strcat(command, " 2>&1");
-    setenv("D", dir, 1);
-    setenv("PATH", TOOLS ":/usr/sbin:/usr/bin:/sbin:/bin", 1);
-    pipe = popen(command, "r");
-    assert_non_null(pipe);
-    n = fread(output, 1, sizeof output - 1, pipe);
-    output[n] = '\0';
-    status = pclose(pipe);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-static void assert_said(const char *what)
-{
-    if (!strstr(output, what))
-        fail_msg("\"%s\" is not in: %s", what, output);
-}
 
 static bool is_there(const char *name)
 {
@@ -77,11 +45,11 @@ static void mkfs_makes_a_brick_in_a_new_file(void **state)
     struct stat st;
     int fd;
 
-    assert_int_equal(run("mkfs.clusterfs --size 64M --label 'a brick' "
+    assert_int_equal(cmd("mkfs.clusterfs --size 64M --label 'a brick' "
                          "--brick-id 00112233-4455-6677-8899-aabbccddeeff "
                          "$D/new"), 0);
     assert_said("brick 00112233-4455-6677-8899-aabbccddeeff");
-    assert_int_equal(run("fsck.clusterfs $D/new"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/new"), 0);
     assert_said("00112233-4455-6677-8899-aabbccddeeff, a brick");
     assert_said("1 directories");
     fd = open_file("new", O_RDONLY);
@@ -90,7 +58,7 @@ static void mkfs_makes_a_brick_in_a_new_file(void **state)
     assert_true((uint64_t)st.st_size == 64 * MIB);
     assert_true((uint64_t)st.st_blocks * 512 >= 64 * MIB);
 
-    assert_int_equal(run("mkfs.clusterfs --size 64M --sparse --json $D/holes"),
+    assert_int_equal(cmd("mkfs.clusterfs --size 64M --sparse --json $D/holes"),
                      0);
     assert_said("\"created\": true");
     fd = open_file("holes", O_RDONLY);
@@ -101,27 +69,27 @@ static void mkfs_makes_a_brick_in_a_new_file(void **state)
 
 static void mkfs_leaves_nothing_when_it_fails(void **state)
 {
-    assert_int_equal(run("mkfs.clusterfs --size 1M $D/tiny"), 1);
+    assert_int_equal(cmd("mkfs.clusterfs --size 1M $D/tiny"), 1);
     assert_said("too few");
     assert_false(is_there("tiny"));
-    assert_int_equal(run("mkfs.clusterfs $D/nowhere"), 1);
+    assert_int_equal(cmd("mkfs.clusterfs $D/nowhere"), 1);
     assert_said("--size");
     assert_false(is_there("nowhere"));
     close(open_file("empty", O_CREAT | O_WRONLY));
-    assert_int_equal(run("mkfs.clusterfs --size 1M $D/empty"), 1);
-    assert_int_equal(run("stat -c %%s $D/empty"), 0);
+    assert_int_equal(cmd("mkfs.clusterfs --size 1M $D/empty"), 1);
+    assert_int_equal(cmd("stat -c %%s $D/empty"), 0);
     assert_string_equal(output, "0\n");
 }
 
 static void mkfs_refuses_wrong_usage(void **state)
 {
-    assert_int_equal(run("mkfs.clusterfs"), 2);
-    assert_int_equal(run("mkfs.clusterfs --size lots $D/x"), 2);
-    assert_int_equal(run("mkfs.clusterfs --size 64M --time then $D/x"), 2);
-    assert_int_equal(run("mkfs.clusterfs --size 64M --brick-id 7 $D/x"), 2);
-    assert_int_equal(run("mkfs.clusterfs --size 64M --label \"$(printf "
+    assert_int_equal(cmd("mkfs.clusterfs"), 2);
+    assert_int_equal(cmd("mkfs.clusterfs --size lots $D/x"), 2);
+    assert_int_equal(cmd("mkfs.clusterfs --size 64M --time then $D/x"), 2);
+    assert_int_equal(cmd("mkfs.clusterfs --size 64M --brick-id 7 $D/x"), 2);
+    assert_int_equal(cmd("mkfs.clusterfs --size 64M --label \"$(printf "
                          "'%%064d' 1)\" $D/x"), 2);
-    assert_int_equal(run("mkfs.clusterfs --size 64M $D"), 1);
+    assert_int_equal(cmd("mkfs.clusterfs --size 64M $D"), 1);
     assert_said("is a directory");
     assert_false(is_there("x"));
 }
@@ -144,60 +112,60 @@ static void mkfs_overwrites_only_what_it_is_told_to(void **state)
     int fd;
 
     sign_as_swap("swap");
-    assert_int_equal(run("mkfs.clusterfs $D/swap"), 1);
+    assert_int_equal(cmd("mkfs.clusterfs $D/swap"), 1);
     assert_said("holds swap");
     assert_said("--force");
     fd = open_file("swap", O_RDONLY);
     assert_int_equal(pread(fd, sign, 10, 4086), 10);
     assert_memory_equal(sign, "SWAPSPACE2", 10);
-    assert_int_equal(run("mkfs.clusterfs --force --label one $D/swap"), 0);
+    assert_int_equal(cmd("mkfs.clusterfs --force --label one $D/swap"), 0);
     assert_said("wiped swap");
     assert_int_equal(pread(fd, sign, 10, 4086), 10);
     assert_memory_not_equal(sign, "SWAPSPACE2", 10);
     close(fd);
 
-    assert_int_equal(run("mkfs.clusterfs $D/swap"), 1);
+    assert_int_equal(cmd("mkfs.clusterfs $D/swap"), 1);
     assert_said("a clusterfs brick");
     assert_said("label one");
-    assert_int_equal(run("fsck.clusterfs $D/swap"), 0);
-    assert_int_equal(run("mkfs.clusterfs --force $D/swap"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/swap"), 0);
+    assert_int_equal(cmd("mkfs.clusterfs --force $D/swap"), 0);
 }
 
 static void nobody_touches_a_brick_in_use(void **state)
 {
     int fd;
 
-    assert_int_equal(run("mkfs.clusterfs --size 64M --sparse $D/used"), 0);
+    assert_int_equal(cmd("mkfs.clusterfs --size 64M --sparse $D/used"), 0);
     fd = open_file("used", O_RDWR);
     assert_int_equal(flock(fd, LOCK_EX), 0);
-    assert_int_equal(run("mkfs.clusterfs --force $D/used"), 1);
+    assert_int_equal(cmd("mkfs.clusterfs --force $D/used"), 1);
     assert_said("in use");
-    assert_int_equal(run("fsck.clusterfs $D/used"), 8);
+    assert_int_equal(cmd("fsck.clusterfs $D/used"), 8);
     assert_said("in use");
-    assert_int_equal(run("debugfs.clusterfs tree $D/used"), 1);
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/used"), 1);
     assert_said("--live");
-    assert_int_equal(run("debugfs.clusterfs --live tree $D/used"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs --live tree $D/used"), 0);
     assert_said("/ dir ");
-    assert_int_equal(run("debugfs.clusterfs --live super $D/used"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs --live super $D/used"), 0);
     close(fd);
-    assert_int_equal(run("debugfs.clusterfs tree $D/used"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/used"), 0);
 }
 
 static void replicas_made_alike_have_the_same_tree(void **state)
 {
-    assert_int_equal(run("mkfs.clusterfs --size 64M --sparse --time 1000.5 "
+    assert_int_equal(cmd("mkfs.clusterfs --size 64M --sparse --time 1000.5 "
                          "$D/a && "
                          "mkfs.clusterfs --size 96M --sparse --time 1000.5 "
                          "$D/b && "
                          "mkfs.clusterfs --size 96M --sparse --time 1001 "
                          "$D/c"), 0);
-    assert_int_equal(run("debugfs.clusterfs tree $D/a >$D/a.tree && "
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/a >$D/a.tree && "
                          "debugfs.clusterfs tree $D/b >$D/b.tree && "
                          "debugfs.clusterfs tree $D/c >$D/c.tree"), 0);
-    assert_int_equal(run("cat $D/a.tree"), 0);
+    assert_int_equal(cmd("cat $D/a.tree"), 0);
     assert_said("mtime=1000.500000000");
-    assert_int_equal(run("cmp $D/a.tree $D/b.tree"), 0);
-    assert_int_equal(run("cmp $D/a.tree $D/c.tree"), 1);
+    assert_int_equal(cmd("cmp $D/a.tree $D/b.tree"), 0);
+    assert_int_equal(cmd("cmp $D/a.tree $D/c.tree"), 1);
 }
 
 /* -- on a brick with everything in it ------------------------------------- */
@@ -237,16 +205,16 @@ static void save_world(const char *killed, const char *stopped)
 static void a_tree_is_told_alike_with_its_journal_and_without(void **state)
 {
     save_world("killed", "stopped");
-    assert_int_equal(run("fsck.clusterfs $D/killed"), 0);
-    assert_int_equal(run("fsck.clusterfs $D/stopped"), 0);
-    assert_int_equal(run("debugfs.clusterfs journal $D/killed"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/killed"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/stopped"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs journal $D/killed"), 0);
     assert_said("create epoch 1 session 1 change 1 now ");
-    assert_int_equal(run("debugfs.clusterfs journal $D/stopped"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs journal $D/stopped"), 0);
     assert_string_equal(output, "");
-    assert_int_equal(run("debugfs.clusterfs tree $D/killed >$D/k.tree"), 0);
-    assert_int_equal(run("debugfs.clusterfs tree $D/stopped >$D/s.tree"), 0);
-    assert_int_equal(run("cmp $D/k.tree $D/s.tree"), 0);
-    assert_int_equal(run("debugfs.clusterfs --checkpoint tree $D/killed"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/killed >$D/k.tree"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/stopped >$D/s.tree"), 0);
+    assert_int_equal(cmd("cmp $D/k.tree $D/s.tree"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs --checkpoint tree $D/killed"), 0);
     assert_non_null(strstr(output, "/ dir "));
     assert_null(strstr(output, "/dir "));
 }
@@ -254,7 +222,7 @@ static void a_tree_is_told_alike_with_its_journal_and_without(void **state)
 static void a_tree_has_a_line_for_each_object(void **state)
 {
     save_world("killed", "stopped");
-    assert_int_equal(run("debugfs.clusterfs tree $D/stopped"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/stopped"), 0);
     assert_said("\n/dir dir mode=0755 ");
     assert_said("\n/dir/linked file mode=0600 uid=1000 gid=1001 nlink=2 ");
     assert_said("\n/dir/sub/second file ");
@@ -292,14 +260,14 @@ static void the_content_of_files_is_told_by_its_bytes(void **state)
     world_stop(&w);
     save(w.f.dev, "content");
     fix_close(&w.f);
-    assert_int_equal(run("debugfs.clusterfs tree $D/content | "
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/content | "
                          "sed -n 's/^.x1 .*content=//p'"), 0);
     assert_int_equal(strlen(output), 33);
     memcpy(sparse, output, sizeof sparse);
-    assert_int_equal(run("debugfs.clusterfs tree $D/content | "
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/content | "
                          "sed -n 's/^.x2 .*content=//p'"), 0);
     assert_memory_equal(output, sparse, sizeof sparse);
-    assert_int_equal(run("debugfs.clusterfs tree $D/content | "
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/content | "
                          "sed -n 's/^.x3 .*content=//p'"), 0);
     assert_memory_not_equal(output, sparse, sizeof sparse);
 }
@@ -307,31 +275,31 @@ static void the_content_of_files_is_told_by_its_bytes(void **state)
 static void every_record_has_its_words(void **state)
 {
     save_world("killed", "stopped");
-    assert_int_equal(run("debugfs.clusterfs dump $D/stopped >$D/dump"), 0);
-    assert_int_equal(run("grep -E 'damaged|unknown' $D/dump"), 1);
-    assert_int_equal(run("cut -d' ' -f1 $D/dump | sort -u | tr '\\n' ' '"),
+    assert_int_equal(cmd("debugfs.clusterfs dump $D/stopped >$D/dump"), 0);
+    assert_int_equal(cmd("grep -E 'damaged|unknown' $D/dump"), 1);
+    assert_int_equal(cmd("cut -d' ' -f1 $D/dump | sort -u | tr '\\n' ' '"),
                      0);
     assert_string_equal(output,
                         "answer brick: chunk cookie dirty entry inode oplog "
                         "orphan session small tombstone view xattr ");
-    assert_int_equal(run("debugfs.clusterfs dump $D/stopped session"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs dump $D/stopped session"), 0);
     assert_said("session 1: live node here service mount pid 42 ");
-    assert_int_equal(run("debugfs.clusterfs sessions $D/stopped"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs sessions $D/stopped"), 0);
     assert_said("session 1: live");
-    assert_int_equal(run("debugfs.clusterfs views $D/stopped"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs views $D/stopped"), 0);
     assert_said("view lineage 1 epoch 1: set ");
-    assert_int_equal(run("debugfs.clusterfs dirty $D/stopped"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs dirty $D/stopped"), 0);
     assert_said(": by session 1 since ");
     assert_said("oplog session 1 change 1: create epoch 1 ");
-    assert_int_equal(run("debugfs.clusterfs stat $D/stopped /dir/big"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs stat $D/stopped /dir/big"), 0);
     assert_said(": file mode 0644 ");
     assert_said("\nchunk ");
     assert_said("\nxattr ");
     assert_said("\ncontent ");
-    assert_int_equal(run("debugfs.clusterfs stat $D/stopped '/other/with"
+    assert_int_equal(cmd("debugfs.clusterfs stat $D/stopped '/other/with"
                          "\\x0anewline\\x20\\x5c\\x20and\\x20blank'"), 0);
     assert_said("nlink 2 ");
-    assert_int_equal(run("debugfs.clusterfs stat $D/stopped /dir/none"), 1);
+    assert_int_equal(cmd("debugfs.clusterfs stat $D/stopped /dir/none"), 1);
     assert_said("/dir/none: ");
 }
 
@@ -365,14 +333,14 @@ static void heartbeats_have_their_words(void **state)
                      .service = "mount", .generation = 0xfeed, .seq = 1000,
                      .time = 1700000000000000005, .dead_ms = 12000};
 
-    assert_int_equal(run("mkfs.clusterfs --size 40M $D/beats"), 0);
-    assert_int_equal(run("debugfs.clusterfs heartbeat $D/beats"), 0);
+    assert_int_equal(cmd("mkfs.clusterfs --size 40M $D/beats"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs heartbeat $D/beats"), 0);
     assert_said("0 of 64 slots used");
     put_slot(0, &b, false);
     b.generation = 0;
     put_slot(5, &b, false);
     put_slot(63, &b, true);
-    assert_int_equal(run("debugfs.clusterfs heartbeat $D/beats"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs heartbeat $D/beats"), 0);
     assert_said("slot 0: session 7 node 2 web\\x201 service mount generation "
                 "feed sequence 1000 time 1700000000.000000005 dead after "
                 "12000 ms\n");
@@ -381,7 +349,7 @@ static void heartbeats_have_their_words(void **state)
     assert_said("slot 63: damaged, or torn\n");
     assert_said("3 of 64 slots used");
     /* Damage there is nothing that fsck would mend. */
-    assert_int_equal(run("fsck.clusterfs $D/beats"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/beats"), 0);
 }
 
 static void fsck_says_by_its_exit_what_it_found(void **state)
@@ -392,14 +360,14 @@ static void fsck_says_by_its_exit_what_it_found(void **state)
     struct rec_chunk c;
     struct cfs_blob v;
 
-    assert_int_equal(run("fsck.clusterfs"), 16);
-    assert_int_equal(run("fsck.clusterfs --repair $D/x </dev/null"), 16);
+    assert_int_equal(cmd("fsck.clusterfs"), 16);
+    assert_int_equal(cmd("fsck.clusterfs --repair $D/x </dev/null"), 16);
     assert_said("nobody to ask");
-    assert_int_equal(run("fsck.clusterfs -n -y $D/x"), 16);
-    assert_int_equal(run("fsck.clusterfs -y --grow $D/x"), 16);
-    assert_int_equal(run("fsck.clusterfs $D/not-there"), 8);
-    assert_int_equal(run("dd if=/dev/zero of=$D/zeros bs=1M count=64"), 0);
-    assert_int_equal(run("fsck.clusterfs $D/zeros"), 8);
+    assert_int_equal(cmd("fsck.clusterfs -n -y $D/x"), 16);
+    assert_int_equal(cmd("fsck.clusterfs -y --grow $D/x"), 16);
+    assert_int_equal(cmd("fsck.clusterfs $D/not-there"), 8);
+    assert_int_equal(cmd("dd if=/dev/zero of=$D/zeros bs=1M count=64"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/zeros"), 8);
     assert_said("no clusterfs store");
 
     world_open(&w);
@@ -412,45 +380,45 @@ static void fsck_says_by_its_exit_what_it_found(void **state)
     damage_flip(&w, c.lba[5], 99);
     save(w.f.dev, "flipped");
     fix_close(&w.f);
-    assert_int_equal(run("fsck.clusterfs $D/flipped"), 4);
+    assert_int_equal(cmd("fsck.clusterfs $D/flipped"), 4);
     assert_said("/dir/big (inode ");
     assert_said("block 5 of it, at ");
     assert_said("1 error left uncorrected");
-    assert_int_equal(run("fsck.clusterfs --json $D/flipped"), 4);
+    assert_int_equal(cmd("fsck.clusterfs --json $D/flipped"), 4);
     assert_said("\"kind\": \"checksum\"");
     assert_said("\"path\": \"/dir/big\"");
-    assert_int_equal(run("fsck.clusterfs --no-data $D/flipped"), 0);
-    assert_int_equal(run("debugfs.clusterfs tree $D/flipped"), 1);
+    assert_int_equal(cmd("fsck.clusterfs --no-data $D/flipped"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/flipped"), 1);
     assert_said("unreadable: ");
 }
 
 /* The path of a repair: told, refused, done, and nothing is left. */
 static void fsck_repairs_what_it_is_told_to(void **state)
 {
-    assert_int_equal(run("fsck.clusterfs --repair -n $D/flipped"), 4);
+    assert_int_equal(cmd("fsck.clusterfs --repair -n $D/flipped"), 4);
     assert_said("block 5 of it, at ");
     assert_said("1 error left uncorrected");
     assert_said("All of it can be corrected, but for what is lost");
-    assert_int_equal(run("fsck.clusterfs -p $D/flipped"), 4);
+    assert_int_equal(cmd("fsck.clusterfs -p $D/flipped"), 4);
     assert_said("something is lost: run it with --repair");
-    assert_int_equal(run("fsck.clusterfs -y -C 1 --json $D/flipped"), 1);
+    assert_int_equal(cmd("fsck.clusterfs -y -C 1 --json $D/flipped"), 1);
     assert_said("\"lost_files\": 1");
     assert_said("\"written\": true");
     assert_said("0 0 "); /* of the progress */
-    assert_int_equal(run("fsck.clusterfs $D/flipped"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/flipped"), 0);
     assert_said("known: /dir/big");
     assert_said("1 file could not be saved as a whole in a repair");
-    assert_int_equal(run("fsck.clusterfs -y $D/flipped"), 0);
+    assert_int_equal(cmd("fsck.clusterfs -y $D/flipped"), 0);
     assert_said("clean");
 
     /* A lost superblock loses nothing. */
-    assert_int_equal(run("dd if=/dev/zero of=$D/flipped bs=4096 count=1 "
+    assert_int_equal(cmd("dd if=/dev/zero of=$D/flipped bs=4096 count=1 "
                          "conv=notrunc"), 0);
-    assert_int_equal(run("fsck.clusterfs $D/flipped"), 4);
+    assert_int_equal(cmd("fsck.clusterfs $D/flipped"), 4);
     assert_said("a copy of the superblock is damaged");
-    assert_int_equal(run("fsck.clusterfs -p $D/flipped"), 1);
-    assert_int_equal(run("fsck.clusterfs $D/flipped"), 0);
-    assert_int_equal(run("fsck.clusterfs -y $D/zeros"), 8);
+    assert_int_equal(cmd("fsck.clusterfs -p $D/flipped"), 1);
+    assert_int_equal(cmd("fsck.clusterfs $D/flipped"), 0);
+    assert_int_equal(cmd("fsck.clusterfs -y $D/zeros"), 8);
 }
 
 /* A session's record is read at every start: damaged, it keeps the brick from
@@ -471,62 +439,63 @@ static void fsck_looks_at_what_cannot_be_opened(void **state)
     world_close_bare(&w, e);
     save(w.f.dev, "unopened");
     fix_close(&w.f);
-    assert_int_equal(run("fsck.clusterfs $D/unopened"), 4);
+    assert_int_equal(cmd("fsck.clusterfs $D/unopened"), 4);
     assert_said("the record of session 1 is damaged");
     assert_said("2 errors left uncorrected");
-    assert_int_equal(run("cp $D/unopened $D/unopened2"), 0);
-    assert_int_equal(run("fsck.clusterfs -y $D/unopened2"), 1);
+    assert_int_equal(cmd("cp $D/unopened $D/unopened2"), 0);
+    assert_int_equal(cmd("fsck.clusterfs -y $D/unopened2"), 1);
     assert_said("the journal is given up");
     assert_said("it is no copy of the volume's other bricks");
-    assert_int_equal(run("fsck.clusterfs $D/unopened2"), 0);
-    assert_int_equal(run("debugfs.clusterfs tree $D/unopened"), 1);
+    assert_int_equal(cmd("fsck.clusterfs $D/unopened2"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/unopened"), 1);
     assert_said("--checkpoint");
-    assert_int_equal(run("debugfs.clusterfs --checkpoint tree $D/unopened"),
+    assert_int_equal(cmd("debugfs.clusterfs --checkpoint tree $D/unopened"),
                      0);
 }
 
 static int make_dir(void **state)
 {
     cfs_test_dir(dir, "tools");
+    commands_in(dir, TOOLS);
     return 0;
 }
 
 static int remove_dir(void **state)
 {
-    return run("rm -rf -- \"$D\"");
+    return cmd("rm -rf -- \"$D\"");
 }
 
 /* -- growth --------------------------------------------------------------- */
 
 static void fsck_grows_a_brick_with_its_file(void **state)
 {
-    assert_int_equal(run("mkfs.clusterfs --size 40M $D/growing"), 0);
-    assert_int_equal(run("fsck.clusterfs --grow $D/growing"), 0);
+    assert_int_equal(cmd("mkfs.clusterfs --size 40M $D/growing"), 0);
+    assert_int_equal(cmd("fsck.clusterfs --grow $D/growing"), 0);
     assert_said("40.0 MiB, as large as its device");
-    assert_int_equal(run("truncate -s 100M $D/growing"), 0);
-    assert_int_equal(run("fsck.clusterfs --grow -n $D/growing"), 0);
+    assert_int_equal(cmd("truncate -s 100M $D/growing"), 0);
+    assert_int_equal(cmd("fsck.clusterfs --grow -n $D/growing"), 0);
     assert_said("would grow from 40.0 MiB to 100.0 MiB");
-    assert_int_equal(run("fsck.clusterfs --grow --json $D/growing"), 0);
+    assert_int_equal(cmd("fsck.clusterfs --grow --json $D/growing"), 0);
     assert_said("\"before\": 41943040");
     assert_said("\"after\": 104857600");
     assert_said("\"changed\": true");
-    assert_int_equal(run("fsck.clusterfs $D/growing"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/growing"), 0);
     assert_said(" of 95.7 MiB");
-    assert_int_equal(run("truncate -s 90M $D/growing"), 0);
-    assert_int_equal(run("fsck.clusterfs --grow $D/growing"), 4);
+    assert_int_equal(cmd("truncate -s 90M $D/growing"), 0);
+    assert_int_equal(cmd("fsck.clusterfs --grow $D/growing"), 4);
     assert_said("it has shrunk; make it as large again");
 }
 
 /* A brick made smaller than its device, until somebody wants it larger. */
 static void fsck_grows_a_brick_of_a_chosen_size(void **state)
 {
-    assert_int_equal(run("truncate -s 80M $D/chosen"), 0);
-    assert_int_equal(run("mkfs.clusterfs --size 50M $D/chosen"), 0);
-    assert_int_equal(run("debugfs.clusterfs super $D/chosen"), 0);
+    assert_int_equal(cmd("truncate -s 80M $D/chosen"), 0);
+    assert_int_equal(cmd("mkfs.clusterfs --size 50M $D/chosen"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs super $D/chosen"), 0);
     assert_said("does not grow by itself");
-    assert_int_equal(run("fsck.clusterfs --grow $D/chosen"), 0);
+    assert_int_equal(cmd("fsck.clusterfs --grow $D/chosen"), 0);
     assert_said("has grown from 50.0 MiB to 80.0 MiB");
-    assert_int_equal(run("fsck.clusterfs $D/chosen"), 0);
+    assert_int_equal(cmd("fsck.clusterfs $D/chosen"), 0);
 }
 
 int main(void)
