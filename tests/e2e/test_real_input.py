@@ -79,7 +79,9 @@ def test_this_project_builds_and_passes_its_unit_tests_on_a_mount(volume):
     def run(*argv):
         done = subprocess.run(argv, cwd=mnt, text=True, timeout=1200,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        assert done.returncode == 0, done.stdout[-4000:]
+        assert done.returncode == 0, "\n".join(
+            [line for line in done.stdout.splitlines() if "FAIL" in line]
+            + [done.stdout[-4000:]])
 
     run("meson", "setup", str(build), str(mnt / "src"))
     run("ninja", "-C", str(build))
