@@ -25,8 +25,18 @@ pids=$("$procs" "$run_dir" brickd)
 # shellcheck disable=SC2086
 kill -TERM $pids 2>/dev/null
 
+# Of @pids those that have not ended. One that is about to has no command line
+# any more, but may still have its device open: procs.sh does not see it.
+not_ended()
+{
+    for p in $pids; do
+        grep -q '^State:	[^ZX]' "/proc/$p/status" 2>/dev/null && echo "$p"
+    done
+}
+
 left=$((timeout * 5))
-while pids=$("$procs" "$run_dir" brickd) && [ -n "$pids" ]; do
+while pids=$({ not_ended; "$procs" "$run_dir" brickd; } | sort -nu) &&
+      [ -n "$pids" ]; do
     if [ $left -le 0 ]; then
         printf "stop-bricks: after %s s there still runs: %s\n" \
             "$timeout" "$(echo "$pids" | tr "\n" " ")" >&2
