@@ -29,8 +29,8 @@ int cli_check_name(const char *name, struct cfs_err *err)
     return 0;
 }
 
-/* HOST alone, or HOST:/PATH, the path without what makes it no other path: "//" and "/" at
- * its end. Malloc'ed; NULL when it is no such thing. */
+/* HOST alone, or HOST:/PATH, the path without what makes it no other path: "//"
+ * and "/" at its end. Malloc'ed; NULL when it is no such thing. */
 static char *brick_parse(const char *text)
 {
     const char *colon = strstr(text, ":/");

@@ -73,7 +73,8 @@ struct cfs_buf cfs_buf_new(uint32_t len)
         class->n_free--;
         ASAN_UNPOISON_MEMORY_REGION(m->data, m->size);
     } else {
-        m = cfs_must_aligned(ALIGN, (sizeof *m + ALIGN - 1) & ~(size_t)(ALIGN - 1));
+        m = cfs_must_aligned(ALIGN, (sizeof *m + ALIGN - 1) &
+                                        ~(size_t)(ALIGN - 1));
         m->size = CLASS_MIN << k;
         m->data = cfs_must_aligned(CLASS_MIN, m->size);
     }

@@ -2,8 +2,8 @@
 /* file.h - the two steps of a durable file that libc leaves to each caller.
  * They block: not for a loop that serves, but for small files.
  */
-#ifndef CORE_FILE_H
-#define CORE_FILE_H
+#ifndef CFS_CORE_FILE_H
+#define CFS_CORE_FILE_H
 
 #include <stddef.h>
 

@@ -114,8 +114,8 @@ struct cfs_session {
     char     service[32];    /* "mount", "shd", ... */
     char     where[256];     /* the mount point */
     /* Who proved to be behind it, as the brick knows it: "node:NAME", a
-     * client's name, "host:ADDRESS"; "": not known. It tells mgmtd; nobody else's
-     * word for it is taken. */
+     * client's name, "host:ADDRESS"; "": not known. It tells mgmtd; nobody
+     * else's word for it is taken. */
     char     owner[CFS_OWNER_MAX];
 };
 

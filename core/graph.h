@@ -62,7 +62,8 @@ void cfs_graph_parent_up(struct cfs_graph *g);
 /* Give the translator @name its options again (same topology). All are
  * checked before any is changed. 1: those among them that cannot change while
  * it runs were left as they were, and those that this program does not know (a
- * newer mgmtd speaks of them) aside; err names the first; the others changed. */
+ * newer mgmtd speaks of them) aside; err names the first; the others changed.
+ */
 int cfs_graph_reconfigure(struct cfs_graph *g, const char *name,
                           const struct cfs_kv *opts, size_t n_opts,
                           struct cfs_err *err);

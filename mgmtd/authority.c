@@ -441,7 +441,6 @@ static void on_signed(void *arg, int status, json_t *result, const char *text)
     struct authority *a = arg;
     const char *cert = text_in(result, "cert");
     struct peer *self = peer_self(a->m);
-    struct store_txn *t;
     uint64_t token;
     json_t *rec;
     char *key;
@@ -456,11 +455,7 @@ static void on_signed(void *arg, int status, json_t *result, const char *text)
     a->cert = mem_str(cert);
     authority_note_serial(rec, cert);
     keep_used(a->m, json_object_get(rec, "serials"));
-    t = store_txn_new();
-    store_txn_if(t, key, token);
-    store_txn_put(t, key, rec);
-    store_commit(a->m->store, t, on_recorded, a);
-    json_decref(rec);
+    store_replace(a->m->store, key, token, rec, on_recorded, a);
     free(key);
 }
 

@@ -105,7 +105,6 @@ static void on_signed(void *arg, int status, json_t *result, const char *text)
 {
     struct giving *g = arg;
     const char *cert = json_string_value(json_object_get(result, "cert"));
-    struct store_txn *t;
     uint64_t token;
     json_t *rec;
     char *key;
@@ -121,11 +120,7 @@ static void on_signed(void *arg, int status, json_t *result, const char *text)
     g->cert = mem_str(cert);
     authority_note_serial(rec, cert);
     key = mem_printf("client/%s", g->name);
-    t = store_txn_new();
-    store_txn_if(t, key, token);
-    store_txn_put(t, key, rec);
-    store_commit(g->m->store, t, on_recorded, g);
-    json_decref(rec);
+    store_replace(g->m->store, key, token, rec, on_recorded, g);
     free(key);
 }
 

@@ -224,17 +224,13 @@ static void on_taken(void *arg, int status, const struct cfs_err *err)
 /* Step 1: the record's token changes, which creating_finish() relies on. */
 void creating_undo(struct creating *c, store_done *done, void *arg)
 {
-    struct store_txn *t = store_txn_new();
     struct undo *u = mem_new(sizeof *u);
     char *key = key_of(c->id);
     json_t *rec = record(c);
 
     *u = (struct undo){.c = c, .done = done, .arg = arg};
     json_object_set_new(rec, "undo", json_true());
-    store_txn_if(t, key, c->token);
-    store_txn_put(t, key, rec);
-    store_commit(c->m->store, t, on_taken, u);
-    json_decref(rec);
+    store_replace(c->m->store, key, c->token, rec, on_taken, u);
     free(key);
 }
 

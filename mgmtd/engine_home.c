@@ -309,7 +309,6 @@ static void on_announced(void *arg, int status, const struct cfs_err *err)
 static void announce(struct engine *e, const char *from, const char *to)
 {
     char *key = mem_printf("node/%s", e->m->node);
-    struct store_txn *t;
     uint64_t token;
     json_t *rec;
 
@@ -317,12 +316,8 @@ static void announce(struct engine *e, const char *from, const char *to)
         cfs_log_warning(e->m->host.log, WHO, "this node is not reached at %s "
                         "any more, but at %s: telling the others", from, to);
         json_object_set_new(rec, "host", mem_ok(json_string(to)));
-        t = store_txn_new();
-        store_txn_if(t, key, token);
-        store_txn_put(t, key, rec);
         e->announcing = true;
-        store_commit(e->m->store, t, on_announced, e);
-        json_decref(rec);
+        store_replace(e->m->store, key, token, rec, on_announced, e);
     }
     free(key);
 }

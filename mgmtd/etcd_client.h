@@ -84,10 +84,10 @@ bool etcd_in_doubt(const struct etcd_client *c);
 /* -- watching: etcd_watch.c ---------------------------------------------- */
 
 /* A watch from @revision on (its own events included) on all keys with
- * @prefix ("": all there are). @event for each result in the stream, the one with "created"
- * included; @ended once, with the reason: -ESTALE compacted, -EHOSTUNREACH,
- * -EMSGSIZE, ... The owner stops it then, and may start another: that goes to
- * another member unless the stream ended by a cancel of etcd's. */
+ * @prefix ("": all there are). @event for each result in the stream, the one
+ * with "created" included; @ended once, with the reason: -ESTALE compacted,
+ * -EHOSTUNREACH, -EMSGSIZE, ... The owner stops it then, and may start another:
+ * that goes to another member unless the stream ended by a cancel of etcd's. */
 struct etcd_watch;
 struct etcd_watch_events {
     void (*event)(void *arg, json_t *result);

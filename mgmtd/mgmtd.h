@@ -279,6 +279,9 @@ int  volume_need(struct mgmtd *m, const char *name, struct volume **ret,
 struct brick  *brick_find(struct mgmtd *m, struct cfs_uuid id);
 struct volume *volume_ref(struct volume *vol);
 void           volume_unref(struct volume *vol);
+/* @rec (taken over) in place of the record that @vol was read from. */
+void volume_replace(struct volume *vol, json_t *rec, store_done *done,
+                    void *arg);
 
 /* Make processes what the record wants. */
 void volume_reconcile(struct volume *vol);

@@ -3,11 +3,12 @@
  * them by way of their homes. See node.h.
  *
  * A picture is one JSON object: {"at", "brick", "state", "here", "ended",
- * "reason", "pid", "life", "port", "known", "info"}; "info" is struct cfs_brick as it
- * is packed for BRICK.INFO, in hex; "at" is the home's boot time in ns: an
- * older picture that comes later (as an answer) is not taken. A home tells each of its bricks' pictures to all
- * other nodes when it differs from what it told last; who learns of a brick
- * later, or finds its home again, asks for it ("want").
+ * "reason", "pid", "life", "port", "known", "info"}; "info" is struct cfs_brick
+ * as it is packed for BRICK.INFO, in hex; "at" is the home's boot time in ns: an
+ * older picture that comes later (as an answer) is not taken. A home tells each
+ * of its bricks' pictures to all other nodes when it differs from what it told
+ * last; who learns of a brick later, or finds its home again, asks for it
+ * ("want").
  */
 #include <stdio.h>
 #include <xxhash.h>
@@ -82,8 +83,8 @@ static json_t *picture(const struct brick *b)
     o = json_pack("{s:o,s:i,s:b,s:b,s:I,s:I,s:i,s:I,s:o}", "brick",
                   rec_json_uuid(b->id), "state", (int)b->state, "here",
                   (int)b->here, "ended", (int)b->ended, "pid",
-                  (json_int_t)b->pid, "life", (json_int_t)b->life, "port", (int)b->port, "known",
-                  (json_int_t)b->known, "info",
+                  (json_int_t)b->pid, "life", (json_int_t)b->life, "port",
+                  (int)b->port, "known", (json_int_t)b->known, "info",
                   hex_of(mgmt_pack_brick_msg(&a, &msg)));
     cfs_arena_fini(&a);
     o = mem_ok(o);

@@ -250,6 +250,17 @@ void store_commit(struct store *s, struct store_txn *t, store_done *done,
     store_wake(s);
 }
 
+void store_replace(struct store *s, const char *key, uint64_t token,
+                   json_t *rec, store_done *done, void *arg)
+{
+    struct store_txn *t = store_txn_new();
+
+    store_txn_if(t, key, token);
+    store_txn_put(t, key, rec);
+    json_decref(rec);
+    store_commit(s, t, done, arg);
+}
+
 void store_committed(struct store *s, struct store_txn *t, int status,
                      const struct cfs_err *err)
 {

@@ -101,6 +101,10 @@ void store_txn_delete_prefix(struct store_txn *t, const char *prefix);
 typedef void store_done(void *arg, int status, const struct cfs_err *err);
 void store_commit(struct store *s, struct store_txn *t, store_done *done,
                   void *arg);
+/* The transaction that most changes are: @rec (taken over) in place of the
+ * record that was read at @token. */
+void store_replace(struct store *s, const char *key, uint64_t token,
+                   json_t *rec, store_done *done, void *arg);
 
 /* @done once this node's copy is as new as the authority is now. */
 void store_current(struct store *s, store_done *done, void *arg);

@@ -76,6 +76,17 @@ struct brick *brick_find(struct mgmtd *m, struct cfs_uuid id)
     return NULL;
 }
 
+/* -- changing ------------------------------------------------------------ */
+
+void volume_replace(struct volume *vol, json_t *rec, store_done *done,
+                    void *arg)
+{
+    char *key = rec_volume_key(vol->name);
+
+    store_replace(vol->m->store, key, vol->token, rec, done, arg);
+    free(key);
+}
+
 /* -- waiting ------------------------------------------------------------- */
 
 static void wait_over(struct vol_wait *w, bool in_time)

@@ -514,8 +514,8 @@ static bool all_here(const struct create *cr)
     return true;
 }
 
-/* A node that joined just now, or was started, is met in a moment; and a repeat,
- * to a mgmtd that was started since, lets it take back the first try. */
+/* A node that joined just now, or was started, is met in a moment; and a
+ * repeat, to a mgmtd that was started since, lets it take back the first try. */
 static void look_when_here(struct cfs_timer *t)
 {
     struct create *cr = cfs_list_entry(t, struct create, coming);

@@ -150,8 +150,6 @@ static void commit(struct set *s)
     json_t *rec = mem_ok(json_deep_copy(s->vol->rec));
     json_t *options = options_of(rec);
     struct cfs_err none = {0};
-    struct store_txn *t;
-    char *key;
 
     json_array_clear(s->changed);
     if (s->wanted)
@@ -165,13 +163,7 @@ static void commit(struct set *s)
     }
     rec_volume_set_state(rec, s->vol->state);
     allow_anew(rec, s->vol->rec);
-    t = store_txn_new();
-    key = rec_volume_key(s->vol->name);
-    store_txn_if(t, key, s->vol->token);
-    store_txn_put(t, key, rec);
-    store_commit(s->vol->m->store, t, on_committed, s);
-    json_decref(rec);
-    free(key);
+    volume_replace(s->vol, rec, on_committed, s);
 }
 
 void volume_change_options(struct command *c, struct volume *vol,

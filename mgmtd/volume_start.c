@@ -81,17 +81,10 @@ static void on_put_back(void *arg, int status, const struct cfs_err *err)
 
 static void put_back(struct start *st)
 {
-    struct volume *vol = st->vol;
-    struct store_txn *t = store_txn_new();
-    char *key = rec_volume_key(vol->name);
-    json_t *rec = mem_ok(json_deep_copy(vol->rec));
+    json_t *rec = mem_ok(json_deep_copy(st->vol->rec));
 
     rec_volume_set_state(rec, st->before);
-    store_txn_if(t, key, vol->token);
-    store_txn_put(t, key, rec);
-    store_commit(vol->m->store, t, on_put_back, st);
-    json_decref(rec);
-    free(key);
+    volume_replace(st->vol, rec, on_put_back, st);
 }
 
 static void describe_failure(struct start *st)
@@ -149,19 +142,12 @@ static void on_committed(void *arg, int status, const struct cfs_err *err)
 
 static void record(struct start *st)
 {
-    struct volume *vol = st->vol;
-    struct store_txn *t = store_txn_new();
-    char *key = rec_volume_key(vol->name);
-    json_t *rec = mem_ok(json_deep_copy(vol->rec));
+    json_t *rec = mem_ok(json_deep_copy(st->vol->rec));
 
     rec_volume_set_state(rec, VOL_STARTED);
     rec_volume_set_request(rec, st->c->id);
-    rec_volume_need_secret(vol->m->host.loop, rec);
-    store_txn_if(t, key, vol->token);
-    store_txn_put(t, key, rec);
-    store_commit(vol->m->store, t, on_committed, st);
-    json_decref(rec);
-    free(key);
+    rec_volume_need_secret(st->vol->m->host.loop, rec);
+    volume_replace(st->vol, rec, on_committed, st);
 }
 
 void volume_start(struct command *c)

@@ -97,18 +97,11 @@ static void on_committed(void *arg, int status, const struct cfs_err *err)
 
 static void record(struct stop *st)
 {
-    struct volume *vol = st->vol;
-    struct store_txn *t = store_txn_new();
-    char *key = rec_volume_key(vol->name);
-    json_t *rec = mem_ok(json_deep_copy(vol->rec));
+    json_t *rec = mem_ok(json_deep_copy(st->vol->rec));
 
     rec_volume_set_state(rec, VOL_STOPPED);
     rec_volume_set_request(rec, st->c->id);
-    store_txn_if(t, key, vol->token);
-    store_txn_put(t, key, rec);
-    store_commit(vol->m->store, t, on_committed, st);
-    json_decref(rec);
-    free(key);
+    volume_replace(st->vol, rec, on_committed, st);
 }
 
 /* -- the clients --------------------------------------------------------- */

@@ -492,7 +492,8 @@ int codec_get_brick(struct codec_in *in, Wire__Brick *const *f,
     memset(ret, 0, sizeof *ret);
     ret->n_sessions = m->n_sessions;
     if (m->clean > 1 || m->repaired > 1 || m->poisoned > 1 ||
-        m->stalled > CFS_STALLED_MAX || m->free > m->total || m->n_session != sessions_told(ret))
+        m->stalled > CFS_STALLED_MAX || m->free > m->total ||
+        m->n_session != sessions_told(ret))
         return -EBADMSG;
     if (codec_get_uuid(in, &m->brick, &ret->brick) < 0 ||
         codec_get_view(in, &m->view, &ret->view) < 0 ||

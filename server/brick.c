@@ -320,8 +320,8 @@ static int ask_mgmtd(struct brickd *b, struct cfs_err *err)
         return rc;
     cfs_uuid_print(b->id, id);
     snprintf(key, sizeof key, "brick:%s", id);
-    return mgmt_open(b->host.loop, b->host.log, &addr, 1, NULL, key, &mgmt_events, b,
-                     &b->mgmt, err);
+    return mgmt_open(b->host.loop, b->host.log, &addr, 1, NULL, key,
+                     &mgmt_events, b, &b->mgmt, err);
 }
 
 /* -- from outside --------------------------------------------------------- */

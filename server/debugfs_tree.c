@@ -301,8 +301,8 @@ static void attr_line(struct cfs_gfid g, const struct rec_inode *i)
     printf(" %s mode=%04o uid=%" PRIu32 " gid=%" PRIu32 " nlink=%" PRIu32
            " size=%" PRIu64 " mtime=%s ctime=%s version=%" PRIu64 ".%" PRIu64
            " gfid=%s", type_word(i->mode), i->mode & 07777, i->uid, i->gid,
-           i->nlink, a.size, tool_time(i->mtime, mtime), tool_time(i->ctime, ctime),
-           i->version.epoch, i->version.seq, gfid);
+           i->nlink, a.size, tool_time(i->mtime, mtime),
+           tool_time(i->ctime, ctime), i->version.epoch, i->version.seq, gfid);
     if (S_ISCHR(i->mode) || S_ISBLK(i->mode))
         printf(" rdev=%u:%u", major((dev_t)i->rdev), minor((dev_t)i->rdev));
 }

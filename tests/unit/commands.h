@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* commands.h - the tools of a build, called as a user calls them. */
-#ifndef TESTS_UNIT_COMMANDS_H
-#define TESTS_UNIT_COMMANDS_H
+#ifndef CFS_TESTS_UNIT_COMMANDS_H
+#define CFS_TESTS_UNIT_COMMANDS_H
 
 /* What the last one printed, both streams of it. */
 extern char output[1 << 20];

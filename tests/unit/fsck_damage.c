@@ -68,19 +68,6 @@ static void put_inode(struct plant *p, struct cfs_gfid g,
     put(p, &k, v, rec_inode_pack(i, v));
 }
 
-static struct rec_chunk chunk(struct plant *p, struct cfs_gfid g,
-                              uint64_t index)
-{
-    struct rec_chunk c;
-    struct rec_key k;
-    struct cfs_blob v;
-
-    rec_key_gfid_u64(&k, REC_CHUNK, g, index);
-    assert_int_equal(eng_get(p->e, rec_key_blob(&k), &v), 0);
-    assert_int_equal(rec_chunk_unpack(v, &c), 0);
-    return c;
-}
-
 static void put_chunk(struct plant *p, struct cfs_gfid g, uint64_t index,
                       const struct rec_chunk *c)
 {
@@ -283,8 +270,8 @@ static void plant_named_orphan(struct plant *p)
 
 static void plant_double_block(struct plant *p)
 {
-    struct rec_chunk from = chunk(p, p->w->big, 0);
-    struct rec_chunk to = chunk(p, p->w->second, 0);
+    struct rec_chunk from = fix_chunk(p->e, p->w->big, 0);
+    struct rec_chunk to = fix_chunk(p->e, p->w->second, 0);
     struct eng_ext was = {to.lba[0], 1};
 
     to.lba[0] = from.lba[3];
@@ -304,14 +291,14 @@ static void plant_lost_blocks(struct plant *p)
 
 static void plant_unmarked_block(struct plant *p)
 {
-    struct rec_chunk c = chunk(p, p->w->big, 1);
+    struct rec_chunk c = fix_chunk(p->e, p->w->big, 1);
 
     eng_free(p->e, (struct eng_ext){c.lba[2], 1});
 }
 
 static void plant_strange_address(struct plant *p)
 {
-    struct rec_chunk c = chunk(p, p->w->big, 1);
+    struct rec_chunk c = fix_chunk(p->e, p->w->big, 1);
     struct eng_ext was = {c.lba[31], 1};
 
     c.lba[31] = 7; /* in the superblock's area */
@@ -321,7 +308,7 @@ static void plant_strange_address(struct plant *p)
 
 static void plant_flipped_bit(struct plant *p)
 {
-    damage_flip(p->w, chunk(p, p->w->big, 1).lba[4], 1000);
+    damage_flip(p->w, fix_chunk(p->e, p->w->big, 1).lba[4], 1000);
 }
 
 static void plant_blocks_behind_end(struct plant *p)

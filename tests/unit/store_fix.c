@@ -778,6 +778,18 @@ void fix_info(struct fix *f, struct cfs_brick *ret)
     ops_info(f->ops, ret);
 }
 
+struct rec_chunk fix_chunk(struct eng *e, struct cfs_gfid g, uint64_t index)
+{
+    struct rec_chunk c;
+    struct rec_key k;
+    struct cfs_blob v;
+
+    rec_key_gfid_u64(&k, REC_CHUNK, g, index);
+    assert_int_equal(eng_get(e, rec_key_blob(&k), &v), 0);
+    assert_int_equal(rec_chunk_unpack(v, &c), 0);
+    return c;
+}
+
 /* -- shorthands ----------------------------------------------------------- */
 
 struct cfs_gfid fix_file(struct fix *f, const char *name)

@@ -14,6 +14,7 @@
 
 #include "tests/unit/cfs_test.h"
 #include "xlators/storage/block/ops.h"
+#include "xlators/storage/block/rec.h"
 
 #define FIX_SIZE ((uint64_t)96 << 20)
 
@@ -141,6 +142,9 @@ int fix_session_close(struct fix *f, uint32_t no);
 void fix_idle(struct fix *f);
 void fix_settle(struct fix *f);
 void fix_info(struct fix *f, struct cfs_brick *ret);
+
+/* The record of a chunk, which there is. */
+struct rec_chunk fix_chunk(struct eng *e, struct cfs_gfid g, uint64_t index);
 
 /* -- shorthands ----------------------------------------------------------- */
 

@@ -85,9 +85,9 @@ static void every_image_is_good(void **state)
     }
     began = seconds() - began;
     print_message("seeds %" PRIu64 " to %" PRIu64 ": %u images (%u of a start "
-                  "cut again, %u of a kill, %u with torn blocks), %u starts with checkpoints on "
-                  "their way; %.0f a second; %.1f s, %.1f of "
-                  "them for the runs\n", wanted.seed,
+                  "cut again, %u of a kill, %u with torn blocks), %u starts "
+                  "with checkpoints on their way; %.0f a second; %.1f s, %.1f "
+                  "of them for the runs\n", wanted.seed,
                   wanted.seed + wanted.seeds - 1, f.images, f.again, f.killed,
                   f.torn, f.paused,
                   f.images / (began - runs), began, runs);

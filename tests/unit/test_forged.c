@@ -45,12 +45,7 @@ static void put_raw(struct fix *f, struct cfs_blob key, struct cfs_blob value)
 
 static void get_chunk(struct fix *f, struct cfs_gfid g, struct rec_chunk *ret)
 {
-    struct rec_key k;
-    struct cfs_blob v;
-
-    rec_key_gfid_u64(&k, REC_CHUNK, g, 0);
-    assert_int_equal(eng_get(ops_engine(f->ops), rec_key_blob(&k), &v), 0);
-    assert_int_equal(rec_chunk_unpack(v, ret), 0);
+    *ret = fix_chunk(ops_engine(f->ops), g, 0);
 }
 
 static void put_chunk(struct fix *f, struct cfs_gfid g,

@@ -51,14 +51,7 @@ static int teardown(void **state)
 static struct rec_chunk chunk_of(struct fix *f, struct cfs_gfid g,
                                  uint64_t index)
 {
-    struct rec_chunk c;
-    struct rec_key k;
-    struct cfs_blob v;
-
-    rec_key_gfid_u64(&k, REC_CHUNK, g, index);
-    assert_int_equal(eng_get(ops_engine(f->ops), rec_key_blob(&k), &v), 0);
-    assert_int_equal(rec_chunk_unpack(v, &c), 0);
-    return c;
+    return fix_chunk(ops_engine(f->ops), g, index);
 }
 
 static void put_chunk(struct fix *f, struct cfs_gfid g, uint64_t index,

@@ -182,17 +182,23 @@ static void start_tcp(struct world *w, struct side *s, const char *name,
     start_client(w, s, opts, CFS_ARRAY_SIZE(opts));
 }
 
+/* alice is there, at a brick from which @removed were removed. */
+static void begin_attached(struct world *w, const char *removed)
+{
+    begin(w);
+    set_server(w, removed, false);
+    start_tcp(w, &w->client, "alice", "alice");
+    WAIT(w, is_connecting);
+    attach(w, &w->client);
+    WAIT(w, is_up);
+}
+
 static void both_prove_and_the_session_is_attached(void **state)
 {
     struct cfs_req *req;
     struct world w;
 
-    begin(&w);
-    set_server(&w, "", false);
-    start_tcp(&w, &w.client, "alice", "alice");
-    WAIT(&w, is_connecting);
-    attach(&w, &w.client);
-    WAIT(&w, is_up);
+    begin_attached(&w, "");
     req = new_op(&w.client, CFS_FOP_GETATTR);
     ask(&w, &w.client, req, 0);
     assert_int_equal(req->status, 0);
@@ -230,12 +236,7 @@ static void a_renewed_secret_breaks_nobody_at_once(void **state)
 {
     struct world w;
 
-    begin(&w);
-    set_server(&w, "", false);
-    start_tcp(&w, &w.client, "alice", "alice");
-    WAIT(&w, is_connecting);
-    attach(&w, &w.client);
-    WAIT(&w, is_up);
+    begin_attached(&w, "");
     w.client.down = 0;
     set_secrets(&w, 2, "");
     pause_for(&w, 30 * CFS_MS);
@@ -264,12 +265,7 @@ static void a_newer_secret_is_waited_for(void **state)
 {
     struct world w;
 
-    begin(&w);
-    set_server(&w, "", false);
-    start_tcp(&w, &w.client, "alice", "alice");
-    WAIT(&w, is_connecting);
-    attach(&w, &w.client);
-    WAIT(&w, is_up);
+    begin_attached(&w, "");
     set_client(&w, &w.client, 2);
     w.client.down = 0;
     set_server(&w, "alice=1", true);
@@ -365,12 +361,7 @@ static void a_removed_client_is_cut_and_others_go_on(void **state)
     struct cfs_req *req;
     struct world w;
 
-    begin(&w);
-    set_server(&w, "carol=9", false);
-    start_tcp(&w, &w.client, "alice", "alice");
-    WAIT(&w, is_connecting);
-    attach(&w, &w.client);
-    WAIT(&w, is_up);
+    begin_attached(&w, "carol=9");
     w.client.down = 0;
     set_server(&w, "carol=9,bob=1", true);
     pause_for(&w, 30 * CFS_MS);

@@ -405,7 +405,8 @@ static void rule_9_never_below_min_copies(void **state)
 /* Three nodes, each with a mgmtd, a member and perhaps a client, in steps of
  * 50 ms. A round trip between two nodes works with the chance of both
  * directions; one that was lost is tried again after 200 ms, then twice as
- * long each time, as TCP does. The store gives each epoch once: to who still has the view. */
+ * long each time, as TCP does. The store gives each epoch once: to who still has
+ * the view. */
 #define NODES 3u
 #define STEP  (50 * CFS_MS)
 #define ASK   (300 * CFS_MS)

@@ -356,9 +356,7 @@ static void fsck_says_by_its_exit_what_it_found(void **state)
 {
     struct world w;
     struct eng *e;
-    struct rec_key k;
     struct rec_chunk c;
-    struct cfs_blob v;
 
     assert_int_equal(cmd("fsck.clusterfs"), 16);
     assert_int_equal(cmd("fsck.clusterfs --repair $D/x </dev/null"), 16);
@@ -373,9 +371,7 @@ static void fsck_says_by_its_exit_what_it_found(void **state)
     world_open(&w);
     world_stop(&w);
     e = world_open_bare(&w, true);
-    rec_key_gfid_u64(&k, REC_CHUNK, w.big, 0);
-    assert_int_equal(eng_get(e, rec_key_blob(&k), &v), 0);
-    assert_int_equal(rec_chunk_unpack(v, &c), 0);
+    c = fix_chunk(e, w.big, 0);
     world_close_bare(&w, e);
     damage_flip(&w, c.lba[5], 99);
     save(w.f.dev, "flipped");

@@ -369,8 +369,9 @@ int eng_restore(struct cfs_dev *dev, bool dry, unsigned *ret_bad,
 
 /* The blocks in use are those set in @owned (a bit for each block from
  * eng_first_lba() on); the space map says so from now on, blocks can be
- * allocated and written, and eng_incarnation() is the new life's. -ENOSPC: @more of them and the tree's new nodes do
- * not fit beside what the device holds now. */
+ * allocated and written, and eng_incarnation() is the new life's. -ENOSPC:
+ * @more of them and the tree's new nodes do not fit beside what the device
+ * holds now. */
 int eng_repair_begin(struct eng *e, const uint64_t *owned, uint64_t more,
                      struct cfs_err *err);
 /* Blocks that eng_alloc() gave: a record refers to them from now on. */
