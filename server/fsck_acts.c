@@ -21,11 +21,7 @@ static void grown(const struct run *r, uint64_t before, uint64_t after)
                       tool_json_path(r->path), "before", (json_int_t)before,
                       "after", (json_int_t)after, "changed",
                       before != after && !dry);
-        if (!j)
-            abort();
-        json_dumpf(j, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(j);
+        tool_json_show(j);
     } else if (before == after) {
         printf("%s: %s, as large as its device\n", r->path,
                tool_size(before, a));
@@ -88,11 +84,7 @@ static void restored(const struct run *r, unsigned bad, bool written)
     if (r->json) {
         j = json_pack("{s:o, s:o, s:b}", "device", tool_json_path(r->path),
                       "lost", which, "changed", written);
-        if (!j)
-            abort();
-        json_dumpf(j, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(j);
+        tool_json_show(j);
         return;
     }
     json_decref(which);

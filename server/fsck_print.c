@@ -184,11 +184,7 @@ static void sum_json(const struct run *r, const struct eng_info *info,
         "verified_blocks", (json_int_t)x->verified,
         "lost_files", (json_int_t)x->lost_files,
         "discarded_bytes", (json_int_t)r->discarded);
-    if (!j)
-        abort();
-    json_dumpf(j, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(j);
+    tool_json_show(j);
 }
 
 void cli_sum(const struct run *r, const struct eng_info *info,
@@ -214,11 +210,7 @@ int cli_not_opened(const struct run *r, int rc, const struct cfs_err *err)
                                        tool_json_path(r->path), "trouble",
                                        why);
 
-        if (!j)
-            abort();
-        json_dumpf(j, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(j);
+        tool_json_show(j);
     }
     if (damage && !r->json) {
         printf("%s\n%s: 1 error left uncorrected; nothing else could be "

@@ -358,11 +358,7 @@ static void print_json(const struct mkfs *m)
         "heartbeat", (json_int_t)(m->sb.hb_blocks * CFS_BLOCK),
         "metadata_copies", m->sb.incompat & FMT_TWICE ? 2 : 1,
         "created", m->made, "sparse", m->sparse, "wiped", m->wiped);
-    if (!j)
-        abort(); /* out of memory: all text is UTF-8 */
-    json_dumpf(j, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(j);
+    tool_json_show(j);
 }
 
 static void print_words(const struct mkfs *m)

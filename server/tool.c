@@ -333,6 +333,15 @@ json_t *tool_json_path(const char *path)
     return j;
 }
 
+void tool_json_show(json_t *j)
+{
+    if (!j)
+        abort(); /* no memory: all text is UTF-8 */
+    json_dumpf(j, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(j);
+}
+
 const char *tool_size(uint64_t bytes, char buf[static TOOL_SIZE_STR])
 {
     static const char *const unit[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};

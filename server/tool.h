@@ -101,6 +101,10 @@ void  tool_put_escaped(FILE *out, const void *p, size_t len);
 /* @path as a JSON string; one that is not UTF-8 is escaped. */
 json_t *tool_json_path(const char *path);
 
+/* The whole of what the tool has to say on its output; @j is taken over.
+ * NULL: there was no memory for it. */
+void tool_json_show(json_t *j);
+
 /* "4096 bytes", "1.5 GiB". */
 #define TOOL_SIZE_STR 32
 const char *tool_size(uint64_t bytes, char buf[static TOOL_SIZE_STR]);

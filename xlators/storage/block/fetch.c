@@ -69,16 +69,6 @@ static void unpacked(struct unpack *u, int status)
         f->done(f, f->status);
 }
 
-static struct unpack *unpack_new(struct fetch *f, const struct rec_chunk *c)
-{
-    struct unpack *u = cfs_arena_alloc(f->arena, sizeof *u);
-
-    u->c = *c;
-    u->owner = f;
-    u->done = unpacked;
-    return u;
-}
-
 /* Where each block lies; 0: zeros, or in a pack. */
 static int find_addresses(struct fetch *f, struct cfs_gfid g,
                           const struct rec_inode *ino, uint64_t *lba,
@@ -110,7 +100,7 @@ static int find_addresses(struct fetch *f, struct cfs_gfid g,
         }
         if (c.packed >> at & 1) {
             if (!u)
-                u = unpack_new(f, &c);
+                u = unpack_new(f->arena, &c, unpacked, f);
             lba[i] = 0;
             pack[i] = u;
         }

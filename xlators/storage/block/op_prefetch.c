@@ -39,15 +39,14 @@ static void ask_name(const struct op *op, struct cfs_gfid dir,
 static void ask_chunks(const struct op *op, struct cfs_gfid g, uint64_t at,
                        uint64_t len)
 {
-    const uint64_t chunk = (uint64_t)CHUNK_BLOCKS * CFS_BLOCK;
     struct rec_key k;
 
     if (len == 0 || at > CFS_FILE_MAX - len ||
         at + len <= op->o->config.small_file)
         return;
-    rec_key_gfid_u64(&k, REC_CHUNK, g, at / chunk);
+    rec_key_gfid_u64(&k, REC_CHUNK, g, at / CHUNK_BYTES);
     ask(op, &k);
-    rec_key_gfid_u64(&k, REC_CHUNK, g, (at + len - 1) / chunk);
+    rec_key_gfid_u64(&k, REC_CHUNK, g, (at + len - 1) / CHUNK_BYTES);
     ask(op, &k);
 }
 

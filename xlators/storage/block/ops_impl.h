@@ -450,8 +450,8 @@ int  stage_store_pack(struct plan *p, struct plan_ino *ino,
 
 uint64_t block_sum(const void *data, size_t len);
 
-/* Blocks of a chunk that are packed, fetched and verified. The caller fills
- * in the first fields, and owns it until done(). */
+/* Blocks of a chunk that are packed, fetched and verified: of unpack_new(), in
+ * the arena, with what is wanted filled in. */
 struct unpack {
     struct rec_chunk c;
     uint8_t *to[CHUNK_BLOCKS]; /* for the packed ones that are wanted */
@@ -465,6 +465,9 @@ struct unpack {
     struct cfs_buf stored, plain;
     int            status;
 };
+struct unpack *unpack_new(struct cfs_arena *a, const struct rec_chunk *c,
+                          void (*done)(struct unpack *u, int status),
+                          void *owner);
 void unpack_start(struct ops *o, struct unpack *u);
 
 /* Bytes of a file, verified. fetch_begin() returns 1: all is there; 0: done()

@@ -480,18 +480,13 @@ static bool find_run(struct eng *e, uint64_t start, uint32_t want,
     return false;
 }
 
-static void take_ext(struct eng *e, struct eng_ext ext)
+void space_take(struct eng *e, struct eng_ext ext)
 {
     struct piece pc;
     uint64_t at = 0;
 
     while (next_piece(&e->space, ext, &at, &pc))
         take(e, &pc);
-}
-
-void space_take(struct eng *e, struct eng_ext ext)
-{
-    take_ext(e, ext);
 }
 
 /* The longest free run that begins exactly at @lba, up to @want. */
@@ -541,7 +536,7 @@ static bool alloc_whole(struct eng *e, uint32_t n, uint64_t goal, bool stream,
         return false;
     }
     x.n = n;
-    take_ext(e, x);
+    space_take(e, x);
     window_took(s, goal, x, more);
     *ret = x;
     return true;
@@ -577,7 +572,7 @@ int space_alloc(struct eng *e, uint32_t n, uint64_t goal, bool stream,
             unalloc_all(e, ret, got);
             return -ENOSPC;
         }
-        take_ext(e, x);
+        space_take(e, x);
         ret[got++] = x;
         left -= x.n;
         near = x.lba;
@@ -621,7 +616,7 @@ void space_reserve_nodes(struct eng *e, uint64_t n, bool second,
             want /= 2;
             continue;
         }
-        take_ext(e, x);
+        space_take(e, x);
         space_commit(e, x);
         extv_push(ret, x);
         n -= x.n;
@@ -679,7 +674,7 @@ int space_mark(struct eng *e, struct eng_ext ext)
         if (!bits_are(s->page[pc.page].taken, pc.from, pc.n, false))
             return -CFS_E_CORRUPT;
     }
-    take_ext(e, ext);
+    space_take(e, ext);
     return 0;
 }
 

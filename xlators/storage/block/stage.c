@@ -126,15 +126,14 @@ static bool covered(const struct stage *st, uint64_t block, uint64_t size)
     return at >= end;
 }
 
+static void unpack_done(struct unpack *u, int status);
+
 /* A packed block of which a part stays. */
 static void keep_packed(struct stage *st, struct stage_block *b,
                         const struct rec_chunk *chunk, struct unpack **u)
 {
-    if (!*u) {
-        *u = cfs_arena_alloc(st->op->arena, sizeof **u);
-        (*u)->c = *chunk;
-        (*u)->owner = st;
-    }
+    if (!*u)
+        *u = unpack_new(st->op->arena, chunk, unpack_done, st);
     b->old_pack = *u;
 }
 
@@ -460,7 +459,6 @@ static void read_packed(struct stage *st, const struct stage_block *b,
         if (!b[i].old_pack || b[i].old_pack == last)
             continue;
         last = b[i].old_pack;
-        last->done = unpack_done;
         st->pending++;
         unpack_start(st->op->o, last);
     }

@@ -88,6 +88,18 @@ static void on_read(struct eng_io *io)
     cfs_job_run(u->loop, &u->job, on_open_work, on_open_done);
 }
 
+struct unpack *unpack_new(struct cfs_arena *a, const struct rec_chunk *c,
+                          void (*done)(struct unpack *u, int status),
+                          void *owner)
+{
+    struct unpack *u = cfs_arena_alloc(a, sizeof *u);
+
+    u->c = *c;
+    u->done = done;
+    u->owner = owner;
+    return u;
+}
+
 void unpack_start(struct ops *o, struct unpack *u)
 {
     const uint32_t n = rec_pack_blocks(&u->c.pack);
