@@ -15,8 +15,9 @@ deps_build=(gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libuv1-dev
             libcmocka-dev libsqlite3-dev libcurl4-openssl-dev libjansson-dev
             libssl-dev libxxhash-dev libblkid-dev libmount-dev uuid-dev)
 deps_run=(fuse3 mount util-linux psmisc procps)
-deps_test=(python3 python3-pytest acl attr e2fsprogs etcd-server fuse3 git
-           iproute2 nftables openssl rsync sqlite3 systemd)
+deps_test=(python3 python3-pytest python3-lz4 python3-xxhash acl attr
+           e2fsprogs etcd-server fuse3 git iproute2 nftables openssl rsync
+           sqlite3 systemd)
 deps_bench=(python3 git fio sqlite3 attr iproute2 libfuse3-dev fuse3 gcc
             pkg-config xz-utils glusterfs-server glusterfs-client)
 
@@ -30,7 +31,7 @@ clusterfs needs, by what they provide:
              openssl 3, xxhash, libblkid, libmount, libuuid, cmocka
   to run     fusermount3 and a kernel with fuse; umount, mount (util-linux);
              fuser, ps; for several nodes etcd 3.4 or newer
-  to test    python 3 with pytest; etcd, getfacl, getfattr, git, openssl,
+  to test    python 3 with pytest, lz4, xxhash; etcd, getfacl, getfattr, git, openssl,
              rsync, sqlite3, mkfs.ext4, ip, tc, nft, systemd
   to bench   fio, git, sqlite3, ip, nsenter, unshare; glusterd and gluster;
              libfuse's example passthrough_ll.c
