@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/sums.h"
 
-#include <xxhash.h>
+#include "core/xxh3.h"
 
 /* The bytes of [@offset, @offset + @len) that lie in its first block. */
 static uint32_t piece(uint64_t offset, uint32_t len)

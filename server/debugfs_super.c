@@ -4,8 +4,8 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <xxhash.h>
 
+#include "core/xxh3.h"
 #include "server/debugfs.h"
 #include "xlators/storage/block/beat.h"
 #include "xlators/storage/block/super.h"

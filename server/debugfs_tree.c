@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <xxhash.h>
 
+#include "core/xxh3.h"
 #include "server/debugfs.h"
 #include "xlators/storage/block/pack.h"
 

@@ -5,7 +5,8 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <xxhash.h>
+
+#include "core/xxh3.h"
 
 #define LOST_FOUND     "lost+found"
 #define LOST_FOUND_INO 2u /* no session ever makes it: theirs begin at 1 << 32 */

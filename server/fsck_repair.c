@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
-#include <xxhash.h>
 
+#include "core/xxh3.h"
 #include "server/fsck_fix.h"
 #include "xlators/storage/block/pack.h"
 

@@ -14,8 +14,8 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <xxhash.h>
 
+#include "core/xxh3.h"
 #include "server/fsck_int.h"
 #include "xlators/storage/block/pack.h"
 

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <xxhash.h>
 
 #include "bench/store/store.h"
+#include "core/xxh3.h"
 #include "xlators/storage/block/rec.h"
 
 #define FILES_DIR  4096u

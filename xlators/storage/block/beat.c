@@ -3,8 +3,8 @@
 #include "xlators/storage/block/beat.h"
 
 #include <stdlib.h>
-#include <xxhash.h>
 
+#include "core/xxh3.h"
 #include "xlators/storage/block/engine_int.h"
 
 static uint64_t beat_sum(const struct fmt_super *sb, const struct fmt_beat *b)

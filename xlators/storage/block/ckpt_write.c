@@ -8,8 +8,8 @@
  *            the checkpoint's until it is done. It never looks at a node.
  */
 #include <stdlib.h>
-#include <xxhash.h>
 
+#include "core/xxh3.h"
 #include "xlators/storage/block/engine_int.h"
 #include "xlators/storage/block/plant.h"
 

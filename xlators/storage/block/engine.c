@@ -4,9 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <xxhash.h>
 
 #include "core/mem.h"
+#include "core/xxh3.h"
 #include "xlators/storage/block/engine_int.h"
 
 const struct eng_config eng_config_default = {

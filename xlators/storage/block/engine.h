@@ -27,11 +27,10 @@
 #ifndef CFS_BLOCK_ENGINE_H
 #define CFS_BLOCK_ENGINE_H
 
-#include <xxhash.h>
-
 #include "core/buf.h"
 #include "core/log.h"
 #include "core/loop.h"
+#include "core/xxh3.h"
 #include "xlators/storage/block/dev.h"
 
 struct eng;

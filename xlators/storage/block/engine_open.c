@@ -8,8 +8,8 @@
  * the journal begins empty, with a chain that nothing old can continue.
  */
 #include <stdlib.h>
-#include <xxhash.h>
 
+#include "core/xxh3.h"
 #include "xlators/storage/block/engine_int.h"
 
 /* What the first record of a life has as its predecessor's checksum. */

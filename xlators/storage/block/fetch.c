@@ -2,8 +2,7 @@
 /* fetch.c - bytes of a file, read and verified against the checksums that
  * are kept with their addresses. Nothing that does not match is given away.
  */
-#include <xxhash.h>
-
+#include "core/xxh3.h"
 #include "xlators/storage/block/bytes.h"
 #include "xlators/storage/block/ops_impl.h"
 

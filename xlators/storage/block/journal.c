@@ -5,8 +5,8 @@
 #include "xlators/storage/block/journal.h"
 
 #include <stdlib.h>
-#include <xxhash.h>
 
+#include "core/xxh3.h"
 #include "xlators/storage/block/engine_int.h"
 #include "xlators/storage/block/plant.h"
 

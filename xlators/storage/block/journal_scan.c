@@ -15,8 +15,8 @@
  * Everything read is hostile until it is checked. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <xxhash.h>
 
+#include "core/xxh3.h"
 #include "xlators/storage/block/engine_int.h"
 #include "xlators/storage/block/plant.h"
 

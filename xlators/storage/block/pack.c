@@ -3,7 +3,8 @@
 #include "xlators/storage/block/pack.h"
 
 #include <lz4.h>
-#include <xxhash.h>
+
+#include "core/xxh3.h"
 
 uint32_t pack_make(const uint8_t *data, unsigned n, uint32_t room,
                    uint8_t *to, struct rec_pack *ret)

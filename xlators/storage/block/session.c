@@ -9,9 +9,9 @@
  * only: a brick that restarts is another incarnation, and out of the view.
  */
 #include <stdlib.h>
-#include <xxhash.h>
 
 #include "core/mem.h"
+#include "core/xxh3.h"
 #include "xlators/storage/block/bytes.h"
 #include "xlators/storage/block/ops_impl.h"
 

@@ -18,8 +18,7 @@
  *
  * In a replay the stage is what the record says, and ready from the start.
  */
-#include <xxhash.h>
-
+#include "core/xxh3.h"
 #include "xlators/storage/block/bytes.h"
 #include "xlators/storage/block/ops_impl.h"
 

@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 #include <time.h>
-#include <xxhash.h>
 
+#include "core/xxh3.h"
 #include "xlators/storage/block/engine_int.h"
 #include "xlators/storage/block/plant.h"
 

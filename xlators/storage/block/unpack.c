@@ -4,8 +4,7 @@
  * checksum and laid where it belongs. When all that it holds is wanted, in one
  * piece, LZ4 writes it there; else to a buffer of its own.
  */
-#include <xxhash.h>
-
+#include "core/xxh3.h"
 #include "xlators/storage/block/ops_impl.h"
 #include "xlators/storage/block/pack.h"
 
