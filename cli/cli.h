@@ -134,9 +134,23 @@ int  cli_ask(const struct cli_where *w, const char *verb, const json_t *args,
              const char *doing, struct cli_answer *ret, struct cfs_err *err);
 void cli_answer_free(struct cli_answer *a);
 
-/* -- volume_*.c ----------------------------------------------------------- */
+/* What an answer says under @key, or "". */
+static inline const char *cli_str(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
 
-int cli_check_name(const char *name, struct cfs_err *err);
+    return s ? s : "";
+}
+
+/* Or 0, as for a number below. */
+static inline uint64_t cli_num(const json_t *o, const char *key)
+{
+    json_int_t n = json_integer_value(json_object_get(o, key));
+
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+/* -- volume_*.c ----------------------------------------------------------- */
 
 /* At most one word: "name". */
 int cli_name_args(const struct cli_line *l, json_t *args, struct cfs_err *err);

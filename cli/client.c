@@ -12,13 +12,6 @@
 #include "cli/table.h"
 #include "core/file.h"
 
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? s : "";
-}
-
 /* The file that add writes: opened before anything is asked, so that there is
  * no client whose key is nowhere. */
 static struct {
@@ -85,7 +78,7 @@ void cli_client_remove_question(const struct cli_line *l, char *ret,
 int cli_client_add_finish(const struct cli_line *l, json_t *answer,
                           struct cfs_err *err)
 {
-    const char *text = str(answer, "credentials");
+    const char *text = cli_str(answer, "credentials");
     int rc;
 
     if (output.fd < 0)
@@ -105,20 +98,20 @@ int cli_client_add_finish(const struct cli_line *l, json_t *answer,
 
 void cli_client_add_show(FILE *out, const json_t *a)
 {
-    char *name = safe_text(str(a, "name"));
+    char *name = safe_text(cli_str(a, "name"));
 
     if (json_object_get(a, "credentials"))
-        fputs(str(a, "credentials"), out);
+        fputs(cli_str(a, "credentials"), out);
     else
         fprintf(out, "The credentials of client %s are in %s.\nCopy the file "
                 "to /etc/clusterfs/client.pem on it (for root alone), or "
-                "mount with\n-o credentials=FILE.\n", name, str(a, "file"));
+                "mount with\n-o credentials=FILE.\n", name, cli_str(a, "file"));
     free(name);
 }
 
 void cli_client_remove_show(FILE *out, const json_t *a)
 {
-    char *name = safe_text(str(a, "name"));
+    char *name = safe_text(cli_str(a, "name"));
 
     fprintf(out, "Client %s is removed.\n", name);
     free(name);
@@ -144,7 +137,7 @@ void cli_client_list_show(FILE *out, const json_t *a)
                      used ? "," : "", json_string_value(v));
         }
         strftime(day, sizeof day, "%Y-%m-%d", localtime_r(&when, &tm));
-        table_put(t, str(c, "name"));
+        table_put(t, cli_str(c, "name"));
         table_put(t, *text ? text : "all");
         table_put(t, day);
     }

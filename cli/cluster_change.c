@@ -2,6 +2,7 @@
 /* cluster_change.c - clusterfs cluster create|backup|restore|rebuild. */
 #include "cli/cli.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -57,38 +58,27 @@ void cli_rebuild_question(const struct cli_line *l, char *ret, size_t len)
 
 /* -- answers -------------------------------------------------------------- */
 
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? s : "";
-}
-
-static long long num(const json_t *o, const char *key)
-{
-    return json_integer_value(json_object_get(o, key));
-}
-
 void cli_cluster_create_show(FILE *out, const json_t *answer)
 {
-    char *node = safe_text(str(answer, "node"));
-    char *host = safe_text(str(answer, "host"));
+    char *node = safe_text(cli_str(answer, "node"));
+    char *host = safe_text(cli_str(answer, "host"));
 
     fprintf(out, "This node, %s, is a cluster now. Others will reach it at "
-                 "%s, port %lld.\nTo add a node: clusterfs peer token here, "
-                 "then clusterfs peer join there.\n", node, host,
-            num(answer, "port"));
+                 "%s, port %" PRIu64 ".\nTo add a node: clusterfs peer token "
+                 "here, then clusterfs peer join there.\n", node, host,
+            cli_num(answer, "port"));
     free(node);
     free(host);
 }
 
 void cli_backup_show(FILE *out, const json_t *answer)
 {
-    char *file = safe_text(str(answer, "file"));
+    char *file = safe_text(cli_str(answer, "file"));
 
-    fprintf(out, "The configuration (revision %lld of lineage %lld) is in %s, "
-                 "%lld bytes.\n", num(answer, "revision"),
-            num(answer, "lineage"), file, num(answer, "bytes"));
+    fprintf(out, "The configuration (revision %" PRIu64 " of lineage %"
+                 PRIu64 ") is in %s, %" PRIu64 " bytes.\n",
+            cli_num(answer, "revision"), cli_num(answer, "lineage"), file,
+            cli_num(answer, "bytes"));
     free(file);
 }
 
@@ -117,7 +107,7 @@ static char *names_of(const json_t *list)
 static void show_trust(FILE *out, const json_t *answer)
 {
     const json_t *trust = json_object_get(answer, "trust");
-    time_t since = (time_t)num(trust, "since");
+    time_t since = (time_t)cli_num(trust, "since");
     char *clients = names_of(json_object_get(trust, "clients"));
     char *nodes = names_of(json_object_get(trust, "nodes"));
     char day[32];
@@ -145,10 +135,10 @@ void cli_reborn_show(FILE *out, const json_t *answer)
 {
     show_trust(out, answer);
     fprintf(out, "The cluster has begun a new life on this node, lineage "
-                 "%lld. Now:\n"
+                 "%" PRIu64 ". Now:\n"
                  "  - let the other nodes join again, for each: clusterfs peer "
                  "token\n"
                  "    here, then clusterfs peer join there\n"
                  "  - see whether each volume found its bricks: clusterfs "
-                 "volume status\n", num(answer, "lineage"));
+                 "volume status\n", cli_num(answer, "lineage"));
 }

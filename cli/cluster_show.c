@@ -8,20 +8,6 @@
 
 #include "cli/table.h"
 
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? s : "";
-}
-
-static uint64_t num(const json_t *o, const char *key)
-{
-    json_int_t n = json_integer_value(json_object_get(o, key));
-
-    return n > 0 ? (uint64_t)n : 0;
-}
-
 /* "  name: text", unless there is none. */
 static void line(FILE *out, const char *name, const char *text)
 {
@@ -36,20 +22,20 @@ static void line(FILE *out, const char *name, const char *text)
 
 static void print_heading(FILE *out, const json_t *a)
 {
-    const char *name = str(a, "name");
+    const char *name = cli_str(a, "name");
 
-    line(out, "Cluster:        ", *name ? name : str(a, "id"));
-    if (strcmp(str(a, "engine"), "etcd") == 0) {
+    line(out, "Cluster:        ", *name ? name : cli_str(a, "id"));
+    if (strcmp(cli_str(a, "engine"), "etcd") == 0) {
         fprintf(out, "Configuration:  etcd, revision %" PRIu64 " of lineage %"
-                PRIu64 "%s\n", num(a, "revision"), num(a, "lineage"),
+                PRIu64 "%s\n", cli_num(a, "revision"), cli_num(a, "lineage"),
                 json_is_true(json_object_get(a, "current"))
                     ? "" : "; cannot be changed now");
-        line(out, "Leader:         ", str(a, "leader"));
+        line(out, "Leader:         ", cli_str(a, "leader"));
     } else
         fprintf(out, "Configuration:  this node's own, revision %" PRIu64
-                " of lineage %" PRIu64 "\n", num(a, "revision"),
-                num(a, "lineage"));
-    line(out, "In progress:    ", str(a, "doing"));
+                " of lineage %" PRIu64 "\n", cli_num(a, "revision"),
+                cli_num(a, "lineage"));
+    line(out, "In progress:    ", cli_str(a, "doing"));
 }
 
 /* "here", "12 s silent"... */
@@ -59,7 +45,7 @@ static const char *heard(const json_t *n, char *buf, size_t len)
         return "this node";
     if (json_is_true(json_object_get(n, "heard")))
         return "heard";
-    snprintf(buf, len, "silent %" PRIu64 " s", num(n, "silent_s"));
+    snprintf(buf, len, "silent %" PRIu64 " s", cli_num(n, "silent_s"));
     return buf;
 }
 
@@ -76,18 +62,18 @@ static void print_nodes(FILE *out, const json_t *nodes)
         char address[300], silent[40];
         bool known = json_object_get(n, "revision") != NULL;
 
-        table_put_number(t, num(n, "number"));
-        table_put(t, str(n, "name"));
-        snprintf(address, sizeof address, "%s:%" PRIu64, str(n, "host"),
-                 num(n, "port"));
+        table_put_number(t, cli_num(n, "number"));
+        table_put(t, cli_str(n, "name"));
+        snprintf(address, sizeof address, "%s:%" PRIu64, cli_str(n, "host"),
+                 cli_num(n, "port"));
         table_put(t, address);
         table_put(t, heard(n, silent, sizeof silent));
-        table_put(t, str(n, "role"));
-        table_put(t, strcmp(str(n, "etcd"), "none") == 0 ? ""
-                                                         : str(n, "etcd"));
+        table_put(t, cli_str(n, "role"));
+        table_put(t, strcmp(cli_str(n, "etcd"), "none") == 0 ? ""
+                                                         : cli_str(n, "etcd"));
         if (known) {
-            table_put_number(t, num(n, "revision"));
-            table_put_number(t, num(n, "lag"));
+            table_put_number(t, cli_num(n, "revision"));
+            table_put_number(t, cli_num(n, "lag"));
         } else {
             table_put(t, NULL);
             table_put(t, NULL);
@@ -105,11 +91,11 @@ static void print_problems(FILE *out, const json_t *a)
     json_array_foreach(json_object_get(a, "nodes"), i, x) {
         char *name;
 
-        if (!*str(x, "problem"))
+        if (!*cli_str(x, "problem"))
             continue;
-        name = safe_text(str(x, "name"));
+        name = safe_text(cli_str(x, "name"));
         fprintf(out, "Problem: node %s", name);
-        line(out, ": ", str(x, "problem"));
+        line(out, ": ", cli_str(x, "problem"));
         free(name);
     }
     json_array_foreach(json_object_get(a, "problems"), i, x)

@@ -11,13 +11,6 @@
 
 #define TOKEN_MAX 1024
 
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? s : "";
-}
-
 static bool is_true(const json_t *o, const char *key)
 {
     return json_is_true(json_object_get(o, key));
@@ -94,14 +87,14 @@ void cli_detach_question(const struct cli_line *l, char *ret, size_t len)
 void cli_token_show(FILE *out, const json_t *a)
 {
     time_t end = (time_t)json_integer_value(json_object_get(a, "end"));
-    char *token = safe_text(str(a, "token")), when[64];
+    char *token = safe_text(cli_str(a, "token")), when[64];
     struct tm tm;
 
     strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S %Z",
              localtime_r(&end, &tm));
     fprintf(out, "%s\n", token);
     fprintf(stderr, "Good for one node, until %s.\n%s\n", when,
-            strcmp(str(a, "kind"), "invite") == 0
+            strcmp(cli_str(a, "kind"), "invite") == 0
                 ? "On a node of the cluster: clusterfs peer probe --token "
                   "TOKEN"
                 : "On the new node: clusterfs peer join --token TOKEN");
@@ -110,7 +103,7 @@ void cli_token_show(FILE *out, const json_t *a)
 
 void cli_join_show(FILE *out, const json_t *a)
 {
-    char *name = safe_text(str(a, "name"));
+    char *name = safe_text(cli_str(a, "name"));
 
     fprintf(out, "Node %s is a member of the cluster.\n", name);
     free(name);
@@ -118,7 +111,7 @@ void cli_join_show(FILE *out, const json_t *a)
 
 void cli_detach_show(FILE *out, const json_t *a)
 {
-    char *name = safe_text(str(a, "name"));
+    char *name = safe_text(cli_str(a, "name"));
 
     fprintf(out, "Node %s is detached.\n", name);
     if (!is_true(a, "told"))
@@ -156,16 +149,16 @@ static struct table *peers_table(const json_t *peers, bool long_form)
     json_array_foreach(peers, i, p) {
         char address[300];
 
-        snprintf(address, sizeof address, "%s:%d", str(p, "host"),
+        snprintf(address, sizeof address, "%s:%d", cli_str(p, "host"),
                  (int)json_integer_value(json_object_get(p, "port")));
-        table_put(t, str(p, "name"));
+        table_put(t, cli_str(p, "name"));
         table_put_number(t, (uint64_t)json_integer_value(
                                 json_object_get(p, "number")));
         if (long_form)
             table_put(t, address);
         table_put(t, state_of(p));
         if (long_form)
-            table_put(t, str(p, "version"));
+            table_put(t, cli_str(p, "version"));
     }
     return t;
 }
@@ -193,8 +186,8 @@ void cli_peer_status_show(FILE *out, const json_t *a)
     table_print(t, out, 0);
     table_free(t);
     json_array_foreach(peers, i, p) {
-        char *name = safe_text(str(p, "name"));
-        char *problem = safe_text(str(p, "problem"));
+        char *name = safe_text(cli_str(p, "name"));
+        char *problem = safe_text(cli_str(p, "problem"));
 
         if (*problem && !is_true(p, "up"))
             fprintf(out, "%s: %s\n", name, problem);

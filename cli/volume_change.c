@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "cli/table.h"
+#include "core/opt.h"
 
 int cli_name_args(const struct cli_line *l, json_t *args, struct cfs_err *err)
 {
@@ -12,7 +13,7 @@ int cli_name_args(const struct cli_line *l, json_t *args, struct cfs_err *err)
 
     if (l->n_words == 0)
         return 0;
-    rc = cli_check_name(l->word[0], err);
+    rc = cfs_volume_name_check(l->word[0], err);
     if (rc == 0)
         json_object_set_new(args, "name", json_string(l->word[0]));
     return rc;
@@ -44,13 +45,6 @@ void cli_delete_question(const struct cli_line *l, char *ret, size_t len)
 
 /* -- answers -------------------------------------------------------------- */
 
-static const char *name_in(const json_t *answer)
-{
-    const char *name = json_string_value(json_object_get(answer, "name"));
-
-    return name ? name : "";
-}
-
 /* Each text of the array @key, after @before. */
 void cli_print_lines(FILE *out, const json_t *answer, const char *key,
                      const char *before)
@@ -69,20 +63,22 @@ void cli_print_lines(FILE *out, const json_t *answer, const char *key,
 
 void cli_start_show(FILE *out, const json_t *answer)
 {
+    const char *name = cli_str(answer, "name");
+
     fprintf(out, "Volume %s is started. To mount it: mount -t clusterfs %s "
-                 "DIRECTORY\n", name_in(answer), name_in(answer));
+                 "DIRECTORY\n", name, name);
     cli_print_lines(out, answer, "warnings", "Warning: ");
 }
 
 void cli_stop_show(FILE *out, const json_t *answer)
 {
-    fprintf(out, "Volume %s is stopped.\n", name_in(answer));
+    fprintf(out, "Volume %s is stopped.\n", cli_str(answer, "name"));
     cli_print_lines(out, answer, "warnings", "Warning: ");
 }
 
 void cli_delete_show(FILE *out, const json_t *answer)
 {
-    fprintf(out, "Volume %s is deleted.\n", name_in(answer));
+    fprintf(out, "Volume %s is deleted.\n", cli_str(answer, "name"));
     if (json_array_size(json_object_get(answer, "bricks")) == 0)
         return;
     fprintf(out, "What was in it is still on its bricks, which you may "

@@ -6,28 +6,10 @@
  */
 #include "cli/cli.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "core/opt.h"
-
-#define NAME_MAX_LEN 63u
-
-int cli_check_name(const char *name, struct cfs_err *err)
-{
-    size_t len = strlen(name);
-    bool ok = len > 0 && len <= NAME_MAX_LEN &&
-              isalnum((unsigned char)name[0]);
-
-    for (size_t i = 0; i < len && ok; i++)
-        ok = isalnum((unsigned char)name[i]) || strchr("-_.", name[i]);
-    if (!ok)
-        return cfs_err_set(err, -EINVAL, "'%.80s' cannot name a volume: 1 to "
-                           "%u letters, digits, '-', '_' and '.', the first "
-                           "a letter or digit", name, NAME_MAX_LEN);
-    return 0;
-}
 
 /* HOST alone, or HOST:/PATH, the path without what makes it no other path: "//"
  * and "/" at its end. Malloc'ed; NULL when it is no such thing. */
@@ -139,7 +121,7 @@ int cli_create_args(const struct cli_line *l, json_t *args,
 {
     json_t *bricks = json_array(), *options = json_object();
     uint64_t replica = 0;
-    int rc = cli_check_name(l->word[0], err);
+    int rc = cfs_volume_name_check(l->word[0], err);
 
     for (unsigned i = 1; i < l->n_words && rc == 0; i++) {
         if (strcmp(l->word[i], "replica") != 0) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "cli/table.h"
+#include "core/opt.h"
 
 /* -- arguments ------------------------------------------------------------ */
 
@@ -48,7 +49,7 @@ static int add_pair(json_t *options, const char **word, unsigned left,
 int cli_set_args(const struct cli_line *l, json_t *args, struct cfs_err *err)
 {
     json_t *options = json_object();
-    int rc = cli_check_name(l->word[0], err);
+    int rc = cfs_volume_name_check(l->word[0], err);
 
     for (unsigned i = 1; i < l->n_words && rc >= 0; i += (unsigned)rc) {
         rc = add_pair(options, l->word + i, l->n_words - i, err);
@@ -64,7 +65,7 @@ int cli_reset_args(const struct cli_line *l, json_t *args,
                    struct cfs_err *err)
 {
     json_t *names = json_array();
-    int rc = cli_check_name(l->word[0], err);
+    int rc = cfs_volume_name_check(l->word[0], err);
 
     for (unsigned i = 1; i < l->n_words && rc == 0; i++)
         if (json_array_append_new(names, json_string(l->word[i])) < 0)
@@ -84,7 +85,7 @@ int cli_get_args(const struct cli_line *l, json_t *args, struct cfs_err *err)
         return cfs_err_set(err, -EINVAL, "option %s: must be UTF-8", key);
     json_object_set_new(args, "option", option);
     json_object_set_new(args, "name", json_string(l->word[0]));
-    return cli_check_name(l->word[0], err);
+    return cfs_volume_name_check(l->word[0], err);
 }
 
 void cli_reset_question(const struct cli_line *l, char *ret, size_t len)
@@ -98,13 +99,6 @@ void cli_reset_question(const struct cli_line *l, char *ret, size_t len)
 
 /* -- answers -------------------------------------------------------------- */
 
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? s : "";
-}
-
 /* Both of set and of reset. */
 void cli_set_show(FILE *out, const json_t *answer)
 {
@@ -114,15 +108,15 @@ void cli_set_show(FILE *out, const json_t *answer)
     if (json_array_size(changed) == 0)
         fprintf(out, "Nothing to change: it is so already.\n");
     json_array_foreach(changed, i, o) {
-        char *key = safe_text(str(o, "option"));
-        char *value = safe_text(str(o, "value"));
+        char *key = safe_text(cli_str(o, "option"));
+        char *value = safe_text(cli_str(o, "value"));
 
         if (json_is_string(json_object_get(o, "value")))
             fprintf(out, "%s = %s", key, value);
         else
             fprintf(out, "%s: the default", key);
-        if (*str(o, "takes_effect"))
-            fprintf(out, ", %s", str(o, "takes_effect"));
+        if (*cli_str(o, "takes_effect"))
+            fprintf(out, ", %s", cli_str(o, "takes_effect"));
         putc('\n', out);
         free(key);
         free(value);
@@ -138,12 +132,12 @@ static void show_one(FILE *out, const json_t *o)
         {"default", "default"}, {"accepts", "accepts"},
         {"takes_effect", "takes effect"}, {"help", "what it is"},
     };
-    char *text = safe_text(str(o, "option"));
+    char *text = safe_text(cli_str(o, "option"));
 
     fprintf(out, "%s\n", text);
     free(text);
     for (size_t i = 0; i < CFS_ARRAY_SIZE(rows); i++) {
-        text = safe_text(str(o, rows[i].key));
+        text = safe_text(cli_str(o, rows[i].key));
         fprintf(out, "  %-12s  %s\n", rows[i].label, *text ? text : "-");
         free(text);
     }
@@ -162,11 +156,11 @@ void cli_get_show(FILE *out, const json_t *answer)
     t = table_new((const char *const[]){"OPTION", "VALUE", "FROM", "DEFAULT",
                                         "TAKES EFFECT", NULL});
     json_array_foreach(options, i, o) {
-        table_put(t, str(o, "option"));
-        table_put(t, str(o, "value"));
-        table_put(t, str(o, "from"));
-        table_put(t, str(o, "default"));
-        table_put(t, str(o, "takes_effect"));
+        table_put(t, cli_str(o, "option"));
+        table_put(t, cli_str(o, "value"));
+        table_put(t, cli_str(o, "from"));
+        table_put(t, cli_str(o, "default"));
+        table_put(t, cli_str(o, "takes_effect"));
     }
     table_print(t, out, 0);
     table_free(t);

@@ -13,21 +13,6 @@
 
 /* -- looking into JSON ---------------------------------------------------- */
 
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? s : "";
-}
-
-/* No such number: 0. */
-static uint64_t num(const json_t *o, const char *key)
-{
-    json_int_t n = json_integer_value(json_object_get(o, key));
-
-    return n > 0 ? (uint64_t)n : 0;
-}
-
 static bool has(const json_t *o, const char *key)
 {
     const json_t *v = json_object_get(o, key);
@@ -38,7 +23,7 @@ static bool has(const json_t *o, const char *key)
 static void put_number(struct table *t, const json_t *o, const char *key)
 {
     if (has(o, key))
-        table_put_number(t, num(o, key));
+        table_put_number(t, cli_num(o, key));
     else
         table_put(t, NULL);
 }
@@ -46,7 +31,7 @@ static void put_number(struct table *t, const json_t *o, const char *key)
 static void put_size(struct table *t, const json_t *o, const char *key)
 {
     if (has(o, key))
-        table_put_size(t, num(o, key));
+        table_put_size(t, cli_num(o, key));
     else
         table_put(t, NULL);
 }
@@ -84,8 +69,8 @@ static void each(FILE *out, const json_t *answer,
 
 static void put_listed(struct table *t, const json_t *vol)
 {
-    table_put(t, str(vol, "name"));
-    table_put(t, str(vol, "state"));
+    table_put(t, cli_str(vol, "name"));
+    table_put(t, cli_str(vol, "state"));
     put_number(t, vol, "replica");
     put_number(t, vol, "bricks");
 }
@@ -111,7 +96,7 @@ void cli_list_show(FILE *out, const json_t *answer)
 
 static void print_created(FILE *out, const json_t *vol)
 {
-    time_t at = (time_t)num(vol, "created");
+    time_t at = (time_t)cli_num(vol, "created");
     char text[64];
     struct tm tm;
 
@@ -142,17 +127,17 @@ static void info_one(FILE *out, const json_t *vol)
     const json_t *b;
     size_t i;
 
-    print_text(out, "Volume ", str(vol, "name"));
-    print_text(out, "\n  state       ", str(vol, "state"));
-    fprintf(out, "\n  replica     %" PRIu64 "\n", num(vol, "replica"));
-    print_text(out, "  id          ", str(vol, "id"));
-    fprintf(out, "\n  generation  %" PRIu64 "\n", num(vol, "generation"));
+    print_text(out, "Volume ", cli_str(vol, "name"));
+    print_text(out, "\n  state       ", cli_str(vol, "state"));
+    fprintf(out, "\n  replica     %" PRIu64 "\n", cli_num(vol, "replica"));
+    print_text(out, "  id          ", cli_str(vol, "id"));
+    fprintf(out, "\n  generation  %" PRIu64 "\n", cli_num(vol, "generation"));
     print_created(out, vol);
     print_options(out, vol);
     json_array_foreach(json_object_get(vol, "bricks"), i, b) {
-        table_put(t, str(b, "brick"));
+        table_put(t, cli_str(b, "brick"));
         put_size(t, b, "size");
-        table_put(t, str(b, "id"));
+        table_put(t, cli_str(b, "id"));
     }
     table_print(t, out, 2);
     table_free(t);
@@ -167,7 +152,7 @@ void cli_info_show(FILE *out, const json_t *answer)
 
 static bool is_started(const json_t *vol)
 {
-    return strcmp(str(vol, "state"), "started") == 0;
+    return strcmp(cli_str(vol, "state"), "started") == 0;
 }
 
 /* "Volume v: started, replica 3; epoch 4, 3 in sync" */
@@ -175,18 +160,18 @@ static void print_heading(FILE *out, const json_t *vol)
 {
     const json_t *view = json_object_get(vol, "view");
 
-    print_text(out, "Volume ", str(vol, "name"));
-    print_text(out, ": ", str(vol, "state"));
-    fprintf(out, ", replica %" PRIu64, num(vol, "replica"));
+    print_text(out, "Volume ", cli_str(vol, "name"));
+    print_text(out, ": ", cli_str(vol, "state"));
+    fprintf(out, ", replica %" PRIu64, cli_num(vol, "replica"));
     if (is_started(vol) && json_is_object(view)) {
         fprintf(out, "; epoch %" PRIu64 ", %" PRIu64 " in sync",
-                num(view, "epoch"), num(view, "in_sync"));
+                cli_num(view, "epoch"), cli_num(view, "in_sync"));
         if (json_is_false(json_object_get(view, "settled")))
             fprintf(out, ", not settled yet");
     }
     putc('\n', out);
-    if (*str(vol, "problem")) {
-        print_text(out, "  PROBLEM: ", str(vol, "problem"));
+    if (*cli_str(vol, "problem")) {
+        print_text(out, "  PROBLEM: ", cli_str(vol, "problem"));
         putc('\n', out);
     }
 }
@@ -199,8 +184,8 @@ static void print_bricks(FILE *out, const json_t *bricks)
     size_t i;
 
     json_array_foreach(bricks, i, b) {
-        table_put(t, str(b, "brick"));
-        table_put(t, str(b, "state"));
+        table_put(t, cli_str(b, "brick"));
+        table_put(t, cli_str(b, "state"));
         put_number(t, b, "pid");
         put_number(t, b, "port");
         put_size(t, b, "free");
@@ -209,13 +194,13 @@ static void print_bricks(FILE *out, const json_t *bricks)
     table_print(t, out, 2);
     table_free(t);
     json_array_foreach(bricks, i, b) {
-        if (!*str(b, "reason"))
+        if (!*cli_str(b, "reason"))
             continue;
-        print_text(out, "  ", str(b, "brick"));
-        print_text(out, " is ", str(b, "state"));
-        print_text(out, ": ", str(b, "reason"));
-        if (*str(b, "log"))
-            print_text(out, "\n    log: ", str(b, "log"));
+        print_text(out, "  ", cli_str(b, "brick"));
+        print_text(out, " is ", cli_str(b, "state"));
+        print_text(out, ": ", cli_str(b, "reason"));
+        if (*cli_str(b, "log"))
+            print_text(out, "\n    log: ", cli_str(b, "log"));
         putc('\n', out);
     }
 }
@@ -228,12 +213,12 @@ static void print_clients(FILE *out, const json_t *clients)
     size_t i;
 
     json_array_foreach(clients, i, c) {
-        table_put(t, str(c, "service"));
-        table_put(t, str(c, "where"));
+        table_put(t, cli_str(c, "service"));
+        table_put(t, cli_str(c, "where"));
         put_number(t, c, "pid");
         put_number(t, c, "session");
-        table_put(t, str(c, "host"));
-        table_put(t, str(c, "state"));
+        table_put(t, cli_str(c, "host"));
+        table_put(t, cli_str(c, "state"));
     }
     if (json_array_size(clients) == 0)
         fprintf(out, "  no clients\n");
@@ -247,10 +232,11 @@ static void print_space(FILE *out, const json_t *space)
 
     if (!json_is_object(space))
         return;
-    fprintf(out, "  %s free of %s", size_text(num(space, "free"), free_text),
-            size_text(num(space, "total"), total_text));
+    fprintf(out, "  %s free of %s",
+            size_text(cli_num(space, "free"), free_text),
+            size_text(cli_num(space, "total"), total_text));
     if (has(space, "inodes"))
-        fprintf(out, ", %" PRIu64 " inodes", num(space, "inodes"));
+        fprintf(out, ", %" PRIu64 " inodes", cli_num(space, "inodes"));
     putc('\n', out);
 }
 

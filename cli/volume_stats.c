@@ -17,7 +17,7 @@ int cli_profile_args(const struct cli_line *l, json_t *args,
 {
     static const char *const actions[] = {"start", "info", "stop", NULL};
     const char *near;
-    int rc = cli_check_name(l->word[0], err);
+    int rc = cfs_volume_name_check(l->word[0], err);
 
     for (unsigned i = 0; rc == 0 && actions[i]; i++) {
         if (strcmp(l->word[1], actions[i]) != 0)
@@ -35,20 +35,6 @@ int cli_profile_args(const struct cli_line *l, json_t *args,
 }
 
 /* -- looking into JSON ---------------------------------------------------- */
-
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? s : "";
-}
-
-static uint64_t num(const json_t *o, const char *key)
-{
-    json_int_t n = json_integer_value(json_object_get(o, key));
-
-    return n > 0 ? (uint64_t)n : 0;
-}
 
 static void print_text(FILE *out, const char *before, const char *text)
 {
@@ -83,9 +69,9 @@ static void put_time(struct table *t, const json_t *o, const char *key)
 static void put_fop(struct table *t, const char *name, const json_t *o)
 {
     table_put(t, name);
-    table_put_number(t, num(o, "count"));
-    table_put_number(t, num(o, "errors"));
-    table_put_size(t, num(o, "bytes"));
+    table_put_number(t, cli_num(o, "count"));
+    table_put_number(t, cli_num(o, "errors"));
+    table_put_size(t, cli_num(o, "bytes"));
     put_time(t, o, "min_us");
     put_time(t, o, "mean_us");
     put_time(t, o, "p50_us");
@@ -101,14 +87,14 @@ static void show_brick(FILE *out, const json_t *b)
     json_t *fops = json_object_get(b, "fops"), *o;
     const char *name;
 
-    print_text(out, "Brick ", str(b, "brick"));
-    if (*str(b, "error")) {
-        print_text(out, ": ", str(b, "error"));
+    print_text(out, "Brick ", cli_str(b, "brick"));
+    if (*cli_str(b, "error")) {
+        print_text(out, ": ", cli_str(b, "error"));
         putc('\n', out);
     } else {
         fprintf(out, ", %.1f s, %" PRIu64 " in flight\n",
                 json_number_value(json_object_get(b, "seconds")),
-                num(b, "in_flight"));
+                cli_num(b, "in_flight"));
     }
     json_object_foreach(fops, name, o)
         put_fop(t, name, o);
@@ -118,18 +104,18 @@ static void show_brick(FILE *out, const json_t *b)
 
 void cli_profile_show(FILE *out, const json_t *answer)
 {
-    const char *what = str(answer, "profile");
+    const char *what = cli_str(answer, "profile");
     const json_t *b;
     size_t i;
 
     if (*what) {
-        print_text(out, "Profiling of volume ", str(answer, "name"));
+        print_text(out, "Profiling of volume ", cli_str(answer, "name"));
         fprintf(out, " is %s.\n",
                 strcmp(what, "started") == 0 ? "started: figures count from "
                                                "now" : "stopped");
     }
     json_array_foreach(json_object_get(answer, "bricks"), i, b)
-        if (!*what || *str(b, "error"))
+        if (!*what || *cli_str(b, "error"))
             show_brick(out, b);
 }
 
@@ -145,10 +131,10 @@ static void show_fops(FILE *out, const json_t *fops)
     json_array_foreach(fops, i, o) {
         if (i == SHOWN)
             break;
-        table_put(t, str(o, "operation"));
-        table_put_number(t, num(o, "count"));
-        table_put_number(t, num(o, "errors"));
-        table_put_size(t, num(o, "bytes"));
+        table_put(t, cli_str(o, "operation"));
+        table_put_number(t, cli_num(o, "count"));
+        table_put_number(t, cli_num(o, "errors"));
+        table_put_size(t, cli_num(o, "bytes"));
     }
     table_print(t, out, 0);
     table_free(t);
@@ -165,16 +151,16 @@ static void show_inodes(FILE *out, const json_t *inodes)
     json_array_foreach(inodes, i, o) {
         if (i == SHOWN)
             break;
-        table_put_number(t, num(o, "inode"));
-        table_put_number(t, num(o, "reads"));
-        table_put_number(t, num(o, "changes"));
-        table_put_size(t, num(o, "read"));
-        table_put_size(t, num(o, "written"));
+        table_put_number(t, cli_num(o, "inode"));
+        table_put_number(t, cli_num(o, "reads"));
+        table_put_number(t, cli_num(o, "changes"));
+        table_put_size(t, cli_num(o, "read"));
+        table_put_size(t, cli_num(o, "written"));
         if (json_object_get(o, "parent"))
-            table_put_number(t, num(o, "parent"));
+            table_put_number(t, cli_num(o, "parent"));
         else
             table_put(t, NULL);
-        table_put(t, str(o, "name"));
+        table_put(t, cli_str(o, "name"));
     }
     table_print(t, out, 0);
     table_free(t);
@@ -203,9 +189,9 @@ void cli_statedump_show(FILE *out, const json_t *answer)
     size_t i;
 
     json_array_foreach(json_object_get(answer, "bricks"), i, b) {
-        print_text(out, "", str(b, "brick"));
-        print_text(out, ": ", *str(b, "error") ? str(b, "error")
-                                               : str(b, "file"));
+        print_text(out, "", cli_str(b, "brick"));
+        print_text(out, ": ", *cli_str(b, "error") ? cli_str(b, "error")
+                                               : cli_str(b, "file"));
         putc('\n', out);
     }
 }

@@ -26,7 +26,7 @@
 #define CFS_LINK_MAX     65000u
 #define CFS_FILE_MAX     ((uint64_t)1 << 60) /* bytes; far below overflow */
 #define CFS_SET_MAX      5u                  /* bricks in a replica set */
-#define CFS_OWNER_MAX    256u                /* bytes in a client's proven name */
+#define CFS_OWNER_MAX    256u /* bytes in a client's proven name */
 #define CFS_NODE_MAX     64u                 /* bytes in a node's name */
 
 #define container_of(ptr, type, member)                                      \

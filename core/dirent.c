@@ -75,7 +75,7 @@ static bool get_time(const uint8_t **at, struct cfs_time *ret)
     return get32(at) == 0 && ret->nsec < 1000000000u;
 }
 
-static bool type_valid(uint32_t type)
+bool cfs_type_valid(uint32_t type)
 {
     switch (type) {
     case S_IFREG:
@@ -136,7 +136,7 @@ int cfs_attr_unpack(const uint8_t b[static CFS_ATTR_PACKED],
     ok = get_time(&at, &a.mtime) && ok;
     ok = get_time(&at, &a.ctime) && ok;
     ok = get_time(&at, &a.btime) && ok;
-    ok = ok && type_valid(a.mode & S_IFMT);
+    ok = ok && cfs_type_valid(a.mode & S_IFMT);
     ok = ok && (a.mode & ~(uint32_t)(S_IFMT | 07777)) == 0;
     ok = ok && a.size <= CFS_FILE_MAX;
     if (!ok)
@@ -197,7 +197,7 @@ int cfs_dirent_next(const uint8_t **at, const uint8_t *end,
     e.type = get32(&p);
     e.name.len = get16(&p);
     flags = get16(&p);
-    if (!type_valid(e.type) || (flags & ~FLAG_ATTR) != 0)
+    if (!cfs_type_valid(e.type) || (flags & ~FLAG_ATTR) != 0)
         return -EBADMSG;
     if ((size_t)(end - p) < e.name.len)
         return -EBADMSG;

@@ -37,6 +37,9 @@ void cfs_attr_pack(const struct cfs_attr *a,
 int  cfs_attr_unpack(const uint8_t b[static CFS_ATTR_PACKED],
                      struct cfs_attr *ret);
 
+/* Whether @type (S_IFMT) is a file's that POSIX knows. */
+bool cfs_type_valid(uint32_t type);
+
 /* Whether @n may name a directory entry. */
 bool cfs_name_valid(struct cfs_name n);
 

@@ -2,6 +2,7 @@
 /* opt.c - options from text into a private struct and back; see opt.h. */
 #include "core/opt.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,21 @@ int cfs_parse_u64(const char *s, uint64_t *ret)
     static const struct unit units[] = {{"", 1}, {NULL, 0}};
 
     return parse_unit(s, units, ret);
+}
+
+int cfs_volume_name_check(const char *s, struct cfs_err *err)
+{
+    size_t len = strlen(s);
+    bool ok = len > 0 && len <= CFS_VOLUME_NAME_MAX &&
+              isalnum((unsigned char)s[0]);
+
+    for (size_t i = 0; i < len && ok; i++)
+        ok = isalnum((unsigned char)s[i]) || strchr("-_.", s[i]);
+    if (!ok)
+        return cfs_err_set(err, -EINVAL, "'%.80s' cannot name a volume: 1 to "
+                           "%u letters, digits, '-', '_' and '.', the first "
+                           "a letter or digit", s, CFS_VOLUME_NAME_MAX);
+    return 0;
 }
 
 int cfs_parse_bool(const char *s, bool *ret)

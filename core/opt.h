@@ -67,6 +67,10 @@ int cfs_parse_ms(const char *s, uint64_t *ret);
 int cfs_parse_bool(const char *s, bool *ret);
 int cfs_parse_u64(const char *s, uint64_t *ret);
 
+/* Whether @s may be a volume's name; else -EINVAL, with what may. */
+#define CFS_VOLUME_NAME_MAX 63u
+int cfs_volume_name_check(const char *s, struct cfs_err *err);
+
 /* The entry of @words (NULL-terminated) that is nearest to @s by edit
  * distance, or NULL when none is near. */
 const char *cfs_nearest(const char *s, const char *const *words);

@@ -10,10 +10,11 @@
  * one of the devices. The transaction that makes the volume succeeds only while
  * creating/ID is still as it was, and deletes it. Else it is undone:
  *
- *   1. the record is put anew ("undo"): from now on nothing can make the volume,
- *      also no transaction whose outcome nobody has heard
+ *   1. the record is put anew ("undo"): from now on nothing can make the
+ *      volume, also no transaction whose outcome nobody has heard
  *   2. the devices are undone, each on its node
- *   3. claims of those that are undone are deleted, and the record with the last
+ *   3. claims of those that are undone are deleted, and with the last the
+ *      record
  *
  * Each step may be cut off, and is then done again. What is on a node that
  * cannot be reached waits for it; a node that is no member takes its devices
@@ -22,7 +23,8 @@
  * Whose task it is: of the node that began, also after its restart. When that
  * is no member any more, or was not here for 20 s, of the first node that is;
  * when two act, step 1 lets one go on. Each mgmtd looks at the records when one
- * appears in its copy, when nodes come and go, and every 2 s while there is any.
+ * appears in its copy, when nodes come and go, and every 2 s while there are
+ * any.
  */
 #ifndef CFS_MGMTD_CREATING_H
 #define CFS_MGMTD_CREATING_H

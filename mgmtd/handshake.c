@@ -142,6 +142,16 @@ static bool may_accuse(const struct rpc_msg *msg)
                     rpc_conn_is_privileged(msg->conn));
 }
 
+/* As resolve(), for who speaks against a brick of it. */
+static int accused(struct mgmtd *m, const struct rpc_msg *msg, const char *key,
+                   struct volume **ret_vol, struct brick **ret_brick,
+                   struct cfs_err *err)
+{
+    if (!may_accuse(msg))
+        return cfs_err_set(err, -EACCES, "only root's connections may say so");
+    return resolve(m, line_of(msg), key, ret_vol, ret_brick, err);
+}
+
 /* Root's word, as a mount's is: and even that throws nobody out of a view who
  * is the last. */
 static void on_view_differs(struct rpc_msg *msg, void *ctx)
@@ -158,10 +168,8 @@ static void on_view_differs(struct rpc_msg *msg, void *ctx)
     rc = mgmt_unpack_view_differs(&a, msg->body, &q);
     if (rc < 0)
         cfs_err_set(&err, rc, "a bad request");
-    else if (!may_accuse(msg))
-        rc = cfs_err_set(&err, -EACCES, "only root's connections may say so");
     else
-        rc = resolve(m, line_of(msg), q.key, &vol, &b, &err);
+        rc = accused(m, msg, q.key, &vol, &b, &err);
     if (rc == 0) {
         if (!b && q.epoch == vol->view.epoch)
             view_differs(vol, q.brick);
@@ -187,10 +195,8 @@ static void on_view_report(struct rpc_msg *msg, void *ctx)
     rc = mgmt_unpack_view_report(&a, msg->body, &q);
     if (rc < 0)
         cfs_err_set(&err, rc, "a bad request");
-    else if (!may_accuse(msg))
-        rc = cfs_err_set(&err, -EACCES, "only root's connections may say so");
     else
-        rc = resolve(m, line_of(msg), q.key, &vol, &b, &err);
+        rc = accused(m, msg, q.key, &vol, &b, &err);
     if (rc < 0) {
         rpc_reply_error(msg, rc, err.text);
     } else {

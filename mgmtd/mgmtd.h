@@ -156,7 +156,7 @@ enum brick_state {
 #define BRICK_TRIES 5
 
 /* On its home node the brick itself; elsewhere a picture of it (node.h), with
- * the fields from state on as its home told them, and neither watch nor line. */
+ * the fields from state on as its home told them, without watch and line. */
 struct brick {
     struct volume    *vol;
     unsigned          index; /* in the set */

@@ -4,10 +4,10 @@
  *
  * A picture is one JSON object: {"at", "brick", "state", "here", "ended",
  * "reason", "pid", "life", "port", "known", "info"}; "info" is struct cfs_brick
- * as it is packed for BRICK.INFO, in hex; "at" is the home's boot time in ns: an
- * older picture that comes later (as an answer) is not taken. A home tells each
- * of its bricks' pictures to all other nodes when it differs from what it told
- * last; who learns of a brick later, or finds its home again, asks for it
+ * as it is packed for BRICK.INFO, in hex; "at" is the home's boot time in ns:
+ * an older picture that comes later (as an answer) is not taken. A home tells
+ * each of its bricks' pictures to all other nodes when it differs from what it
+ * told last; who learns of a brick later, or finds its home again, asks for it
  * ("want").
  */
 #include <stdio.h>

@@ -314,8 +314,8 @@ json_t *peer_serials(const struct peer *p)
 }
 
 /* Somebody may have taken the name, or come under another one, while this one
- * waited: whoever has no token to replace a member replaces none. In the same
- * turn the cluster's record is read, which each member's transaction changes. */
+ * waited: whoever has no token to replace a member replaces none. The cluster's
+ * record, which each member's transaction changes, is read in the same turn. */
 static void put_rest(void *arg, struct store_txn *txn, uint64_t number,
                      const struct cfs_err *err)
 {

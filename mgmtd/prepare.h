@@ -41,8 +41,8 @@ struct prep {
 int  prep_look(struct prep *p, struct cfs_err *err);
 int  prep_make(struct prep *p, struct cfs_err *err);
 /* Take back what a prep_make() made, in this process or in another one: what
- * is not a brick with that identity, or an empty file, is left alone. -EBUSY: the
- * mkfs of another process, which ended, is still at work there. */
+ * is not a brick with that identity, or an empty file, is left alone. -EBUSY:
+ * the mkfs of another process, which ended, is still at work there. */
 int  prep_undo(struct prep *p, struct cfs_err *err);
 void prep_fini(struct prep *p);
 

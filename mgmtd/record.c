@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "core/opt.h"
 #include "mgmtd/mem.h"
 #include "rpc/proof.h"
 
@@ -176,12 +177,12 @@ int rec_volume_read(const json_t *rec, struct rec_volume *ret,
     const json_t *sets = json_object_get(rec, "sets");
     struct rec_volume v = {0};
     const char *name = json_string_value(json_object_get(rec, "name"));
-    char what[REC_NAME_MAX + 32];
+    char what[CFS_VOLUME_NAME_MAX + 32];
     uint64_t version;
     int rc;
 
     snprintf(what, sizeof what, "the record of volume '%.*s'",
-             (int)REC_NAME_MAX, name ? name : "?");
+             (int)CFS_VOLUME_NAME_MAX, name ? name : "?");
     rc = rec_u64(rec, what, "v", &version, err);
     if (rc == 0 && version > REC_VERSION)
         return cfs_err_set(err, -EPROTONOSUPPORT, "%s was written by a newer "

@@ -35,8 +35,7 @@
 #include "core/fop.h"
 #include "core/loop.h"
 
-#define REC_VERSION  1
-#define REC_NAME_MAX 63u /* bytes in a volume's name */
+#define REC_VERSION 1
 
 enum vol_state { VOL_CREATED, VOL_STARTED, VOL_STOPPED };
 

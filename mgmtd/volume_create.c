@@ -10,9 +10,9 @@
  * killed then, image files remain; the next create says so, and --force takes
  * them.
  */
-#include <ctype.h>
 #include <stdio.h>
 
+#include "core/opt.h"
 #include "mgmtd/access.h"
 #include "mgmtd/address.h"
 #include "mgmtd/creating.h"
@@ -36,21 +36,6 @@ struct create {
 };
 
 /* -- the arguments ------------------------------------------------------- */
-
-static int check_name(const char *name, struct cfs_err *err)
-{
-    size_t len = strlen(name);
-    bool ok = len > 0 && len <= REC_NAME_MAX &&
-              isalnum((unsigned char)name[0]);
-
-    for (size_t i = 0; i < len && ok; i++)
-        ok = isalnum((unsigned char)name[i]) || strchr("-_.", name[i]);
-    if (!ok)
-        return cfs_err_set(err, -EINVAL, "'%.80s' cannot name a volume: 1 to "
-                           "%u letters, digits, '-', '_' and '.', the first "
-                           "a letter or digit", name, REC_NAME_MAX);
-    return 0;
-}
 
 static bool is_this_node(const struct mgmtd *m, const char *host)
 {
@@ -191,7 +176,7 @@ static int read_args(struct create *cr, struct cfs_err *err)
     struct mgmtd *m = cr->c->m;
     json_t *bricks = json_object_get(cr->c->args, "bricks");
     size_t n = json_array_size(bricks);
-    int rc = check_name(cr->name, err);
+    int rc = cfs_volume_name_check(cr->name, err);
 
     cr->replica = (uint64_t)json_integer_value(
         json_object_get(cr->c->args, "replica"));
@@ -515,7 +500,7 @@ static bool all_here(const struct create *cr)
 }
 
 /* A node that joined just now, or was started, is met in a moment; and a
- * repeat, to a mgmtd that was started since, lets it take back the first try. */
+ * repeat, to a mgmtd started since then, lets it take back the first try. */
 static void look_when_here(struct cfs_timer *t)
 {
     struct create *cr = cfs_list_entry(t, struct create, coming);

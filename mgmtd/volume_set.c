@@ -13,6 +13,7 @@
  */
 #include <stdio.h>
 
+#include "core/opt.h"
 #include "mgmtd/access.h"
 #include "mgmtd/mgmtd.h"
 #include "volfiles/voption.h"
@@ -220,7 +221,7 @@ void volume_set(struct command *c)
 {
     struct cfs_err err = {0};
     struct volume *vol;
-    char who[REC_NAME_MAX + 16];
+    char who[CFS_VOLUME_NAME_MAX + 16];
     int rc = volume_need(c->m, command_str(c, "name"), &vol, &err);
 
     if (rc == 0) {

@@ -56,18 +56,7 @@ static bool is_xattr(struct cfs_name n)
 
 static bool is_type(uint32_t mode)
 {
-    switch (mode & S_IFMT) {
-    case S_IFREG:
-    case S_IFDIR:
-    case S_IFLNK:
-    case S_IFCHR:
-    case S_IFBLK:
-    case S_IFIFO:
-    case S_IFSOCK:
-        return (mode & ~MODE_ALL) == 0;
-    default:
-        return false;
-    }
+    return cfs_type_valid(mode & S_IFMT) && (mode & ~MODE_ALL) == 0;
 }
 
 static bool is_target(struct cfs_blob t)

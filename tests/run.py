@@ -366,15 +366,7 @@ class Program:
         return run(self.argv, env, self.cwd or work, self.timeout)
 
     def count(self, tally, result, log):
-        tests, planned = parse_tap(result.output, numbered=True)
-        if tests or planned:
-            report(tally, self.label, result, tests, planned, log)
-        elif result.status == 77:
-            tally.skip(self.label, last_line(result.output))
-        elif result.status == 0:
-            tally.ok(self.label)
-        else:
-            tally.fail(self.label, result.why(), log, result.output)
+        count_tap(tally, self.label, result, True, log)
 
 
 class Script:
@@ -404,15 +396,7 @@ class Script:
 
     def count(self, tally, result, log):
         if not self.path.endswith(".py"):
-            tests, planned = parse_tap(result.output, numbered=False)
-            if tests:
-                report(tally, self.label, result, tests, planned, log)
-            elif result.status == 77:
-                tally.skip(self.label, last_line(result.output))
-            elif result.status == 0:
-                tally.ok(self.label)
-            else:
-                tally.fail(self.label, result.why(), log, result.output)
+            count_tap(tally, self.label, result, False, log)
             return
         tests = []
         try:
@@ -436,6 +420,19 @@ class Script:
             tally.fail(self.label, "no tests in it", log)
         else:
             report(tally, self.label, result, tests, 0, log)
+
+
+def count_tap(tally, label, result, numbered, log):
+    """What says nothing in TAP is one test; 77 is "skipped"."""
+    tests, planned = parse_tap(result.output, numbered)
+    if tests or planned:
+        report(tally, label, result, tests, planned, log)
+    elif result.status == 77:
+        tally.skip(label, last_line(result.output))
+    elif result.status == 0:
+        tally.ok(label)
+    else:
+        tally.fail(label, result.why(), log, result.output)
 
 
 def last_line(text):

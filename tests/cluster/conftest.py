@@ -55,6 +55,18 @@ def cluster(request, nodes_can_be_made):
         c.close()
 
 
+@pytest.fixture
+def n(cluster):
+    """A node with volume v of three bricks, mounted on /mnt/v."""
+    n = cluster(1)[1]
+    n.clusterfs("volume", "create", "v", "replica", 3,
+                *("localhost:/srv/%d.img" % i for i in (1, 2, 3)),
+                "--brick-size", "1G", "--sparse")
+    n.clusterfs("volume", "start", "v")
+    n.mount("v")
+    return n
+
+
 @contextlib.contextmanager
 def folder_of_saved():
     """That of all files of a run, if this is one of tests/run.py."""

@@ -6,21 +6,7 @@ mounts that run.
 import signal
 import time
 
-import pytest
-
 from runtime import wait_for
-
-
-@pytest.fixture
-def n(cluster):
-    """A node with volume v, mounted on /mnt/v."""
-    n = cluster(1)[1]
-    n.clusterfs("volume", "create", "v", "replica", 3,
-                *("localhost:/srv/%d.img" % i for i in (1, 2, 3)),
-                "--brick-size", "1G", "--sparse")
-    n.clusterfs("volume", "start", "v")
-    n.mount("v")
-    return n
 
 
 def dumps(n, program):

@@ -1,19 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # needs: root fuse
 """What bricks tell of what they did: volume profile, top, statedump."""
-import pytest
-
-
-@pytest.fixture
-def n(cluster):
-    """A node with volume v of three bricks, mounted on /mnt/v."""
-    n = cluster(1)[1]
-    n.clusterfs("volume", "create", "v", "replica", 3,
-                *("localhost:/srv/%d.img" % i for i in (1, 2, 3)),
-                "--brick-size", "1G", "--sparse")
-    n.clusterfs("volume", "start", "v")
-    n.mount("v")
-    return n
 
 
 def fops(n):

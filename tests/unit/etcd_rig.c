@@ -10,26 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/unit/cfs_test.h"
+#include "tests/unit/sh.h"
 
 #define CLIENT_PORT 24008u /* + 2 for each member */
 
-static int shell(const char *fmt, ...) CFS_PRINTF(1, 2);
-
-static int shell(const char *fmt, ...)
-{
-    char cmd[2048];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(cmd, sizeof cmd, fmt, ap);
-    va_end(ap);
-    return system(cmd);
-}
-
 static bool there(const char *program)
 {
-    return shell("command -v %s >/dev/null", program) == 0;
+    return sh("command -v %s >/dev/null", program) == 0;
 }
 
 const char *etcd_rig_lacks(bool tls)
@@ -43,7 +30,7 @@ const char *etcd_rig_lacks(bool tls)
 
 void rig_remove(const char *dir)
 {
-    assert_int_equal(shell("rm -rf '%s'", dir), 0);
+    assert_int_equal(sh("rm -rf '%s'", dir), 0);
 }
 
 /* An authority, and one certificate of its for servers and clients. */
@@ -51,7 +38,7 @@ static void make_certificates(struct etcd_rig *r)
 {
     const char *d = r->dir;
 
-    assert_int_equal(shell(
+    assert_int_equal(sh(
         "cd %s && {"
         " openssl ecparam -genkey -name prime256v1 -noout -out ca.key &&"
         " openssl req -x509 -new -key ca.key -subj /CN=test -days 2"
@@ -180,19 +167,19 @@ void etcd_rig_kill(struct etcd_rig *r, unsigned i)
 
 void etcd_rig_save(struct etcd_rig *r, unsigned i)
 {
-    assert_int_equal(shell("cd %s && rm -rf saved%u && cp -a m%u saved%u",
+    assert_int_equal(sh("cd %s && rm -rf saved%u && cp -a m%u saved%u",
                            r->dir, i, i, i), 0);
 }
 
 void etcd_rig_roll_back(struct etcd_rig *r, unsigned i)
 {
-    assert_int_equal(shell("cd %s && rm -rf m%u && cp -a saved%u m%u",
+    assert_int_equal(sh("cd %s && rm -rf m%u && cp -a saved%u m%u",
                            r->dir, i, i, i), 0);
 }
 
 void etcd_rig_wipe(struct etcd_rig *r, unsigned i)
 {
-    assert_int_equal(shell("rm -rf %s/m%u", r->dir, i), 0);
+    assert_int_equal(sh("rm -rf %s/m%u", r->dir, i), 0);
 }
 
 /* Of the process id, so that tests at the same time do not meet; up to three

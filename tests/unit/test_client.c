@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clusterfs-client: its arguments and mount points; and as a program, with a
  * volfile of a file system in memory: what it says, what it leaves mounted. */
-#include "tests/unit/cfs_test.h"
+#include "tests/unit/sh.h"
 
 #include "client/client.h"
 
@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* -- arguments ---------------------------------------------------------------- */
+/* -- arguments ------------------------------------------------------------- */
 
 static int give(struct client *c, const struct cfs_arg *args, const char *name,
                 const char *value)
@@ -104,7 +104,7 @@ static void each_mount_has_a_log_of_its_own(void **state)
     free(name);
 }
 
-/* -- a place to mount -------------------------------------------------------------- */
+/* -- a place to mount ------------------------------------------------------ */
 
 struct spot {
     char dir[64];
@@ -156,11 +156,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct spot *s = *state;
-    char cmd[128];
 
     umount2(s->mnt, MNT_DETACH);
-    snprintf(cmd, sizeof cmd, "rm -rf %s", s->dir);
-    return system(cmd) == 0 ? (free(s), 0) : -1;
+    return sh("rm -rf %s", s->dir) == 0 ? (free(s), 0) : -1;
 }
 
 static void only_a_free_directory_is_a_mount_point(void **state)
@@ -187,7 +185,7 @@ static void only_a_free_directory_is_a_mount_point(void **state)
     assert_int_equal(client_spot(path, &got, NULL), -ENOTDIR);
 }
 
-/* -- the program ---------------------------------------------------------------------- */
+/* -- the program ----------------------------------------------------------- */
 
 static void write_volfile(const struct spot *s, const char *text)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_creds.c - a client's file of credentials is kept new (rpc/creds.h): a
  * certificate, and the list of nodes that are not believed any more. */
+#include "tests/unit/sh.h"
 #include "tests/unit/tls_rig.h"
 
 #include <stdlib.h>
@@ -81,21 +82,15 @@ static int make(void **state)
 
 static int drop(void **state)
 {
-    char cmd[100];
-
     rpc_creds_fini(&creds);
     own_free(&desk);
     world_end(&world);
-    snprintf(cmd, sizeof cmd, "rm -r %s", dir);
-    return system(cmd);
+    return sh("rm -r %s", dir);
 }
 
 static unsigned files(void)
 {
-    char cmd[120];
-
-    snprintf(cmd, sizeof cmd, "exit $(ls -A %s | wc -l)", dir);
-    return (unsigned)system(cmd) >> 8;
+    return (unsigned)sh("exit $(ls -A %s | wc -l)", dir) >> 8;
 }
 
 static void a_new_certificate_and_list_are_in_the_file(void **state)

@@ -23,7 +23,7 @@
 #include "mgmtd/engine_impl.h"
 #include "mgmtd/launch.h"
 #include "mgmtd/trust.h"
-#include "tests/unit/cfs_test.h"
+#include "tests/unit/sh.h"
 
 #define RECORDS 150
 #define LIMIT_S 40
@@ -447,12 +447,9 @@ static void expect_old(struct life *l)
     expect_wiped(l, "put back from an old copy");
 }
 
-static void sh(struct fix *f, const char *script)
+static void run(struct fix *f, const char *script)
 {
-    char *command = mem_printf("cd %s && { %s; }", f->dir, script);
-
-    assert_int_equal(system(command), 0);
-    free(command);
+    assert_int_equal(sh("cd %s && { %s; }", f->dir, script), 0);
 }
 
 static void etcds_directory_is_looked_at_before_it_is_started(void **state)
@@ -464,31 +461,31 @@ static void etcds_directory_is_looked_at_before_it_is_started(void **state)
     kill_etcd(f);
     pause_ms(50);
 
-    sh(f, "mv etcd kept");
+    run(f, "mv etcd kept");
     assert_int_equal(live(f, expect_gone, 0), 0);
-    sh(f, "mv kept etcd");
+    run(f, "mv kept etcd");
     assert_int_equal(live(f, write_one, 0), 0);
     kill_etcd(f);
     pause_ms(50);
 
     /* It is known to have got further than this copy. */
-    sh(f, "sed 's/\"index\": \"0000/\"index\": \"0001/' engine.index > i 2>&1 "
-          "|| true; M=$(sed -n 's/.*\"member\": \"\\(.*\\)\",/\\1/p' "
-          "engine.json); echo \"{\\\"member\\\": \\\"$M\\\", \\\"index\\\": "
-          "\\\"00000000000fffff\\\"}\" > engine.index");
+    run(f, "sed 's/\"index\": \"0000/\"index\": \"0001/' engine.index > i 2>&1 "
+           "|| true; M=$(sed -n 's/.*\"member\": \"\\(.*\\)\",/\\1/p' "
+           "engine.json); echo \"{\\\"member\\\": \\\"$M\\\", \\\"index\\\": "
+           "\\\"00000000000fffff\\\"}\" > engine.index");
     assert_int_equal(live(f, expect_old, 0), 0);
-    sh(f, "rm engine.index");
+    run(f, "rm engine.index");
     assert_int_equal(live(f, write_one, 0), 0);
     kill_etcd(f);
     pause_ms(50);
 
     /* Another etcd's. */
-    sh(f, "mv etcd kept; (timeout 1 etcd --data-dir etcd "
-          "--listen-client-urls http://127.0.0.1:0 "
-          "--advertise-client-urls http://127.0.0.1:1 "
-          "--listen-peer-urls http://127.0.0.1:0 >/dev/null 2>&1; true)");
+    run(f, "mv etcd kept; (timeout 1 etcd --data-dir etcd "
+           "--listen-client-urls http://127.0.0.1:0 "
+           "--advertise-client-urls http://127.0.0.1:1 "
+           "--listen-peer-urls http://127.0.0.1:0 >/dev/null 2>&1; true)");
     assert_int_equal(live(f, expect_foreign, 0), 0);
-    sh(f, "rm -r etcd; mv kept etcd");
+    run(f, "rm -r etcd; mv kept etcd");
     assert_int_equal(live(f, write_one, 0), 0);
 }
 
@@ -503,11 +500,11 @@ static void a_damaged_marker_is_an_error_and_not_an_answer(void **state)
     struct fix *f = *state;
 
     assert_int_equal(live(f, fill, 0), 0);
-    sh(f, "cp engine.json kept; sed -i 's/sqlite/etcd/' engine.json");
+    run(f, "cp engine.json kept; sed -i 's/sqlite/etcd/' engine.json");
     assert_int_equal(live(f, nothing, 0), 8);
-    sh(f, "echo > engine.json");
+    run(f, "echo > engine.json");
     assert_int_equal(live(f, nothing, 0), 8);
-    sh(f, "mv kept engine.json");
+    run(f, "mv kept engine.json");
     assert_int_equal(live(f, write_one, 0), 0);
 }
 

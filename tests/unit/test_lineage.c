@@ -9,7 +9,7 @@
 #include "mgmtd/record.h"
 #include "mgmtd/revoked.h"
 #include "mgmtd/store_doc.h"
-#include "tests/unit/cfs_test.h"
+#include "tests/unit/sh.h"
 
 #define JUMP ((json_int_t)1 << 32)
 
@@ -37,12 +37,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fix *f = *state;
-    char cmd[128];
 
     store_close(f->s);
     cfs_loop_free(f->loop);
-    snprintf(cmd, sizeof cmd, "rm -rf %s", f->dir);
-    assert_int_equal(system(cmd), 0);
+    assert_int_equal(sh("rm -rf %s", f->dir), 0);
     free(f);
     return 0;
 }
@@ -155,14 +153,13 @@ static void what_was_there_before_is_gone_whole(void **state)
 {
     struct fix *f = *state;
     json_t *doc = doc_of(f), *rec;
-    char cmd[300], path[128];
+    char path[128];
     struct stat st;
     struct cfs_err err = {0};
 
     fill(f); /* once more: the log is not empty */
-    snprintf(cmd, sizeof cmd, "cd %s && mkdir killed && cp store.db "
-             "store.db-wal store.db-shm killed", f->dir);
-    assert_int_equal(system(cmd), 0);
+    assert_int_equal(sh("cd %s && mkdir killed && cp store.db store.db-wal "
+                        "store.db-shm killed", f->dir), 0);
     snprintf(path, sizeof path, "%s/killed", f->dir);
     json_object_set_new(value_of(doc, "node/n1"), "number", json_integer(1));
     assert_int_equal(store_import_sqlite(path, doc, 2, &err), 0);

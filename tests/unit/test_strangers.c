@@ -6,7 +6,7 @@
  * What each may is written down here once more, by hand: a row that is missing
  * or too generous in mgmtd/access.c fails.
  */
-#include "tests/unit/cfs_test.h"
+#include "tests/unit/sh.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -34,19 +34,6 @@ static struct cfs_loop *loop;
 static struct cfs_log *logger;
 
 /* -- the daemon ----------------------------------------------------------- */
-
-static int sh(const char *fmt, ...) CFS_PRINTF(1, 2);
-
-static int sh(const char *fmt, ...)
-{
-    char cmd[2048];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(cmd, sizeof cmd, fmt, ap);
-    va_end(ap);
-    return system(cmd);
-}
 
 static uint16_t free_port(void)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_tls.c - connections over TLS: who is let in, as whom; who is not; and
  * ends that do not speak it, or not to its end. */
+#include "tests/unit/sh.h"
 #include "tests/unit/tls_rig.h"
 
 #include "rpc/conn_impl.h"
@@ -424,7 +425,7 @@ static void a_member_s_credentials_know_who_is_revoked(void **state)
     struct own a = new_own(&world.nodes, "alpha", DAY);
     struct own b = new_own(&world.nodes, "beta", DAY);
     const char *revoked[] = {b.serial};
-    char dir[64], cmd[80], trust[80], *crl;
+    char dir[64], trust[80], *crl;
     struct rpc_creds creds;
     struct cfs_err err = {0};
     struct ends e = {0};
@@ -444,8 +445,7 @@ static void a_member_s_credentials_know_who_is_revoked(void **state)
     assert_int_equal(rpc_creds_refresh(&creds, &err), 0);
     check_refused(member(&world, &b), rpc_tls_ref(creds.tls), "revoked");
     rpc_creds_fini(&creds);
-    snprintf(cmd, sizeof cmd, "rm -r %s", dir);
-    assert_int_equal(system(cmd), 0);
+    assert_int_equal(sh("rm -r %s", dir), 0);
     free(crl);
     own_free(&a);
     own_free(&b);

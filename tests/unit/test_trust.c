@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_trust.c - a node's certificates and authorities, on disk; tokens. */
-#include "tests/unit/cfs_test.h"
+#include "tests/unit/sh.h"
 
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -25,11 +25,7 @@ static int make_root(void **state)
 
 static int drop_root(void **state)
 {
-    char *cmd = mem_printf("rm -rf %s", root);
-    int rc = system(cmd);
-
-    free(cmd);
-    return rc;
+    return sh("rm -rf %s", root);
 }
 
 static char *dir_of(const char *name)

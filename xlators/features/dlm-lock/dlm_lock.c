@@ -28,7 +28,7 @@ static const struct cfs_opt dlm_opts[] = {
     {0},
 };
 
-/* -- getattr, and what tells attributes beside it --------------------------- */
+/* -- getattr, and what tells attributes beside it -------------------------- */
 
 #define READS(READ) READ(lookup) READ(getattr) READ(read)
 
@@ -78,7 +78,7 @@ static void dlm_getattr(struct cfs_xl *xl, struct cfs_getattr *up)
     getattr_ask(xl, up);
 }
 
-/* -- changes ----------------------------------------------------------------- */
+/* -- changes --------------------------------------------------------------- */
 
 /* Whether it is certain that a change with this answer did not happen. */
 static bool certain(int status)
@@ -263,7 +263,7 @@ static const struct cfs_fops dlm_fops = {
     .read = read_ask,
 };
 
-/* -- life ---------------------------------------------------------------------- */
+/* -- life ------------------------------------------------------------------ */
 
 static void dlm_notify(struct cfs_xl *xl, const struct cfs_event *ev)
 {

@@ -194,7 +194,7 @@ void fm_xattr_none(struct fm *fm, struct cfs_inode *inode);
 /* Kernel time-outs, in its unit: seconds. */
 double fm_lease(const struct fm *fm);
 
-/* -- what the kernel asks: names.c, attr.c, file.c, space.c, dir.c, xattr.c - */
+/* -- what the kernel asks: names.c, attr.c, file.c, space.c, dir.c, xattr.c  */
 
 extern const struct fuse_lowlevel_ops fm_ops;
 

@@ -1,42 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rec.c - values of the records of files and names, as bytes and back. */
-#include "xlators/storage/block/rec.h"
-
 #include <sys/stat.h>
 
 #include "core/dirent.h"
-#include "xlators/storage/block/bytes.h"
-
-/* A value's reader, behind its format. */
-static struct rd open_value(struct cfs_blob v)
-{
-    struct rd r = rd_open(v);
-
-    if (rd_u8(&r) != REC_FMT)
-        r.bad = true;
-    return r;
-}
-
-static uint32_t wrote(const struct wr *w, const uint8_t *from)
-{
-    return (uint32_t)(w->at - from);
-}
-
-static bool type_valid(uint32_t type)
-{
-    switch (type) {
-    case S_IFREG:
-    case S_IFDIR:
-    case S_IFLNK:
-    case S_IFCHR:
-    case S_IFBLK:
-    case S_IFIFO:
-    case S_IFSOCK:
-        return true;
-    default:
-        return false;
-    }
-}
+#include "xlators/storage/block/rec_impl.h"
 
 /* -- inodes --------------------------------------------------------------- */
 
@@ -123,7 +90,7 @@ int rec_inode_unpack(struct cfs_blob v, struct rec_inode *ret)
     i.ctime = rd_time(&r);
     i.btime = rd_time(&r);
     unpack_by_type(&i, &r);
-    if (!rd_done(&r) || !type_valid(i.mode & S_IFMT) ||
+    if (!rd_done(&r) || !cfs_type_valid(i.mode & S_IFMT) ||
         (i.mode & ~(uint32_t)(S_IFMT | 07777)) != 0 ||
         (i.flags & ~(REC_INLINE | REC_LOST)) != 0 || i.size > CFS_FILE_MAX ||
         i.n_xattr > XATTR_COUNT)
@@ -176,7 +143,7 @@ int rec_dirent_unpack(struct cfs_blob v, struct rec_dirent *ret)
     d.type = (uint32_t)rd_u8(&r) << 12;
     rd_bytes(&r, d.child.b, sizeof d.child.b);
     d.cookie = rd_u64(&r);
-    if (!rd_done(&r) || !type_valid(d.type) || d.cookie == 0)
+    if (!rd_done(&r) || !cfs_type_valid(d.type) || d.cookie == 0)
         return -CFS_E_CORRUPT;
     *ret = d;
     return 0;
@@ -201,7 +168,7 @@ int rec_cookie_unpack(struct cfs_blob v, struct rec_cookie *ret)
 
     c.type = (uint32_t)rd_u8(&r) << 12;
     rd_bytes(&r, c.child.b, sizeof c.child.b);
-    if (r.bad || !type_valid(c.type) || rd_left(&r) > CFS_NAME_MAX)
+    if (r.bad || !cfs_type_valid(c.type) || rd_left(&r) > CFS_NAME_MAX)
         return -CFS_E_CORRUPT;
     c.name.len = (uint32_t)rd_left(&r);
     c.name.s = (const char *)rd_ptr(&r, c.name.len);

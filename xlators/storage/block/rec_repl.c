@@ -3,22 +3,7 @@
  * views and sessions there are, what was answered; see rec.h.
  */
 #include "core/dirent.h"
-#include "xlators/storage/block/bytes.h"
-#include "xlators/storage/block/rec.h"
-
-static struct rd open_value(struct cfs_blob v)
-{
-    struct rd r = rd_open(v);
-
-    if (rd_u8(&r) != REC_FMT)
-        r.bad = true;
-    return r;
-}
-
-static uint32_t wrote(const struct wr *w, const uint8_t *from)
-{
-    return (uint32_t)(w->at - from);
-}
+#include "xlators/storage/block/rec_impl.h"
 
 uint32_t rec_dirty_pack(const struct rec_dirty *d,
                         uint8_t ret[static REC_DIRTY_MAX])
