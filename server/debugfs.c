@@ -88,8 +88,8 @@ static int open_brick(struct debugfs *d, struct cfs_err *err)
 
     do {
         *err = (struct cfs_err){0};
-        rc = d->bare ? tool_open_bare(d->path, d->flags, NULL, NULL, &d->b,
-                                      err)
+        rc = d->bare ? tool_open_bare(d->path, d->flags | TOOL_NO_JOURNAL,
+                                      NULL, NULL, &d->b, err)
                      : tool_open(d->path, d->flags, &d->b, err);
     } while (rc == -CFS_E_CORRUPT && --tries > 0);
     return rc;
@@ -110,7 +110,21 @@ static int run_verb(const struct verb *v, struct debugfs *d,
     return rc;
 }
 
-static void tell(const struct debugfs *d, int rc, const struct cfs_err *err)
+/* Whether it is only its journal, or what is kept in memory, that keeps the
+ * brick from being opened. */
+static bool opens_bare(struct debugfs *d)
+{
+    struct cfs_err err = {0};
+
+    if (d->bare || tool_open_bare(d->path, d->flags | TOOL_NO_JOURNAL, NULL,
+                                  NULL, &d->b, &err) < 0)
+        return false;
+    tool_close(&d->b);
+    return true;
+}
+
+static void tell(const struct verb *v, struct debugfs *d, int rc,
+                 const struct cfs_err *err)
 {
     const char *more = "";
 
@@ -118,7 +132,7 @@ static void tell(const struct debugfs *d, int rc, const struct cfs_err *err)
         more = "; --live looks at it all the same";
     else if (rc == -CFS_E_CORRUPT && (d->flags & TOOL_LIVE))
         more = "; it may have changed meanwhile: try again";
-    else if (rc == -CFS_E_CORRUPT && !d->bare)
+    else if (rc == -CFS_E_CORRUPT && !v->opens && opens_bare(d))
         more = "; --checkpoint leaves the journal out";
     fprintf(stderr, PROGRAM ": %s%s\n",
             err->text[0] ? err->text : cfs_err_str(rc), more);
@@ -197,7 +211,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     rc = run_verb(v, &d, &err);
     if (rc < 0)
-        tell(&d, rc, &err);
+        tell(v, &d, rc, &err);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, PROGRAM ": output: %s\n", strerror(errno));
         return EXIT_FAILED;

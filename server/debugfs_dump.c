@@ -149,6 +149,32 @@ static bool of_inodes(enum rec_table t)
            t != REC_SESSION && t != REC_VIEW;
 }
 
+static int one_each(void *ctx, struct cfs_blob key, struct cfs_blob value)
+{
+    bool *any = ctx;
+
+    *any = true;
+    return TOOL_PAUSE;
+}
+
+/* Whether any record is of inode @g. */
+static bool is_anywhere(struct debugfs *d, struct cfs_gfid g)
+{
+    bool any = false;
+
+    for (size_t i = 0; words_tables[i] && !any; i++) {
+        enum rec_table t = (enum rec_table)words_table_parse(words_tables[i]);
+        struct rec_key lo, hi;
+
+        rec_key_gfid(&lo, t, g);
+        rec_key_after(&hi, &lo);
+        if (of_inodes(t))
+            eng_sweep(d->b.e, rec_key_blob(&lo), rec_key_blob(&hi), one_each,
+                      &any);
+    }
+    return any;
+}
+
 int debugfs_stat(struct debugfs *d, struct cfs_err *err)
 {
     char digest[DIGEST_STR];
@@ -167,8 +193,10 @@ int debugfs_stat(struct debugfs *d, struct cfs_err *err)
         rc = rec_inode_unpack(v, &ino);
     if (rc < 0 && rc != -ENOENT)
         return cfs_err_set(err, rc, "%s: %s", d->arg, cfs_err_str(rc));
+    if (rc == -ENOENT && !is_anywhere(d, g))
+        return cfs_err_set(err, rc, "there is no inode %s", d->arg);
     if (rc == -ENOENT)
-        printf("there is no such inode\n");
+        printf("there is no such inode, and yet this is of it:\n");
     else
         print_prefix(d, &k, err);
     for (size_t i = 0; words_tables[i]; i++) {

@@ -30,10 +30,14 @@ static void put_super(const struct fmt_super *sb)
     tool_put_escaped(stdout, sb->label, strnlen(sb->label, sizeof sb->label));
     printf("\nversion    %u\n", sb->version);
     printf("features   compatible %" PRIx64 ", read-only compatible %" PRIx64
-           ", incompatible %" PRIx64 "%s%s\n", sb->compat, sb->ro_compat,
+           ", incompatible %" PRIx64 "%s", sb->compat, sb->ro_compat,
            sb->incompat,
-           sb->compat & FMT_FIXED ? "; does not grow by itself" : "",
-           sb->incompat & FMT_PACKED ? "; may have compressed data" : "");
+           sb->compat & FMT_FIXED ? "; does not grow by itself" : "");
+    if (sb->incompat & FMT_TWICE)
+        fputs("; may have second copies of metadata", stdout);
+    if (sb->incompat & FMT_PACKED)
+        fputs("; may have compressed data", stdout);
+    putchar('\n');
     printf("made       %" PRIu64 "\n", sb->made);
     printf("nonce      %016" PRIx64 "\n", sb->nonce);
     put_range("store", 0, sb->size);
@@ -96,9 +100,23 @@ static void put_slots(struct cfs_dev *dev, const struct fmt_super *sb)
     free(slot);
 }
 
+static void put_copies(struct cfs_dev *dev, const struct fmt_super *sb)
+{
+    const unsigned bad = super_copies(dev, sb);
+
+    printf("copies     at block 0 %s, at block %" PRIu64 " %s, at block %u "
+           "%s\n", bad & ENG_SUPER_FIRST ? "damaged" : "whole",
+           sb->size - AREA_BLOCKS, bad & ENG_SUPER_LAST ? "damaged" : "whole",
+           SUPER_SPARE,
+           bad & ENG_SUPER_SPARE ? "damaged"
+           : bad & ENG_SUPER_OLD ? "older"
+                                 : "whole");
+}
+
 static int supers(struct cfs_dev *dev, const struct fmt_super *sb)
 {
     put_super(sb);
+    put_copies(dev, sb);
     put_slots(dev, sb);
     return 0;
 }

@@ -4,8 +4,11 @@
  * --repair it mends what it found (fsck_repair.h); the rest is in
  * fsck_acts.c.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -55,20 +58,30 @@ static void learn_counts(const struct ops *ops, struct rec_brick *ret)
     free(b);
 }
 
+/* The newest checkpoint alone; the journal tells at least which blocks it has
+ * taken, if it is whole. */
+static int open_bare(const struct run *r, struct tool_brick *ret)
+{
+    struct cfs_err err = {0};
+    int rc = tool_open_bare(r->path, 0, NULL, NULL, ret, &err);
+
+    if (rc == -CFS_E_CORRUPT)
+        rc = tool_open_bare(r->path, TOOL_NO_JOURNAL, NULL, NULL, ret, &err);
+    return rc;
+}
+
 /* With the journal, or, when that or what is kept in memory is damaged,
  * without: the rest may be looked at all the same. */
 static int open_brick(struct run *r, struct tool_brick *ret,
                       struct cfs_err *err)
 {
     struct fsck_finding damage = {.kind = "journal", .text = err->text};
-    struct cfs_err again = {0};
     int rc;
 
     rc = tool_open(r->path, r->discard && r->answer != ANSWER_NO ? TOOL_WRITE
                                                                : 0,
                    ret, err);
-    if (rc != -CFS_E_CORRUPT ||
-        tool_open_bare(r->path, 0, NULL, NULL, ret, &again) < 0)
+    if (rc != -CFS_E_CORRUPT || open_bare(r, ret) < 0)
         return rc;
     cli_found(r, &damage);
     if (!r->json)
@@ -76,20 +89,6 @@ static int open_brick(struct run *r, struct tool_brick *ret,
                "journal.\n");
     r->early = 1;
     return 0;
-}
-
-/* All copies have the same to say. */
-static unsigned check_copies(struct run *r, struct eng *e)
-{
-    struct fsck_finding f = {
-        .kind = "superblock",
-        .text = "a copy of the superblock is damaged",
-    };
-
-    if ((eng_copies(e) & ~ENG_SUPER_OLD) == 0)
-        return 0;
-    cli_found(r, &f);
-    return 1;
 }
 
 static int check(struct run *r)
@@ -118,7 +117,8 @@ static int check(struct run *r)
         config.journal = true;
     }
     fsck_run(b.loop, b.e, &config, &result);
-    result.findings += r->early + check_copies(r, b.e);
+    result.findings += r->early + fsck_tell_copies(eng_copies(b.e), cli_found,
+                                                   r);
     eng_info(b.e, &info);
     rc = result.findings > 0 || result.incomplete ? EXIT_ERRORS : EXIT_CLEAN;
     if (r->discard && rc == EXIT_CLEAN) {
@@ -137,8 +137,8 @@ static bool ask(const struct fsck_repair_result *x)
 {
     char line[16];
 
-    fprintf(stderr, "%" PRIu64 " errors can be corrected%s. Do it? [y/N] ",
-            x->first.findings,
+    fprintf(stderr, "%" PRIu64 " error%s can be corrected%s. Do it? [y/N] ",
+            x->first.findings, x->first.findings == 1 ? "" : "s",
             x->lost ? ", but what was listed as lost stays lost" : "");
     fflush(stderr);
     return fgets(line, sizeof line, stdin) &&
@@ -216,7 +216,9 @@ static int outcome(struct run *r, int rc, const struct fsck_repair_result *x,
 {
     if (rc < 0 && rc != -ECANCELED)
         fprintf(stderr, PROGRAM ": %s: %s%s\n", r->path, err->text,
-                x->written ? "" : "; nothing was written");
+                x->written ? "; the brick is as it was, or repaired as a "
+                             "whole: check it again"
+                           : "; nothing was written");
     if (rc < 0 && x->written)
         return EXIT_TROUBLE;
     if (x->first.findings == 0)
@@ -316,6 +318,19 @@ static int usage(const char *what)
     return EXIT_USAGE;
 }
 
+/* The number of a descriptor that is open; -1. */
+static int parse_fd(const char *s)
+{
+    char *end;
+    long fd;
+
+    errno = 0;
+    fd = strtol(s, &end, 10);
+    if (errno != 0 || end == s || *end != '\0' || fd < 0 || fd > INT_MAX)
+        return -1;
+    return fcntl((int)fd, F_GETFD) < 0 ? -1 : (int)fd;
+}
+
 static int set_answer(struct run *r, enum answer a)
 {
     if (r->answer != ANSWER_ASK && r->answer != a)
@@ -338,8 +353,8 @@ static int parse_one(struct run *r, int opt)
         r->repair = true;
         return set_answer(r, ANSWER_SAFE);
     case 'C':
-        r->fd = atoi(optarg);
-        return r->fd >= 0 ? -1 : usage("-C: a file descriptor");
+        r->fd = parse_fd(optarg);
+        return r->fd >= 0 ? -1 : usage("-C: an open file descriptor");
     case OPT_NO_DATA:
         r->data = false;
         return -1;
@@ -381,8 +396,13 @@ static int run(struct run *r)
     if (r->superblock + r->repair + r->grow + r->discard > 1)
         return usage("one at a time, in this order: --superblock, --repair, "
                      "--grow, --discard");
+    if (r->superblock && r->answer == ANSWER_SAFE)
+        return usage("--superblock takes -y or -n: what it writes over may "
+                     "be somebody's");
     if (asks && r->answer == ANSWER_ASK && !isatty(STDIN_FILENO))
-        return usage("there is nobody to ask: say -y, -p or -n");
+        return usage(r->superblock
+                         ? "there is nobody to ask: say -y or -n"
+                         : "there is nobody to ask: say -y, -p or -n");
     if (r->superblock)
         return cli_superblock(r);
     if (r->grow)
@@ -411,7 +431,9 @@ int main(int argc, char **argv)
     rc = run(&r);
     json_decref(r.findings);
     json_decref(r.known);
-    if (fflush(stdout) != 0 || ferror(stdout))
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, PROGRAM ": output: %s\n", strerror(errno));
         return EXIT_TROUBLE;
+    }
     return rc;
 }

@@ -51,10 +51,8 @@ int cli_grow(struct run *r)
         rc = eng_grow(dev, dry, &before, &after, &err);
         dev->ops->close(dev);
     }
-    if (rc < 0) {
-        fprintf(stderr, PROGRAM ": %s: %s\n", r->path, err.text);
-        return EXIT_TROUBLE;
-    }
+    if (rc < 0)
+        return cli_not_opened(r, rc, &err);
     grown(r, before, after);
     return EXIT_CLEAN;
 }

@@ -88,7 +88,7 @@ void cli_found(void *ctx, const struct fsck_finding *f)
 static uint64_t left(const struct fsck_result *x,
                      const struct fsck_repair_result *repair)
 {
-    return repair && repair->written ? 0 : x->findings;
+    return repair && repair->mended ? 0 : x->findings;
 }
 
 static void count_words(const struct run *r, const struct eng_info *info,
@@ -152,7 +152,7 @@ static json_t *repair_json(const struct fsck_repair_result *x)
     if (!x)
         return json_null();
     return json_pack("{s:b, s:b, s:b, s:i, s:I, s:I}",
-                     "written", x->written, "changed", x->changed,
+                     "written", x->mended, "changed", x->changed,
                      "lost", x->lost, "rounds", (int)x->rounds,
                      "fixes", (json_int_t)x->fixes,
                      "lost_files", (json_int_t)x->last.lost_files);
@@ -201,11 +201,12 @@ int cli_not_opened(const struct run *r, int rc, const struct cfs_err *err)
     const char *why = err->text[0] ? err->text : cfs_err_str(rc);
 
     if (r->json) {
-        json_t *j = damage ? json_pack("{s:o, s:b, s:b, s:i, s:[{s:s, s:s}]}",
+        json_t *j = damage ? json_pack("{s:o, s:b, s:b, s:i, "
+                                       "s:[{s:s, s:n, s:n, s:s}], s:[], s:n}",
                                        "device", tool_json_path(r->path),
                                        "clean", 0, "incomplete", 1, "errors",
-                                       1, "findings", "kind", "open", "text",
-                                       why)
+                                       1, "findings", "kind", "open", "gfid",
+                                       "path", "text", why, "known", "repair")
                            : json_pack("{s:o, s:s}", "device",
                                        tool_json_path(r->path), "trouble",
                                        why);
@@ -214,7 +215,9 @@ int cli_not_opened(const struct run *r, int rc, const struct cfs_err *err)
     }
     if (damage && !r->json) {
         printf("%s\n%s: 1 error left uncorrected; nothing else could be "
-               "checked\n", why, r->path);
+               "checked%s\n", why, r->path,
+               r->repair || r->superblock || r->grow
+                   ? "" : "; --repair -n says what can be done");
     } else if (!damage) {
         fprintf(stderr, PROGRAM ": %s%s\n", why,
                 rc == -EBUSY ? "; stop the volume, or the brick, first" : "");

@@ -127,7 +127,10 @@ static void apply(struct mend *m)
     settle(m);
 }
 
-static void tell_copies(struct mend *m, unsigned bad, struct fsck_result *r)
+unsigned fsck_tell_copies(unsigned bad,
+                          void (*found)(void *ctx,
+                                        const struct fsck_finding *f),
+                          void *ctx)
 {
     static const struct {
         unsigned    bit;
@@ -137,17 +140,18 @@ static void tell_copies(struct mend *m, unsigned bad, struct fsck_result *r)
         {ENG_SUPER_LAST, "the superblock at the end is damaged"},
         {ENG_SUPER_SPARE, "the spare superblock is damaged"},
     };
+    unsigned n = 0;
 
     for (unsigned i = 0; i < CFS_ARRAY_SIZE(words); i++) {
+        const struct fsck_finding f = {.kind = "superblock", .gfid = nobody,
+                                       .text = words[i].text};
+
         if (!(bad & words[i].bit))
             continue;
-        tell(m->config, "superblock", words[i].text);
-        r->findings++;
+        found(ctx, &f);
+        n++;
     }
-    if (eng_map_lost(m->b->e)) {
-        tell(m->config, "map", "parts of the space map cannot be read");
-        r->findings++;
-    }
+    return n;
 }
 
 /* The first round: as fsck without a repair. */
@@ -171,8 +175,12 @@ static void first_round(struct mend *m, unsigned early)
     }
     check(m, m->b->ops ? &counts : NULL, m->config->data,
           eng_map_lost(m->b->e), r);
-    r->findings += early;
-    tell_copies(m, eng_copies(m->b->e), r);
+    r->findings += early + fsck_tell_copies(eng_copies(m->b->e),
+                                            m->config->found, m->config->ctx);
+    if (eng_map_lost(m->b->e)) {
+        tell(m->config, "map", "parts of the space map cannot be read");
+        r->findings++;
+    }
 }
 
 /* Until the checker finds nothing; ->last then has who owns each block. */
@@ -316,7 +324,9 @@ static int write_all(struct mend *m, struct cfs_err *err)
     if (m->r->changed)
         mark_repaired(m);
     m->r->written = true;
-    return eng_repair(m->b->e, err);
+    rc = eng_repair(m->b->e, err);
+    m->r->mended = rc == 0;
+    return rc;
 }
 
 int fsck_repair(struct tool_brick *b, unsigned early,

@@ -23,7 +23,8 @@ struct fsck_repair_result {
     unsigned rounds;  /* of checking; 1: nothing was to be mended */
     bool     changed; /* records, not only copies and the space map */
     bool     lost;    /* data, names or changes that were there once */
-    bool     written;
+    bool     written; /* begun to; */
+    bool     mended;  /* and all of it is durable */
 };
 
 struct fsck_repair_config {
@@ -44,6 +45,12 @@ int fsck_repair_open(struct cfs_loop *loop, struct cfs_dev *dev,
                      const char *path, const struct fsck_repair_config *config,
                      struct tool_brick *ret, unsigned *ret_early,
                      struct cfs_err *err);
+
+/* Tell of the copies of the superblock in @bad (eng_copies()); how many. */
+unsigned fsck_tell_copies(unsigned bad,
+                          void (*found)(void *ctx,
+                                        const struct fsck_finding *f),
+                          void *ctx);
 
 /* Mend what is open. 0: it is (or, dry, can be) sound; -ECANCELED: not
  * confirmed; -CFS_E_CORRUPT: it cannot be made sound; -ENOSPC; what a write

@@ -28,8 +28,8 @@ struct tool_brick {
 
 #define TOOL_LIVE       1u /* beside the brickd that has it; else -EBUSY */
 #define TOOL_REPAIR     2u /* for eng_repair(): the device can be written */
-#define TOOL_NO_JOURNAL 4u /* with it, bare: the journal is given up, */
-#define TOOL_OLDER      8u /* and the newest checkpoint, too */
+#define TOOL_NO_JOURNAL 4u /* bare: the journal is not looked at, */
+#define TOOL_OLDER      8u /* nor the newest checkpoint */
 #define TOOL_WRITE      16u /* the device can be written; the engine does not */
 
 /* With its journal applied in memory. */

@@ -126,8 +126,9 @@ static int put_inode(FILE *out, const struct rec_id *id, struct cfs_blob v)
     if (i.n_xattr)
         fprintf(out, " xattrs %u", i.n_xattr);
     if (S_ISREG(i.mode))
-        fprintf(out, " blocks %" PRIu64 " marks %" PRIu32 "%s", i.blocks,
-                i.marks, i.flags & REC_INLINE ? " inline" : "");
+        fprintf(out, " blocks %" PRIu64 " marks %" PRIu32 "%s%s", i.blocks,
+                i.marks, i.flags & REC_INLINE ? " inline" : "",
+                i.flags & REC_LOST ? " not-saved-as-a-whole" : "");
     if (S_ISCHR(i.mode) || S_ISBLK(i.mode))
         fprintf(out, " rdev %u:%u", major((dev_t)i.rdev),
                 minor((dev_t)i.rdev));

@@ -77,6 +77,27 @@ static void a_device_that_has_shrunk_is_told(void **state)
     assert_run("fsck.clusterfs --json $D/brick", 4, "\"clean\": false");
 }
 
+/* The same members, whatever came of it. */
+static void json_that_tells_of_damage_is_whole(void **state)
+{
+    static const char *const members[] = {"clean", "incomplete", "errors",
+                                          "findings", "gfid", "path",
+                                          "known", "repair"};
+
+    make();
+    assert_int_equal(cmd("truncate -s 30M $D/brick"), 0);
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(members); i++)
+        assert_run("fsck.clusterfs --json $D/brick", 4, members[i]);
+}
+
+static void progress_wants_an_open_descriptor(void **state)
+{
+    make();
+    assert_run("fsck.clusterfs -C x $D/brick", 16, "an open file descriptor");
+    assert_run("fsck.clusterfs -C 9 $D/brick 9>&-", 16, "descriptor");
+    assert_run("fsck.clusterfs -C 9 $D/brick 9>&1", 0, "1 1 1 ");
+}
+
 static void a_brick_in_use_is_left_alone(void **state)
 {
     static const char *const calls[] = {"", "-y", "--grow", "--discard",
@@ -258,6 +279,57 @@ static void without_both_ends_it_says_what_may_help(void **state)
                "no whole superblock");
 }
 
+static void each_copy_that_is_lost_is_named(void **state)
+{
+    char first[100], last[100];
+
+    make();
+    overwrite(LAST, CFS_BLOCK, 0x5a);
+    overwrite(SUPER_SPARE * CFS_BLOCK, CFS_BLOCK, 0);
+    assert_run("fsck.clusterfs $D/brick", 4,
+               "the superblock at the end is damaged\n"
+               "the spare superblock is damaged\n");
+    assert_run("fsck.clusterfs $D/brick", 4, "2 errors left uncorrected");
+    assert_run("fsck.clusterfs -n --repair $D/brick", 4,
+               "2 errors left uncorrected");
+    snprintf(first, sizeof first, "copies     at block 0 whole, at block %u "
+             "damaged, at block 63 damaged\n", (unsigned)(LAST / CFS_BLOCK));
+    assert_run("debugfs.clusterfs super $D/brick", 0, first);
+    assert_run("fsck.clusterfs -p $D/brick", 1, "2 errors corrected");
+    snprintf(last, sizeof last, "copies     at block 0 whole, at block %u "
+             "whole, at block 63 whole\n", (unsigned)(LAST / CFS_BLOCK));
+    assert_run("debugfs.clusterfs super $D/brick", 0, last);
+}
+
+/* Over whatever is there: not what -p may do. */
+static void a_superblock_is_not_written_without_a_word(void **state)
+{
+    make();
+    overwrite(0, CFS_BLOCK, 0x5a);
+    assert_run("fsck.clusterfs --superblock -p $D/brick", 16, "-y or -n");
+    assert_run("fsck.clusterfs --superblock -n $D/brick", 4,
+               "can be written anew");
+}
+
+/* No file may become longer: nothing can be written to the second half. */
+static void a_repair_that_cannot_be_written_says_so(void **state)
+{
+    static const char no_room[] =
+        "bash -c 'trap \"\" XFSZ; ulimit -f 20480; fsck.clusterfs -y %s"
+        "$D/brick' 2>&1";
+    char line[200];
+
+    make();
+    overwrite(0, CFS_BLOCK, 0);
+    snprintf(line, sizeof line, no_room, "");
+    assert_run(line, 8, "the brick is as it was, or repaired as a whole");
+    assert_run(line, 8, "1 error left uncorrected");
+    snprintf(line, sizeof line, no_room, "--json ");
+    assert_run(line, 8, "\"clean\": false");
+    assert_run(line, 8, "\"written\": false");
+    assert_run("fsck.clusterfs -y $D/brick", 1, "1 error corrected");
+}
+
 /* A partition table, as made by mistake: both ends lose what it writes. */
 static void a_partition_table_over_it_costs_nothing(void **state)
 {
@@ -336,12 +408,17 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_no_brick_is_told),
         cmocka_unit_test(a_device_that_has_shrunk_is_told),
+        cmocka_unit_test(json_that_tells_of_damage_is_whole),
+        cmocka_unit_test(progress_wants_an_open_descriptor),
         cmocka_unit_test(a_brick_in_use_is_left_alone),
         cmocka_unit_test(who_may_not_is_told),
         cmocka_unit_test(a_read_only_device_is_checked_and_not_written),
         cmocka_unit_test(whoever_cancels_it_is_told_that_nothing_was_written),
         cmocka_unit_test(a_superblock_is_had_back_from_any_copy),
         cmocka_unit_test(without_both_ends_it_says_what_may_help),
+        cmocka_unit_test(each_copy_that_is_lost_is_named),
+        cmocka_unit_test(a_superblock_is_not_written_without_a_word),
+        cmocka_unit_test(a_repair_that_cannot_be_written_says_so),
         cmocka_unit_test(a_partition_table_over_it_costs_nothing),
         cmocka_unit_test(a_superblock_of_another_store_is_not_taken),
         cmocka_unit_test(free_space_is_given_back_when_nothing_is_wrong),

@@ -411,7 +411,7 @@ static void fsck_repairs_what_it_is_told_to(void **state)
     assert_int_equal(cmd("dd if=/dev/zero of=$D/flipped bs=4096 count=1 "
                          "conv=notrunc"), 0);
     assert_int_equal(cmd("fsck.clusterfs $D/flipped"), 4);
-    assert_said("a copy of the superblock is damaged");
+    assert_said("the superblock at the start is damaged");
     assert_int_equal(cmd("fsck.clusterfs -p $D/flipped"), 1);
     assert_int_equal(cmd("fsck.clusterfs $D/flipped"), 0);
     assert_int_equal(cmd("fsck.clusterfs -y $D/zeros"), 8);
@@ -447,6 +447,30 @@ static void fsck_looks_at_what_cannot_be_opened(void **state)
     assert_said("--checkpoint");
     assert_int_equal(cmd("debugfs.clusterfs --checkpoint tree $D/unopened"),
                      0);
+}
+
+/* Its first record is lost, and a later one knows that it was durable. */
+static void fsck_looks_behind_a_damaged_journal(void **state)
+{
+    struct world w;
+
+    world_open(&w);
+    fix_kill(&w.f);
+    save(w.f.dev, "journal");
+    fix_close(&w.f);
+    assert_int_equal(cmd("fsck.clusterfs $D/journal"), 0);
+    assert_int_equal(cmd("at=$(debugfs.clusterfs super $D/journal | "
+                         "sed -n 's/.*(byte \\([0-9]*\\).*/\\1/p' | "
+                         "sort -n | tail -n 1); printf x | dd of=$D/journal "
+                         "bs=1 seek=$((at + 70)) conv=notrunc"), 0);
+    assert_int_equal(cmd("debugfs.clusterfs tree $D/journal"), 1);
+    assert_said("a later record knows that more was durable; --checkpoint");
+    assert_int_equal(cmd("debugfs.clusterfs --checkpoint tree $D/journal"),
+                     0);
+    assert_said("/ dir ");
+    assert_int_equal(cmd("fsck.clusterfs $D/journal"), 4);
+    assert_said("the newest checkpoint, without the journal");
+    assert_said("1 error left uncorrected");
 }
 
 static int make_dir(void **state)
@@ -511,6 +535,7 @@ int main(void)
         cmocka_unit_test(fsck_says_by_its_exit_what_it_found),
         cmocka_unit_test(fsck_repairs_what_it_is_told_to),
         cmocka_unit_test(fsck_looks_at_what_cannot_be_opened),
+        cmocka_unit_test(fsck_looks_behind_a_damaged_journal),
         cmocka_unit_test(fsck_grows_a_brick_with_its_file),
         cmocka_unit_test(fsck_grows_a_brick_of_a_chosen_size),
     };
