@@ -477,6 +477,21 @@ void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx)
     e->freeze_ctx = ctx;
 }
 
+bool eng_side_by_side(struct eng *e, struct cfs_blob a, struct cfs_blob b)
+{
+    return false;
+}
+
+unsigned eng_freeze_puts(const struct eng *e)
+{
+    return 64;
+}
+
+bool eng_freeze_room(const struct eng *e)
+{
+    return true;
+}
+
 /* -- data ----------------------------------------------------------------- */
 
 static uint64_t count_free(const struct eng *e)

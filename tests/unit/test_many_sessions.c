@@ -79,6 +79,91 @@ static void a_checkpoint_bears_any_number_of_sessions(void **state)
     }
 }
 
+#define SMALL_BRICK ((uint64_t)32 << 20)
+#define CROWD       500u /* sessions on it */
+#define ANSWERS     25u  /* of each, that it has not acknowledged: a leaf full */
+
+/* What is free but for the reserve goes to @g. */
+static void fill_up(struct fix *f, struct cfs_gfid g)
+{
+    uint8_t *data = fix_noise(1 << 20, 1);
+    uint64_t at = 0;
+
+    for (uint32_t len = 1 << 20; len >= CFS_BLOCK;) {
+        int rc = fix_write(f, g, at, data, len);
+
+        assert_true(rc == 0 || rc == -ENOSPC);
+        at += rc == 0 ? len : 0;
+        len = rc == 0 ? len : len / 2;
+    }
+    free(data);
+}
+
+/* One change of each session, that frees something. */
+static void each_cuts_a_file(struct fix *f, const struct cfs_session *s,
+                             uint64_t change_no, uint64_t acked_below,
+                             struct cfs_gfid g, uint64_t *size)
+{
+    for (unsigned i = 0; i < CROWD; i++) {
+        f->session = s[i];
+        f->change_no = change_no;
+        f->acked_below = acked_below;
+        assert_int_equal(fix_truncate(f, g, --*size), 0);
+    }
+}
+
+/* What a checkpoint stores of sessions, and drops, has its place among the
+ * tree's leaves where it has it: each record may cost a leaf of its own. There
+ * must be blocks for all of them on a device on which nothing else is left. */
+static void crowd_a_full_brick(unsigned copies)
+{
+    struct cfs_session *s = calloc(CROWD, sizeof *s);
+    struct ops_config config = ops_config_default;
+    struct cfs_dev *dev;
+    struct cfs_gfid g, big;
+    uint64_t size = CROWD * 8;
+    struct fix small, *f = &small;
+
+    config.eng.copies = copies;
+    config.eng.checkpoint_ms = 3600 * 1000;
+    assert_int_equal(cfs_dev_mem(SMALL_BRICK, &dev), 0);
+    fix_open_on(f, &config, dev);
+    g = fix_file(f, "file");
+    big = fix_file(f, "big");
+    for (unsigned i = 0; i < CROWD; i++) {
+        open_another(f);
+        s[i] = f->session;
+        f->acked_below = 1;
+        for (unsigned k = 0; k < ANSWERS; k++)
+            assert_int_equal(fix_truncate(f, g, size), 0);
+    }
+    fix_settle(f);
+    open_another(f);
+    fill_up(f, big);
+    fix_settle(f);
+    each_cuts_a_file(f, s, ANSWERS, ANSWERS / 2, g, &size);
+    fix_settle(f);
+    each_cuts_a_file(f, s, ANSWERS + 1, ANSWERS / 2 + 1, g, &size);
+    fix_kill(f);
+    fix_fsck(f);
+    assert_int_equal(fix_start(f), 0);
+    fix_next_view(f, true);
+    f->session = s[0];
+    f->acked_below = 0;
+    f->change_no = ANSWERS + 2;
+    fix_attach(f);
+    assert_int_equal(fix_unlink(f, ROOT, "big", false), 0);
+    assert_int_equal(fix_purge(f, big), 0);
+    free(s);
+    fix_close(f);
+}
+
+static void a_full_brick_bears_many_sessions(void **state)
+{
+    crowd_a_full_brick(1);
+    crowd_a_full_brick(2);
+}
+
 /* A fence is for a session that this brick may not have heard of; but not for
  * one that cannot have been given: no number would be left. */
 static void a_fence_does_not_use_up_all_numbers(void **state)
@@ -151,6 +236,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_checkpoint_bears_any_number_of_sessions),
+        cmocka_unit_test(a_full_brick_bears_many_sessions),
         T(a_fence_does_not_use_up_all_numbers),
         T(a_kill_does_not_bring_back_an_earlier_view),
         T(a_time_at_its_end_stays_there),

@@ -127,6 +127,25 @@ int64_t eng_avail(const struct eng *e, unsigned flags)
            (int64_t)keep;
 }
 
+/* Its leaf, one more if that is full, a parent, and one more. */
+#define FREEZE_BLOCKS 4u
+/* What lies above, and splits seldom. */
+#define FREEZE_ROOTS  (2u * NODE_LEVELS)
+
+unsigned eng_freeze_puts(const struct eng *e)
+{
+    uint64_t n = (e->space.floor / e->copies - FREEZE_ROOTS) / FREEZE_BLOCKS;
+
+    return n < UINT32_MAX ? (unsigned)n : UINT32_MAX;
+}
+
+bool eng_freeze_room(const struct eng *e)
+{
+    uint64_t more = tree_worst(&e->tree, 1, 0);
+
+    return (e->tree.dirty_blocks + more) * e->copies <= e->space.free;
+}
+
 int eng_short_of_space(struct eng *e, int64_t lack)
 {
     e->cache.miss = NULL;

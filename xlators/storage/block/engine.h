@@ -197,6 +197,9 @@ void eng_wait_end(struct eng *e, struct eng_wait *w); /* unpin, or cancel */
 /* 0 or -CFS_E_MISS. */
 int eng_touch(struct eng *e, struct cfs_blob key);
 
+/* Whether both, which are touched, belong in one leaf. */
+bool eng_side_by_side(struct eng *e, struct cfs_blob a, struct cfs_blob b);
+
 /* @key's leaf is likely to be wanted: have it read, if it is not in memory.
  * What the last -CFS_E_MISS was about stays what eng_wait() waits for. */
 void eng_prefetch(struct eng *e, struct cfs_blob key);
@@ -207,8 +210,11 @@ void eng_prefetch(struct eng *e, struct cfs_blob key);
 
 /* At most @puts puts and deletes, whose keys and values have @bytes in all,
  * and a record of @rec bytes (extents, sums, body). Each put may cost a dozen
- * blocks in the worst case, so keep a change below a hundred. -ENOSPC;
- * -CFS_E_MISS: slow down, eng_wait(); -CFS_E_POISONED. */
+ * blocks in the worst case, so keep a change below a hundred. One that goes
+ * into the leaf of the one before costs ENG_BESIDE_BYTES at most, and need not
+ * be counted as a put. -ENOSPC; -CFS_E_MISS: slow down, eng_wait();
+ * -CFS_E_POISONED. */
+#define ENG_BESIDE_BYTES ((size_t)2 * CFS_BLOCK)
 int eng_begin(struct eng *e, unsigned puts, size_t bytes, size_t rec,
               unsigned flags);
 
@@ -247,6 +253,11 @@ void eng_checkpoint(struct eng *e, struct eng_done *d);
  * too, between two records, when memory is short. */
 #define ENG_FREEZE_BYTES (256u * 1024u)
 void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx);
+/* Each of them may change a leaf of its own, and more: so many have their
+ * blocks in any case, however full the store is; a further one does while
+ * eng_freeze_room(). */
+unsigned eng_freeze_puts(const struct eng *e);
+bool     eng_freeze_room(const struct eng *e);
 
 /* -- blocks of data -------------------------------------------------------- */
 

@@ -17,7 +17,8 @@ struct ctl {
     void (*then)(struct op *op); /* it is durable: answer */
     struct rec_session session;
     struct cfs_view    view;
-    uint32_t           at;    /* clear: inodes done */
+    uint32_t           at;    /* clear: bytes of inodes done */
+    uint32_t           most;  /* at once; 0: as many as a record has */
     uint64_t           below; /* clear: operation log done */
 };
 
@@ -495,6 +496,11 @@ static void cleared(struct op *own, int status)
     struct op *op = own->state;
     struct ctl *ctl = op->state;
 
+    if (status == -ENOSPC && own->own->inodes.len > 32) {
+        ctl->most = own->own->inodes.len / 2 & ~31u; /* they lie apart */
+        op_again(op);
+        return;
+    }
     if (status < 0) {
         op_end(op, status);
         return;
@@ -520,8 +526,10 @@ int run_clear(struct op *op)
     if (ctl->step > 0 && len == 0 && ctl->below >= r->below)
         return 0;
     ctl->step = 1;
-    if (len > 32 * JREC_CLEAR_INODES)
-        len = 32 * JREC_CLEAR_INODES;
+    if (ctl->most == 0)
+        ctl->most = 32 * JREC_CLEAR_INODES;
+    if (len > ctl->most)
+        len = ctl->most;
     own = op_own_new(op->o, JREC_CLEAR, plan_own_clear, cleared);
     own->own->session.s.no = r->session;
     own->own->n = r->below;

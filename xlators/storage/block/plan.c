@@ -438,8 +438,28 @@ int plan_finish(struct plan *p, const struct cfs_change *c)
     return 0;
 }
 
+/* What many puts cost, of which most lie side by side, as those of a file's
+ * chunks do: all of them as if they lay apart is more than a small store keeps
+ * for those who free something. */
+#define PUTS_MANY 24u
+static void cost_of(const struct plan *p, unsigned *ret_puts, size_t *ret_bytes)
+{
+    *ret_puts = p->n_put;
+    *ret_bytes = p->bytes;
+    if (p->n_put < PUTS_MANY || p->replay)
+        return;
+    for (unsigned i = 1; i < p->n_put; i++) {
+        if (!eng_side_by_side(p->o->e, p->put[i - 1].key, p->put[i].key))
+            continue;
+        --*ret_puts;
+        *ret_bytes += ENG_BESIDE_BYTES;
+    }
+}
+
 int plan_ready(struct plan *p, size_t rec_size)
 {
+    unsigned puts;
+    size_t bytes;
     int rc = 0;
 
     for (unsigned i = 0; i < p->n_put; i++) {
@@ -452,7 +472,8 @@ int plan_ready(struct plan *p, size_t rec_size)
     }
     if (rc < 0)
         return rc;
-    return eng_begin(p->o->e, p->n_put, p->bytes, rec_size, p->flags);
+    cost_of(p, &puts, &bytes);
+    return eng_begin(p->o->e, puts, bytes, rec_size, p->flags);
 }
 
 static uint64_t counted(uint64_t n, int64_t d)

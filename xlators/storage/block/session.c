@@ -20,6 +20,9 @@
 #define SPILL_ABOVE    256u
 #define SESSIONS_ABOVE 64u
 #define SPILL_AT_ONCE  2u
+/* Puts of a freeze that are none of these, and the last that come before a
+ * change stores them. */
+#define FREEZE_OTHERS  (1u + 2u * SPILL_AT_ONCE)
 
 _Static_assert((SPILL_ABOVE + 2) * (REC_ANSWER_MAX + 16) +
                (SESSIONS_ABOVE + 2) * (REC_SESSION_MAX + 16) +
@@ -289,13 +292,28 @@ void answer_give(struct op *op, const struct rec_answer *a)
 
 /* -- into the tree -------------------------------------------------------- */
 
+/* On a small store fewer, so that a freeze has blocks for all of them. */
+static unsigned spill_above(const struct ops *o)
+{
+    unsigned n = (eng_freeze_puts(o->e) - FREEZE_OTHERS) / 4 * 3;
+
+    return n < SPILL_ABOVE ? n : SPILL_ABOVE;
+}
+
+static unsigned sessions_above(const struct ops *o)
+{
+    unsigned n = (eng_freeze_puts(o->e) - FREEZE_OTHERS) / 4;
+
+    return n < SESSIONS_ABOVE ? n : SESSIONS_ABOVE;
+}
+
 static void spill_sessions(struct ops *o, struct plan *p)
 {
     uint8_t v[REC_SESSION_MAX];
     struct rec_key k;
     unsigned n = 0;
 
-    if (o->n_changed <= SESSIONS_ABOVE)
+    if (o->n_changed <= sessions_above(o))
         return;
     cfs_list_for_each(it, &o->changed) {
         struct session *s = cfs_list_entry(it, struct session, changed);
@@ -316,7 +334,7 @@ void session_spill(struct ops *o, struct plan *p)
     unsigned n = 0;
 
     spill_sessions(o, p);
-    if (o->n_unstored <= SPILL_ABOVE)
+    if (o->n_unstored <= spill_above(o))
         return;
     cfs_list_for_each(it, &o->unstored) {
         struct answer *a = cfs_list_entry(it, struct answer, unstored);
@@ -390,7 +408,8 @@ static void freeze_answers(struct ops *o, size_t *room)
         put(o, &k, v, rec_answer_pack(&a->a, v), room);
         now_stored(o, a);
     }
-    while (!cfs_list_empty(&o->dead) && *room >= most) {
+    while (!cfs_list_empty(&o->dead) && *room >= most &&
+           eng_freeze_room(o->e)) {
         struct dead_answer *d = cfs_list_entry(
             cfs_list_pop(&o->dead), struct dead_answer, link);
 

@@ -234,8 +234,8 @@ void space_init(struct eng *e)
     }
     s->usable = s->free;
     s->reserve = s->usable / 64;
-    if (s->reserve < 512)
-        s->reserve = 512;
+    if (s->reserve < 512u * e->copies)
+        s->reserve = 512u * e->copies;
     if (s->reserve > 262144)
         s->reserve = 262144;
     s->floor = s->reserve / 4;

@@ -78,6 +78,14 @@ int eng_touch(struct eng *e, struct cfs_blob key)
     return descend(e, key, &p);
 }
 
+bool eng_side_by_side(struct eng *e, struct cfs_blob a, struct cfs_blob b)
+{
+    struct path pa, pb;
+
+    return descend(e, a, &pa) == 0 && descend(e, b, &pb) == 0 &&
+           pa.s[pa.n - 1].node == pb.s[pb.n - 1].node;
+}
+
 void eng_prefetch(struct eng *e, struct cfs_blob key)
 {
     struct node *miss = e->cache.miss;
