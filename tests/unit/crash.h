@@ -121,6 +121,11 @@ void crash_take_space(struct crash *c);
 void crash_empty(struct crash *c);
 void crash_end(struct crash *c);
 
+/* A number that follows from every write and flush of the run: the same seed
+ * has the same one, however the program was built and wherever its memory
+ * lies. */
+uint64_t crash_trace(const struct crash *c);
+
 struct crash_figures {
     unsigned images;
     unsigned again;  /* of these, of a start that was itself cut */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include "xlators/storage/block/engine_int.h"
 #include "xlators/storage/block/rec.h"
@@ -37,7 +38,7 @@ const struct crash_mix crash_mixes[CRASH_MIXES] = {
      .slow_ns = 4 * CFS_MS, .pass_ns = CFS_MS / 2},
     {.name = "replay in little memory", .mib = 64, .changes = 5000,
      .files = 150, .names = 3, .xattrs = 85, .syncs = 1, .shift = 6,
-     .xattr = 1300, .large = true, .cache = 64 << 20, .left = 6000,
+     .xattr = 2600, .large = true, .cache = 64 << 20, .left = 6000,
      .ckpt_ms = 10000, .job_ns = 60 * CFS_MS, .slow_ns = 600 * CFS_MS,
      .pass_ns = CFS_MS / 50},
     {.name = "a device that fails", .mib = 32, .changes = 400, .files = 10,
@@ -52,9 +53,7 @@ const struct crash_mix crash_short_mix = {
     .job_ns = CFS_MS / 2, .slow_ns = 2 * CFS_MS, .pass_ns = CFS_MS,
     .faults = true};
 
-/* Whether its brick compresses its data. Runs of each mix do; those of the
- * first fourteen with which test_planted finds a bug in the journal do not:
- * packed, their data gives the journal and the allocator less to do. */
+/* Whether its brick compresses its data. Runs of each mix do. */
 static bool is_packed(const struct crash *c)
 {
     return c->seed % 5 == 1 || c->seed % 5 == 4;
@@ -69,6 +68,15 @@ static bool is_packed_at_first(const struct crash *c)
 static uint64_t rnd(struct crash *c, uint64_t below)
 {
     return simloop_random(&c->rnd, below);
+}
+
+/* One that is small as often as large. Two draws in one expression would come
+ * in the order that the compiler likes. */
+static uint64_t rnd_any(struct crash *c, uint64_t below, unsigned shifts)
+{
+    uint64_t v = rnd(c, below);
+
+    return v >> rnd(c, shifts);
 }
 
 static bool chance(struct crash *c, unsigned of_100)
@@ -282,8 +290,8 @@ static void rename_name(struct crash *c, unsigned dir, unsigned name,
 
 static void pick_range(struct crash *c, uint64_t *at, uint32_t *len)
 {
-    *at = rnd(c, M_SIZE) >> rnd(c, 12);
-    *len = 1 + (uint32_t)(rnd(c, M_SIZE / 2) >> rnd(c, c->mix->shift));
+    *at = rnd_any(c, M_SIZE, 12);
+    *len = 1 + (uint32_t)rnd_any(c, M_SIZE / 2, c->mix->shift);
     if (*len > M_SIZE - *at)
         *len = (uint32_t)(M_SIZE - *at);
 }
@@ -371,9 +379,6 @@ struct batch {
     unsigned          n;
     bool              stream; /* all into one file, one behind the other */
 };
-
-/* test_planted's seeds were there before streams were. */
-#define SEEDS_PLAIN 14u
 
 /* Write @k begins where the one before ends, and comes before that is done. */
 static void chain(struct batch *b, unsigned k, uint32_t len)
@@ -472,7 +477,7 @@ static void write_files(struct crash *c)
         if (i != 0 && !twice)
             b.ino[b.n++] = i;
     }
-    b.stream = c->seed > SEEDS_PLAIN && b.n > 1 && chance(c, 40);
+    b.stream = b.n > 1 && chance(c, 40);
     for (unsigned k = 1; b.stream && k < b.n; k++)
         b.ino[k] = b.ino[0];
     post_batch(c, &b);
@@ -503,7 +508,7 @@ static void change_mode(struct crash *c, unsigned i)
 static void change_xattr(struct crash *c, unsigned i)
 {
     unsigned x = (unsigned)rnd(c, M_XATTRS);
-    uint32_t len = (uint32_t)(rnd(c, c->mix->xattr) >> rnd(c, 12));
+    uint32_t len = (uint32_t)rnd_any(c, c->mix->xattr, 12);
     size_t begun = events(c);
     struct m_inode *it = ino(c, i);
     uint64_t hash = 0;
@@ -881,6 +886,23 @@ void crash_run_failing(struct crash *c, const struct crash_mix *mix,
 void crash_run(struct crash *c, uint64_t seed)
 {
     crash_run_failing(c, &crash_mixes[seed % CRASH_MIXES], seed, NULL);
+}
+
+uint64_t crash_trace(const struct crash *c)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < recdev_events(c->dev); i++) {
+        uint64_t where[2];
+        size_t len;
+        const uint8_t *p = recdev_event(c->dev, i, &where[0], &len);
+
+        where[1] = len;
+        sum = XXH3_64bits_withSeed(where, sizeof where, sum);
+        if (p)
+            sum = XXH3_64bits_withSeed(p, len, sum);
+    }
+    return sum;
 }
 
 void crash_end(struct crash *c)

@@ -158,7 +158,8 @@ void fix_open(struct fix *f, const struct ops_config *config)
 void fix_open_on(struct fix *f, const struct ops_config *config,
                  struct cfs_dev *dev)
 {
-    struct eng_format format = {.brick = uuid_of(9), .cluster = uuid_of(8)};
+    struct eng_format format = {.brick = uuid_of(9), .cluster = uuid_of(8),
+                                .made = 1};
     struct cfs_err err = {0};
 
     memset(f, 0, sizeof *f);

@@ -6,7 +6,7 @@
  *              [--plant BUG]
  *
  * --long: 400 seeds, 250 images of each. A seed that fails prints itself, and
- * fails again when it is given. Compiled with CFS_PLANT the program has an
+ * fails again when it is given, in every build. Compiled with CFS_PLANT the program has an
  * engine with bugs in it, none of which is at work until it is named; its
  * tests are that each of them is noticed.
  */
@@ -63,7 +63,7 @@ static void every_image_is_good(void **state)
 {
     struct crash_figures f = {0};
     unsigned did[DID_N] = {0};
-    uint64_t discarded = 0;
+    uint64_t discarded = 0, trace = 0;
     double began = seconds(), runs = 0;
 
     for (uint64_t seed = wanted.seed; seed < wanted.seed + wanted.seeds;
@@ -73,6 +73,7 @@ static void every_image_is_good(void **state)
 
         crash_run(&c, seed);
         runs += seconds() - at;
+        trace = trace * 31 + crash_trace(&c);
         for (unsigned i = 0; i < DID_N; i++)
             did[i] += c.did[i];
         discarded += recdev_discarded(c.dev);
@@ -91,7 +92,8 @@ static void every_image_is_good(void **state)
                   wanted.seed + wanted.seeds - 1, f.images, f.again, f.killed,
                   f.torn, f.paused,
                   f.images / (began - runs), began, runs);
-    print_message("%" PRIu64 " MiB were discarded\n", discarded >> 20);
+    print_message("%" PRIu64 " MiB were discarded; trace of the runs "
+                  "%016" PRIx64 "\n", discarded >> 20, trace);
     if (wanted.seeds >= 18 && wanted.images >= 100) {
         check_enough(did, &f);
         assert_true(discarded > 1 << 20);
@@ -133,25 +135,44 @@ static bool is_good(const char *plant, unsigned seed)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-#define SEEDS_MAX 14u /* each of the seven kinds of run, twice */
+#define SEEDS  4u /* of the kind of run in which a bug is at home, */
+#define NOTICE 3u /* and as many of them notice it: it was no luck */
 
-/* Twice, so that it was no luck. */
+/* The kind: an index of crash_mixes. Elsewhere a bug may never be at work: the
+ * journal, for one, has to be full before it matters that it is reused. (Nor
+ * is it a flush that fails in one of three runs of the sixth kind.) */
+static const unsigned home_of[PLANT_N] = {
+    [PLANT_flush_left_out] = 4,
+    [PLANT_freed_block_reused_early] = 3,
+    [PLANT_record_before_nodes] = 4,
+    [PLANT_journal_reused_early] = 3,
+    [PLANT_node_changed_while_frozen] = 4,
+    [PLANT_replay_allocates_before_marking] = 5,
+    [PLANT_older_checkpoint_taken] = 4,
+    [PLANT_generation_used_twice] = 4,
+    [PLANT_failed_flush_ignored] = 6,
+};
+
+/* Seeds that noticed something. */
+static bool noticed[CRASH_MIXES * SEEDS];
+
 static void is_caught(enum eng_plant plant)
 {
-    unsigned seed = 1, first = 0;
+    unsigned n = 0;
 
-    for (; seed <= SEEDS_MAX; seed++) {
-        if (is_good(plant_names[plant], seed))
+    for (unsigned k = 0; k < SEEDS && n < NOTICE; k++) {
+        unsigned seed = home_of[plant] + k * CRASH_MIXES;
+
+        if (is_good(plant_names[plant], seed)) {
+            print_message("seed %u does not notice it\n", seed);
             continue;
-        if (first)
-            break;
-        first = seed;
+        }
+        noticed[seed] = true;
+        n++;
     }
-    if (seed > SEEDS_MAX)
-        fail_msg("%s: noticed with %s of %u seeds", plant_names[plant],
-                 first ? "one" : "none", SEEDS_MAX);
-    print_message("%s: noticed with seeds %u and %u\n", plant_names[plant],
-                  first, seed);
+    if (n < NOTICE)
+        fail_msg("%s: noticed with %u of %u seeds", plant_names[plant], n,
+                 SEEDS);
 }
 
 #define PLANT(name, text)                                                    \
@@ -162,11 +183,17 @@ static void is_caught(enum eng_plant plant)
 ENG_PLANTS(PLANT)
 #undef PLANT
 
-/* The same seeds are good without. */
+/* The same seeds are good without. The last test: it asks about those of the
+ * others. */
 static void nothing_is_noticed_when_nothing_is_planted(void **state)
 {
-    for (unsigned seed = 1; seed <= SEEDS_MAX; seed++)
-        assert_true(is_good("none", seed));
+    unsigned n = 0;
+
+    for (unsigned seed = 0; seed < CFS_ARRAY_SIZE(noticed); seed++) {
+        n += noticed[seed];
+        assert_true(!noticed[seed] || is_good("none", seed));
+    }
+    assert_true(n >= NOTICE);
 }
 
 static bool plant(const char *name)
@@ -183,10 +210,10 @@ static bool plant(const char *name)
 static int run_planted_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_noticed_when_nothing_is_planted),
 #define PLANT(name, text) cmocka_unit_test(name##_is_noticed),
         ENG_PLANTS(PLANT)
 #undef PLANT
+        cmocka_unit_test(nothing_is_noticed_when_nothing_is_planted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

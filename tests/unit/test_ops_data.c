@@ -589,11 +589,19 @@ static uint64_t rnd(uint64_t *seed, uint64_t below)
     return (*seed >> 33) % below;
 }
 
+/* One that is small as often as large; drawn in this order. */
+static uint64_t rnd_any(uint64_t *seed, uint64_t below)
+{
+    uint64_t v = rnd(seed, below);
+
+    return v >> rnd(seed, 16);
+}
+
 static void model_data_op(struct fix *f, struct model_file *m, uint64_t *seed)
 {
     static uint8_t buf[M_SIZE];
-    uint64_t at = rnd(seed, M_SIZE / 2) >> rnd(seed, 16);
-    uint32_t len = 1 + (uint32_t)(rnd(seed, M_SIZE / 3) >> rnd(seed, 16));
+    uint64_t at = rnd_any(seed, M_SIZE / 2);
+    uint32_t len = 1 + (uint32_t)rnd_any(seed, M_SIZE / 3);
     uint64_t end = at + len;
 
     switch (rnd(seed, 6)) {

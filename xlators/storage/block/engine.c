@@ -383,7 +383,8 @@ static struct eng_format format_of(const struct fmt_super *sb)
 {
     struct eng_format f = {.brick = sb->brick, .cluster = sb->cluster,
                            .size = sb->size * CFS_BLOCK,
-                           .copies = sb->incompat & FMT_TWICE ? 2 : 1};
+                           .copies = sb->incompat & FMT_TWICE ? 2 : 1,
+                           .made = sb->made};
 
     memcpy(f.label, sb->label, sizeof f.label - 1);
     return f;

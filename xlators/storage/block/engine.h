@@ -51,6 +51,7 @@ struct eng_format {
     char            label[64];
     uint64_t        size;    /* bytes to use; 0: all of the device */
     unsigned        copies;  /* of the tree's nodes and values: 1 (or 0), 2 */
+    uint64_t        made;    /* s since the epoch; 0: now */
 };
 
 struct eng_config {

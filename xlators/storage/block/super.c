@@ -406,7 +406,7 @@ int eng_restore(struct cfs_dev *dev, bool dry, unsigned *ret_bad,
 }
 
 /* A number that no earlier store on this device had: it follows from what is
- * there, so that a simulated run repeats. */
+ * there and from the time, so that a simulated run repeats. */
 static uint64_t make_nonce(const struct fmt_super *old,
                            const struct fmt_super *sb)
 {
@@ -493,7 +493,7 @@ int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
         .cluster = f->cluster,
         .incompat = f->copies == 2 ? FMT_TWICE : 0,
         .compat = size + GROW_MIN <= dev->size ? FMT_FIXED : 0,
-        .made = (uint64_t)time(NULL),
+        .made = f->made ? f->made : (uint64_t)time(NULL),
     };
     memcpy(sb->label, f->label, sizeof sb->label - 1);
     rc = size > dev->size ? -ENOSPC : super_layout(size / CFS_BLOCK, sb);
