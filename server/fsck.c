@@ -43,21 +43,6 @@ static void may_cancel(bool yes)
 
 /* -- checking ------------------------------------------------------------- */
 
-/* What the brick counts, its journal included. */
-static void learn_counts(const struct ops *ops, struct rec_brick *ret)
-{
-    struct cfs_brick *b = tool_realloc(NULL, sizeof *b);
-
-    ops_info(ops, b);
-    *ret = (struct rec_brick){
-        .session_max = b->session_max,
-        .inodes = b->inodes,
-        .dirty = b->dirty,
-        .oplog = b->oplog,
-    };
-    free(b);
-}
-
 /* The newest checkpoint alone; the journal tells at least which blocks it has
  * taken, if it is whole. */
 static int open_bare(const struct run *r, struct tool_brick *ret)
@@ -111,7 +96,7 @@ static int check(struct run *r)
     if (rc < 0)
         return cli_not_opened(r, rc, &err);
     if (b.ops) {
-        learn_counts(b.ops, &counts);
+        fsck_brick_counts(b.ops, &counts);
         config.counts = &counts;
     } else {
         config.journal = true;
@@ -180,7 +165,7 @@ static bool is_clean_now(struct run *r)
         fprintf(stderr, PROGRAM ": after the repair: %s\n", err.text);
         return false;
     }
-    learn_counts(b.ops, &counts);
+    fsck_brick_counts(b.ops, &counts);
     config.counts = &counts;
     fsck_run(b.loop, b.e, &config, &x);
     tool_close(&b);
@@ -189,7 +174,8 @@ static bool is_clean_now(struct run *r)
 
 static int open_to_repair(struct run *r,
                           const struct fsck_repair_config *config,
-                          struct tool_brick *ret, struct cfs_err *err)
+                          struct tool_brick *ret, struct fsck_early *early,
+                          struct cfs_err *err)
 {
     struct cfs_loop *loop;
     struct cfs_dev *dev;
@@ -201,7 +187,7 @@ static int open_to_repair(struct run *r,
     rc = cfs_dev_open(r->path, r->answer == ANSWER_NO ? CFS_DEV_READ_ONLY : 0,
                       &dev, err);
     if (rc == 0) {
-        rc = fsck_repair_open(loop, dev, r->path, config, ret, &r->early, err);
+        rc = fsck_repair_open(loop, dev, r->path, config, ret, early, err);
         if (rc < 0)
             dev->ops->close(dev);
     }
@@ -245,16 +231,17 @@ static int repair(struct run *r)
         .ctx = r,
     };
     struct fsck_repair_result x;
+    struct fsck_early early;
     struct cfs_err err = {0};
     struct tool_brick b;
     struct eng_info info;
     int rc;
 
     may_cancel(true);
-    rc = open_to_repair(r, &config, &b, &err);
+    rc = open_to_repair(r, &config, &b, &early, &err);
     if (rc < 0)
         return cli_not_opened(r, rc, &err);
-    rc = fsck_repair(&b, r->early, &config, &x, &err);
+    rc = fsck_repair(&b, &early, &config, &x, &err);
     eng_info(b.e, &info);
     tool_close(&b);
     cli_sum(r, &info, &x.first, &x);

@@ -17,50 +17,6 @@
 /* Blocks that one more changed record may cost. */
 #define PER_RECORD 24u
 
-static const struct cfs_gfid nobody;
-
-/* -- opening -------------------------------------------------------------- */
-
-static void tell(const struct fsck_repair_config *c, const char *kind,
-                 const char *text)
-{
-    const struct fsck_finding f = {.kind = kind, .gfid = nobody, .text = text};
-
-    c->found(c->ctx, &f);
-}
-
-int fsck_repair_open(struct cfs_loop *loop, struct cfs_dev *dev,
-                     const char *path, const struct fsck_repair_config *config,
-                     struct tool_brick *ret, unsigned *ret_early,
-                     struct cfs_err *err)
-{
-    static const unsigned flags[] = {
-        TOOL_REPAIR,
-        TOOL_REPAIR | TOOL_NO_JOURNAL,
-        TOOL_REPAIR | TOOL_NO_JOURNAL | TOOL_OLDER,
-    };
-    static const char *const given_up[] = {
-        "the journal is given up: changes since the newest checkpoint",
-        "the journal is given up: changes since the newest checkpoint",
-        "the newest checkpoint is given up for the one before it",
-    };
-    struct cfs_err why = {0};
-    int rc = tool_open_on(loop, dev, path, TOOL_REPAIR, ret, err);
-
-    *ret_early = 0;
-    if (rc != -CFS_E_CORRUPT && rc != -CFS_E_CHECKSUM)
-        return rc;
-    for (unsigned i = 0; i < CFS_ARRAY_SIZE(flags); i++) {
-        if (tool_bare_on(loop, dev, flags[i], NULL, NULL, ret, &why) < 0)
-            continue;
-        *ret_early = 1;
-        tell(config, "journal", err->text);
-        tell(config, "journal", given_up[i]);
-        return 0;
-    }
-    return rc;
-}
-
 /* -- a round -------------------------------------------------------------- */
 
 struct mend {
@@ -143,7 +99,7 @@ unsigned fsck_tell_copies(unsigned bad,
     unsigned n = 0;
 
     for (unsigned i = 0; i < CFS_ARRAY_SIZE(words); i++) {
-        const struct fsck_finding f = {.kind = "superblock", .gfid = nobody,
+        const struct fsck_finding f = {.kind = "superblock",
                                        .text = words[i].text};
 
         if (!(bad & words[i].bit))
@@ -157,28 +113,22 @@ unsigned fsck_tell_copies(unsigned bad,
 /* The first round: as fsck without a repair. */
 static void first_round(struct mend *m, unsigned early)
 {
+    static const struct fsck_finding map = {
+        .kind = "map",
+        .text = "parts of the space map cannot be read",
+    };
     struct fsck_result *r = &m->r->first;
     struct rec_brick counts;
-    struct cfs_brick *info;
 
     m->r->rounds = 1;
-    if (m->b->ops) {
-        info = tool_realloc(NULL, sizeof *info);
-        ops_info(m->b->ops, info);
-        counts = (struct rec_brick){
-            .session_max = info->session_max,
-            .inodes = info->inodes,
-            .dirty = info->dirty,
-            .oplog = info->oplog,
-        };
-        free(info);
-    }
+    if (m->b->ops)
+        fsck_brick_counts(m->b->ops, &counts);
     check(m, m->b->ops ? &counts : NULL, m->config->data,
           eng_map_lost(m->b->e), r);
     r->findings += early + fsck_tell_copies(eng_copies(m->b->e),
                                             m->config->found, m->config->ctx);
     if (eng_map_lost(m->b->e)) {
-        tell(m->config, "map", "parts of the space map cannot be read");
+        m->config->found(m->config->ctx, &map);
         r->findings++;
     }
 }
@@ -329,7 +279,7 @@ static int write_all(struct mend *m, struct cfs_err *err)
     return rc;
 }
 
-int fsck_repair(struct tool_brick *b, unsigned early,
+int fsck_repair(struct tool_brick *b, const struct fsck_early *early,
                 const struct fsck_repair_config *config,
                 struct fsck_repair_result *ret, struct cfs_err *err)
 {
@@ -343,15 +293,16 @@ int fsck_repair(struct tool_brick *b, unsigned early,
     clock_gettime(CLOCK_REALTIME, &now);
     m.fixes = fsck_fixes_new((struct cfs_time){now.tv_sec,
                                                (uint32_t)now.tv_nsec});
-    first_round(&m, early);
+    first_round(&m, early->findings);
     free(ret->first.owned);
     ret->first.owned = NULL;
     ret->last = ret->first;
     if (ret->first.findings > 0 || ret->first.incomplete) {
         rc = rounds(&m, err);
         fsck_fixes_tails(m.fixes, &tails);
-        ret->changed = fsck_fixes_changed(m.fixes) || tails > 0 || early > 0;
-        ret->lost |= early > 0 || ret->last.lost_files >
+        ret->changed = fsck_fixes_changed(m.fixes) || tails > 0 ||
+                       early->lost;
+        ret->lost |= early->lost || ret->last.lost_files >
                                       ret->first.lost_files;
         if (rc == 0)
             rc = write_all(&m, err);

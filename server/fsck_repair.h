@@ -38,13 +38,24 @@ struct fsck_repair_config {
     void *ctx;
 };
 
-/* Open @dev (@path) for it, which is taken over on success. A finding (then
- * ret_early is 1): the journal, or even the newest checkpoint, had to be given
- * up. -CFS_E_CORRUPT: there is nothing that a repair could begin with. */
+/* What was found before the check proper. */
+struct fsck_early {
+    unsigned findings;
+    bool     lost; /* changes were given up */
+};
+
+/* Open @dev (@path) for it, which is taken over on success: as the newest
+ * checkpoint with its journal has it; when that cannot be read, or not all of
+ * it, the same made anew from the checkpoint before; else without the journal,
+ * or even as the checkpoint before has it. -CFS_E_CORRUPT: there is nothing
+ * that a repair could begin with. */
 int fsck_repair_open(struct cfs_loop *loop, struct cfs_dev *dev,
                      const char *path, const struct fsck_repair_config *config,
-                     struct tool_brick *ret, unsigned *ret_early,
+                     struct tool_brick *ret, struct fsck_early *ret_early,
                      struct cfs_err *err);
+
+/* What a brick counts, its journal included. */
+void fsck_brick_counts(const struct ops *ops, struct rec_brick *ret);
 
 /* Tell of the copies of the superblock in @bad (eng_copies()); how many. */
 unsigned fsck_tell_copies(unsigned bad,
@@ -55,7 +66,7 @@ unsigned fsck_tell_copies(unsigned bad,
 /* Mend what is open. 0: it is (or, dry, can be) sound; -ECANCELED: not
  * confirmed; -CFS_E_CORRUPT: it cannot be made sound; -ENOSPC; what a write
  * says. Nothing was written unless ret->written. */
-int fsck_repair(struct tool_brick *b, unsigned early,
+int fsck_repair(struct tool_brick *b, const struct fsck_early *early,
                 const struct fsck_repair_config *config,
                 struct fsck_repair_result *ret, struct cfs_err *err);
 

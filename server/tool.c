@@ -65,6 +65,7 @@ int tool_open_on(struct cfs_loop *loop, struct cfs_dev *dev,
     config.eng.blocking = true;
     config.eng.read_only = true;
     config.eng.repair = flags & TOOL_REPAIR;
+    config.eng.older = flags & TOOL_OLDER;
     rc = ops_open(loop, NULL, path, dev, &config, &b.ops, err);
     if (rc < 0)
         return rc;

@@ -29,7 +29,7 @@ struct tool_brick {
 #define TOOL_LIVE       1u /* beside the brickd that has it; else -EBUSY */
 #define TOOL_REPAIR     2u /* for eng_repair(): the device can be written */
 #define TOOL_NO_JOURNAL 4u /* bare: the journal is not looked at, */
-#define TOOL_OLDER      8u /* nor the newest checkpoint */
+#define TOOL_OLDER      8u /* from the checkpoint before the newest */
 #define TOOL_WRITE      16u /* the device can be written; the engine does not */
 
 /* With its journal applied in memory. */

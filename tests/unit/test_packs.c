@@ -627,12 +627,12 @@ static void repair(struct fix *f, unsigned *ret_found)
     struct fsck_repair_result r = {0};
     struct cfs_err err = {0};
     struct tool_brick b;
-    unsigned early;
+    struct fsck_early early;
 
     *ret_found = 0;
     assert_int_equal(fsck_repair_open(f->loop, f->dev, "test", &config, &b,
                                       &early, &err), 0);
-    if (fsck_repair(&b, early, &config, &r, &err) < 0)
+    if (fsck_repair(&b, &early, &config, &r, &err) < 0)
         fail_msg("repair: %s", err.text);
     tool_close_keep(&b);
 }

@@ -5,6 +5,7 @@
  * anywhere on the way it is as it was, or mended. */
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include "server/fsck_repair.h"
 #include "tests/unit/fsck_world.h"
@@ -31,7 +32,7 @@ static int repair_as(struct world *w, struct fsck_repair_config config,
 {
     struct cfs_err err = {0};
     struct tool_brick b;
-    unsigned early;
+    struct fsck_early early;
     int rc;
 
     config.found = on_found;
@@ -41,7 +42,7 @@ static int repair_as(struct world *w, struct fsck_repair_config config,
                           &err);
     if (rc < 0)
         return rc;
-    rc = fsck_repair(&b, early, &config, ret, &err);
+    rc = fsck_repair(&b, &early, &config, ret, &err);
     if (rc < 0 && getenv("CFS_TELL"))
         print_message("  repair: %s\n", err.text);
     tool_close_keep(&b);
@@ -511,30 +512,117 @@ static void a_second_copy_saves_everything(void **state)
     fix_close(&w.f);
 }
 
-static void the_root_comes_from_the_checkpoint_before(void **state)
+/* -- from the checkpoint before ------------------------------------------- */
+
+static int sum_record(void *ctx, struct cfs_blob key, struct cfs_blob value)
 {
-    struct fsck_repair_result r;
+    uint64_t *sum = ctx;
+
+    *sum = XXH3_64bits_withSeed(key.p, key.len, *sum);
+    *sum = XXH3_64bits_withSeed(value.p, value.len, *sum);
+    return 0;
+}
+
+/* Of every record. */
+static uint64_t sum_of_all(struct world *w)
+{
+    const struct cfs_blob all = {0};
+    struct eng *e = world_open_bare(w, true);
+    uint64_t sum = 0;
+
+    assert_int_equal(eng_scan(e, all, all, sum_record, &sum), 0);
+    world_close_bare(w, e);
+    return sum;
+}
+
+/* A brick that was stopped, with a checkpoint before its last, and all that
+ * happened between the two in the journal; ret_root: of its tree. */
+static void stopped_later(struct world *w, struct fmt_super *ret_sb,
+                          struct fmt_ptr *ret_root)
+{
     uint8_t *slot = aligned_alloc(4096, SLOT_BYTES);
     const struct fmt_ckpt *c = (const struct fmt_ckpt *)(const void *)slot;
+    char name[16];
+
+    world_open(w);
+    fix_settle(&w->f);
+    for (unsigned i = 0; i < 200; i++) {
+        snprintf(name, sizeof name, "new%u", i);
+        fix_file(&w->f, name);
+    }
+    world_stop(w);
+    assert_int_equal(super_read(w->f.dev, true, ret_sb, NULL), 0);
+    assert_int_equal(super_read_ckpt(w->f.dev, ret_sb, false, slot, NULL), 0);
+    *ret_root = c->root;
+    free(slot);
+}
+
+/* Any node, the root too, of a tree of which hardly one is as before. */
+static void what_rots_at_rest_is_made_anew_and_nothing_is_lost(void **state)
+{
+    struct lbas *all = test_malloc(sizeof *all);
+    const struct eng_check collect = {
+        .ctx = all, .bad = on_bad, .used = on_used};
+    struct fsck_repair_result r;
+    unsigned nodes = 0, whole = 0;
+    struct fmt_ptr root;
+    struct fmt_super sb;
+    struct world w;
+    struct eng *e;
+    uint64_t sum;
+
+    stopped_later(&w, &sb, &root);
+    e = world_open_bare(&w, true);
+    all->n = 0;
+    assert_int_equal(eng_check(e, &collect), 0);
+    world_close_bare(&w, e);
+    sum = sum_of_all(&w);
+    for (unsigned i = 0; i < all->n; i++) {
+        struct cfs_dev *sound = w.f.dev;
+        struct lent lent;
+
+        if (all->lba[i] < sb.grp_lba + GROUP_HEAD)
+            continue; /* a map's place */
+        nodes++;
+        lend(&w, &lent, copy_dev(sound));
+        damage_flip(&w, all->lba[i], 100);
+        assert_int_equal(repair(&w, &r), 0);
+        assert_true(r.mended);
+        assert_sound(&w, "rotten");
+        if (!r.lost && !r.changed) {
+            assert_int_equal(sum_of_all(&w), sum);
+            whole++;
+        } else {
+            assert_true(all->lba[i] != root.lba);
+        }
+        give_back(&w, &lent, sound);
+    }
+    assert_true(nodes > 10 && whole > nodes / 2);
+    test_free(all);
+    fix_close(&w.f);
+}
+
+/* Without a journal that reaches the newest checkpoint its changes are gone,
+ * and that is told. */
+static void without_the_journal_the_checkpoint_before_is_all(void **state)
+{
+    struct fsck_repair_result r;
+    struct fmt_ptr root;
     struct fmt_super sb;
     struct rec_inode i;
     struct world w;
     struct eng *e;
 
-    world_open(&w);
-    fix_settle(&w.f);
-    fix_file(&w.f, "new");
-    world_stop(&w);
+    stopped_later(&w, &sb, &root);
+    damage_flip(&w, root.lba, 100);
+    for (unsigned k = 0; k < 64; k++)
+        damage_flip(&w, sb.jrn_lba + k, 2000);
+    assert_int_equal(repair(&w, &r), 0);
+    assert_true(r.mended && r.lost && r.changed);
+    assert_sound(&w, "older");
     e = world_open_bare(&w, true);
     assert_true(inode_of(e, w.big, &i));
     world_close_bare(&w, e);
-    assert_int_equal(super_read(w.f.dev, true, &sb, NULL), 0);
-    assert_int_equal(super_read_ckpt(w.f.dev, &sb, false, slot, NULL), 0);
-    damage_flip(&w, c->root.lba, 100);
-    assert_int_equal(repair(&w, &r), 0);
-    assert_true(r.written && r.lost);
-    assert_sound(&w, "older");
-    free(slot);
     fix_close(&w.f);
 }
 
@@ -715,7 +803,8 @@ int main(void)
         cmocka_unit_test(a_view_ends_being_repaired),
         cmocka_unit_test(flipped_bits_are_mended_or_refused),
         cmocka_unit_test(a_second_copy_saves_everything),
-        cmocka_unit_test(the_root_comes_from_the_checkpoint_before),
+        cmocka_unit_test(what_rots_at_rest_is_made_anew_and_nothing_is_lost),
+        cmocka_unit_test(without_the_journal_the_checkpoint_before_is_all),
         cmocka_unit_test(made_up_records_are_mended),
         cmocka_unit_test(it_writes_only_when_it_may),
         cmocka_unit_test(a_cut_repair_can_be_made_again),

@@ -65,8 +65,10 @@ struct eng_config {
     bool     packs;          /* there may be packs from now on: eng_packs() */
     bool     no_grow;        /* stay small on a device that became larger */
     bool     repair;         /* see eng_repair(); with .blocking, .read_only */
-    bool     no_journal;     /* repair: as the checkpoint has it, */
-    bool     older;          /* or even the one before */
+    bool     no_journal;     /* repair: as the checkpoint has it */
+    bool     older;          /* repair: as the checkpoint before the newest has
+                                it, with a journal that reaches the newest
+                                (else -CFS_E_CORRUPT) or with .no_journal */
 };
 extern const struct eng_config eng_config_default;
 

@@ -45,6 +45,9 @@ static int load_state(struct eng *e, const uint8_t *slot, struct cfs_err *err)
     memcpy(&e->last, slot, sizeof e->last);
     e->was_clean = e->last.flags & CKPT_CLEAN;
     e->incarnation = e->last.incarnation + !e->conf.read_only;
+    if (e->conf.older && !e->conf.no_journal && e->was_clean)
+        return cfs_err_set(err, -CFS_E_CORRUPT, "the checkpoint before the "
+                           "newest has the same tree");
     if (e->conf.no_journal)
         e->was_clean = true;
     if (e->last.jrn_start > UINT64_MAX / 2 ||
@@ -154,22 +157,39 @@ static int grow(struct eng *e, const struct fmt_super *small,
     return mend_super(e, err);
 }
 
+/* The record to begin with; *ret_least: what a replay must reach. */
+static int choose_ckpt(struct eng *e, uint8_t *slot, uint64_t *ret_least,
+                       struct cfs_err *err)
+{
+    const struct fmt_ckpt *c = (const struct fmt_ckpt *)(const void *)slot;
+    int rc = super_read_ckpt(e->dev, &e->sb, false, slot, err);
+
+    *ret_least = 0;
+    if (rc < 0 || !e->conf.older)
+        return rc;
+    if (!e->conf.no_journal)
+        *ret_least = c->jrn_start;
+    return super_read_ckpt(e->dev, &e->sb, true, slot, err);
+}
+
 static int open_store(struct eng *e, eng_replay *replay, void *ctx,
                       struct cfs_err *err)
 {
     uint8_t *slot = eng_alloc_aligned(SLOT_BYTES);
     struct fmt_super *small = eng_alloc_aligned(sizeof *small);
     struct jscan *sc = NULL;
+    uint64_t least = 0;
     int rc = super_read(e->dev, e->conf.read_only && !e->conf.repair, &e->sb,
                         err);
 
     if (rc == 0)
-        rc = super_read_ckpt(e->dev, &e->sb, e->conf.older, slot, err);
+        rc = choose_ckpt(e, slot, &least, err);
     if (rc == 0)
         rc = settle_cache(e, slot, err);
     if (rc == 0) {
         want_growth(e, small);
         eng_setup(e);
+        e->jrn.least = least;
         rc = load_state(e, slot, err);
         if (rc == 0 && !e->was_clean)
             rc = jrn_examine(e, &sc, err);

@@ -50,6 +50,7 @@ struct jrn {
     uint64_t pos;
     uint64_t chain; /* sum of the newest record */
     uint64_t records; /* committed in this life */
+    uint64_t least;   /* that a replay must reach at least */
 
     struct jrn_buf buf;     /* being filled */
     struct jrn_buf going;   /* being written by the pool */

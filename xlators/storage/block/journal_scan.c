@@ -272,6 +272,8 @@ static int pass_one(struct jscan *sc, struct cfs_err *err)
                            cfs_err_str(rc));
     if (sc->end < sc->durable)
         return damage(err, sc->end, "it ends before what was durable");
+    if (sc->end < e->jrn.least)
+        return damage(err, sc->end, "it ends before the newest checkpoint");
     return 0;
 }
 
