@@ -90,12 +90,19 @@ static unsigned run_of(const struct rec_chunk *c, unsigned at)
     return n;
 }
 
-static int add_packed(struct digest *d, const struct chunk_at *c, unsigned i)
+/* @open: the pack that .plain has. */
+static int add_packed(struct digest *d, const struct chunk_at *c, unsigned i,
+                      const struct rec_pack **open)
 {
-    uint8_t *data = d->plain + pack_offset(&c->rec.pack, i);
+    const struct rec_pack *p = rec_chunk_pack_of(&c->rec, i);
+    uint8_t *data = d->plain + pack_offset(p, i);
+    int rc = 0;
 
-    int rc = pack_block(&c->rec, i, data);
-
+    if (*open != p)
+        rc = tool_unpack(d->b->loop, d->b->e, p, d->plain);
+    *open = p;
+    if (rc == 0)
+        rc = pack_block(&c->rec, i, data);
     if (rc == 0)
         add_block(d, c->index * CHUNK_BLOCKS + i, data);
     return rc;
@@ -103,18 +110,14 @@ static int add_packed(struct digest *d, const struct chunk_at *c, unsigned i)
 
 static int add_chunk(struct digest *d, const struct chunk_at *c)
 {
-    if (c->rec.packed) {
-        int rc = tool_unpack(d->b->loop, d->b->e, &c->rec, d->plain);
+    const struct rec_pack *open = NULL;
 
-        if (rc < 0)
-            return rc;
-    }
     for (unsigned i = 0, n; i < CHUNK_BLOCKS; i += n ? n : 1) {
         int rc = 0;
 
         n = run_of(&c->rec, i);
         if (c->rec.packed >> i & 1)
-            rc = add_packed(d, c, i);
+            rc = add_packed(d, c, i, &open);
         if (rc < 0)
             return rc;
         if (n == 0)

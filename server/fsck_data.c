@@ -192,13 +192,13 @@ static bool claim(struct fsck *f, struct cfs_gfid g, uint64_t block,
     return false;
 }
 
-/* The blocks of the chunk's pack; one that cannot be is to be lost whole. */
+/* The blocks of a chunk's pack; one that cannot be is to be lost whole. */
 static bool claim_pack(struct fsck *f, const struct rec_id *id,
-                       const struct rec_chunk *c)
+                       const struct rec_pack *p)
 {
-    const uint32_t n = rec_pack_blocks(&c->pack);
+    const uint32_t n = rec_pack_blocks(p);
     const uint64_t block = id->n * CHUNK_BLOCKS +
-                           (unsigned)__builtin_ctz(c->packed);
+                           (unsigned)__builtin_ctz(p->live);
 
     if (!eng_packs(f->e)) {
         fsck_find(f, "block", id->gfid, "block %" PRIu64 " of it is "
@@ -206,15 +206,15 @@ static bool claim_pack(struct fsck *f, const struct rec_id *id,
         fsck_fix_unmap(f, id->gfid, block);
         return false;
     }
-    if (!tool_usable(f->e, c->pack.lba, n)) {
+    if (!tool_usable(f->e, p->lba, n)) {
         fsck_find(f, "block", id->gfid, "block %" PRIu64 " of it is "
                   "compressed, at %" PRIu64 ", where no data can be", block,
-                  c->pack.lba);
+                  p->lba);
         fsck_fix_unmap(f, id->gfid, block);
         return false;
     }
     for (uint32_t i = 0; i < n; i++)
-        fsck_claim(f, c->pack.lba + i);
+        fsck_claim(f, p->lba + i);
     return true;
 }
 
@@ -222,8 +222,8 @@ static bool claim_pack(struct fsck *f, const struct rec_id *id,
 static void claim_only(struct fsck *f, const struct rec_id *id,
                        const struct rec_chunk *c)
 {
-    if (c->packed)
-        claim_pack(f, id, c);
+    for (unsigned i = 0; i < c->n_pack; i++)
+        claim_pack(f, id, &c->pack[i]);
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
         if ((c->mapped & ~c->packed) >> i & 1)
             claim(f, id->gfid, id->n * CHUNK_BLOCKS + i, c->lba[i]);
@@ -261,13 +261,16 @@ static void check_block(struct fsck *f, uint32_t at, uint64_t block,
         };
 }
 
+/* @which: of the chunk's packs. */
 static void check_pack(struct fsck *f, uint32_t at, const struct rec_id *id,
-                       const struct rec_chunk *c)
+                       const struct rec_chunk *c, unsigned which)
 {
-    if (!claim_pack(f, id, c))
+    const struct rec_pack *p = &c->pack[which];
+
+    if (!claim_pack(f, id, p))
         return;
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
-        if (c->packed >> i & 1)
+        if (p->live >> i & 1)
             check_end(f, &f->ino[at], id->n * CHUNK_BLOCKS + i);
     if (f->config->data)
         f->pack[f->n_pack++] = (struct fsck_pack){
@@ -275,6 +278,7 @@ static void check_pack(struct fsck *f, uint32_t at, const struct rec_id *id,
             .size = f->ino[at].size,
             .index = id->n,
             .c = *c,
+            .p = *p,
         };
 }
 
@@ -343,8 +347,8 @@ static void chunk_each(struct fsck *f, const struct rec_id *id,
         return;
     }
     i->count -= __builtin_popcount(c.mapped);
-    if (c.packed)
-        check_pack(f, at, id, &c);
+    for (unsigned n = 0; n < c.n_pack; n++)
+        check_pack(f, at, id, &c, n);
     for (unsigned n = 0; n < CHUNK_BLOCKS; n++)
         if ((c.mapped & ~c.packed) >> n & 1)
             check_block(f, at, id->n * CHUNK_BLOCKS + n, &c, n);
@@ -352,7 +356,8 @@ static void chunk_each(struct fsck *f, const struct rec_id *id,
 
 static bool batch_full(const struct fsck *f)
 {
-    return f->n_batch + CHUNK_BLOCKS > FSCK_BATCH || f->n_pack == FSCK_PACKS;
+    return f->n_batch + CHUNK_BLOCKS > FSCK_BATCH ||
+           f->n_pack + CHUNK_PACKS > FSCK_PACKS;
 }
 
 /* As much as pays. */

@@ -527,11 +527,10 @@ static void unmap(struct eng *e, struct cfs_gfid g, uint64_t block)
     if (!chunk_of(e, g, block, &k, &c) || !(c.mapped & bits))
         return;
     if (c.packed & bits)
-        bits = c.packed;
-    c.mapped &= ~bits;
-    c.unwritten &= ~bits;
-    c.packed &= ~bits;
-    c.cut &= ~bits;
+        bits = rec_chunk_pack_of(&c, block % CHUNK_BLOCKS)->live;
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
+        if (bits >> i & 1)
+            rec_chunk_drop(&c, i);
     if (c.mapped != 0)
         mend_put(e, &k, buf, rec_chunk_pack(&c, buf));
     else
@@ -550,7 +549,9 @@ static bool sum_is(struct cfs_loop *loop, struct eng *e, const struct fix *x)
         abort();
     if (chunk_of(e, x->gfid, x->n, &k, &c) &&
         (c.packed >> x->n % CHUNK_BLOCKS & 1))
-        same = tool_unpack(loop, e, &c, data) == 0;
+        same = tool_unpack(loop, e,
+                           rec_chunk_pack_of(&c, x->n % CHUNK_BLOCKS),
+                           data) == 0;
     else
         same = tool_read(loop, e, x->lba, 1, data) == 0 &&
                XXH3_64bits(data, CFS_BLOCK) == x->sum;

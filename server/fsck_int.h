@@ -70,6 +70,7 @@ struct fsck_pack {
     uint64_t         size;  /* of the file */
     uint64_t         index; /* of the chunk */
     struct rec_chunk c;
+    struct rec_pack  p;     /* one of its */
     int              rc;    /* once it is verified, of the pack, */
     uint32_t         bad;   /* of its blocks: those with other bytes, */
     uint32_t         tail;  /* and with some behind the file's end */

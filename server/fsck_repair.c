@@ -161,15 +161,17 @@ static int rounds(struct mend *m, struct cfs_err *err)
 static int read_block(struct mend *m, const struct rec_chunk *c, unsigned at,
                       uint8_t *data)
 {
+    const struct rec_pack *p;
     int rc;
 
     if (!(c->packed >> at & 1))
         return tool_read(m->b->loop, m->b->e, c->lba[at], 1, data);
-    rc = tool_unpack(m->b->loop, m->b->e, c, data);
+    p = rec_chunk_pack_of(c, at);
+    rc = tool_unpack(m->b->loop, m->b->e, p, data);
     if (rc == 0)
-        rc = pack_block(c, at, data + pack_offset(&c->pack, at));
+        rc = pack_block(c, at, data + pack_offset(p, at));
     if (rc == 0)
-        memmove(data, data + pack_offset(&c->pack, at), CFS_BLOCK);
+        memmove(data, data + pack_offset(p, at), CFS_BLOCK);
     return rc;
 }
 

@@ -265,9 +265,10 @@ static void owner_each(struct fsck *f, const struct rec_id *id,
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
         if ((c.mapped & ~c.packed) >> i & 1)
             tell_doubt(f, id, &c, i, c.lba[i]);
-    for (uint32_t i = 0; c.packed && i < rec_pack_blocks(&c.pack); i++)
-        tell_doubt(f, id, &c, (unsigned)__builtin_ctz(c.packed),
-                   c.pack.lba + i);
+    for (unsigned p = 0; p < c.n_pack; p++)
+        for (uint32_t i = 0; i < rec_pack_blocks(&c.pack[p]); i++)
+            tell_doubt(f, id, &c, (unsigned)__builtin_ctz(c.pack[p].live),
+                       c.pack[p].lba + i);
 }
 
 void fsck_space(struct fsck *f)

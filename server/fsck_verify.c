@@ -86,18 +86,19 @@ static unsigned run_at(const struct fsck_verify *v, unsigned at)
 /* One that cannot be read, or opened, is bad data in all that is in it. */
 static void verify_pack(struct worker *w, struct fsck_pack *p)
 {
-    const uint32_t n = rec_pack_blocks(&p->c.pack);
+    const uint32_t n = rec_pack_blocks(&p->p);
     uint8_t *plain = w->buf + CHUNK_BYTES;
 
-    p->rc = eng_read_now(w->v->e, (struct eng_ext){p->c.pack.lba, n}, w->buf);
+    p->rc = eng_read_now(w->v->e, (struct eng_ext){p->p.lba, n}, w->buf);
     if (p->rc == 0)
-        p->rc = pack_open(&p->c.pack, w->buf, plain);
+        p->rc = pack_open(&p->p, w->buf,
+                          31 - (unsigned)__builtin_clz(p->p.held), plain);
     for (unsigned i = 0; i < CHUNK_BLOCKS && p->rc == 0; i++) {
-        uint8_t *data = plain + pack_offset(&p->c.pack, i);
+        uint8_t *data = plain + pack_offset(&p->p, i);
         const uint64_t block = p->index * CHUNK_BLOCKS + i;
         const uint32_t bit = UINT32_C(1) << i;
 
-        if (!(p->c.packed & bit))
+        if (!(p->p.live & bit))
             continue;
         if (pack_block(&p->c, i, data) < 0)
             p->bad |= bit;
@@ -171,10 +172,10 @@ static void judge(struct fsck *f, const struct fsck_block *b)
 static void judge_pack(struct fsck *f, const struct fsck_pack *p)
 {
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++) {
-        if (!(p->c.packed >> i & 1))
+        if (!(p->p.live >> i & 1))
             continue;
         judge(f, &(struct fsck_block){
-                     .lba = p->c.pack.lba,
+                     .lba = p->p.lba,
                      .block = p->index * CHUNK_BLOCKS + i,
                      .ino = p->ino,
                      .rc = p->rc < 0          ? p->rc

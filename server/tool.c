@@ -265,16 +265,17 @@ int tool_read(struct cfs_loop *loop, struct eng *e, uint64_t lba, uint32_t n,
 }
 
 int tool_unpack(struct cfs_loop *loop, struct eng *e,
-                const struct rec_chunk *c, uint8_t *plain)
+                const struct rec_pack *p, uint8_t *plain)
 {
     uint8_t *stored = aligned_alloc(CFS_BLOCK, CHUNK_BYTES);
     int rc;
 
     if (!stored)
         abort();
-    rc = tool_read(loop, e, c->pack.lba, rec_pack_blocks(&c->pack), stored);
+    rc = tool_read(loop, e, p->lba, rec_pack_blocks(p), stored);
     if (rc == 0)
-        rc = pack_open(&c->pack, stored, plain);
+        rc = pack_open(p, stored, 31 - (unsigned)__builtin_clz(p->held),
+                       plain);
     free(stored);
     return rc;
 }

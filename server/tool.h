@@ -77,10 +77,10 @@ int tool_scan_prefix(const struct tool_scan *s, const struct rec_key *prefix);
 /* Whether @n blocks from @lba on can hold nodes or data. */
 bool tool_usable(const struct eng *e, uint64_t lba, uint32_t n);
 
-/* All that the pack of @c holds into @plain (CHUNK_BYTES, aligned): as
+/* All that pack @p holds into @plain (CHUNK_BYTES, aligned): as
  * tool_read(), and -CFS_E_CHECKSUM when it is not what was written. */
 int tool_unpack(struct cfs_loop *loop, struct eng *e,
-                const struct rec_chunk *c, uint8_t *plain);
+                const struct rec_pack *p, uint8_t *plain);
 
 /* @n <= TOOL_RUN blocks from @lba on into @data (aligned to 4096). Runs the
  * loop: not from within a scan. -CFS_E_CORRUPT: no data can be there. */

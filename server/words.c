@@ -199,22 +199,22 @@ static void put_blocks(FILE *out, uint32_t mask)
     }
 }
 
-static void put_pack(FILE *out, const struct rec_chunk *c)
+static void put_pack(FILE *out, const struct rec_chunk *c,
+                     const struct rec_pack *p)
 {
     fputs(" [packed ", out);
-    put_blocks(out, c->packed);
+    put_blocks(out, p->live);
     fputs(" of ", out);
-    put_blocks(out, c->pack.held);
+    put_blocks(out, p->held);
     fprintf(out, " in %" PRIu32 " at %" PRIu64 " bytes %" PRIu32 " %016" PRIx64
-            ":", rec_pack_blocks(&c->pack), c->pack.lba, c->pack.len,
-            c->pack.sum);
+            ":", rec_pack_blocks(p), p->lba, p->len, p->sum);
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
-        if (c->packed >> i & 1)
+        if (p->live >> i & 1)
             fprintf(out, " %016" PRIx64, c->sum[i]);
-    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
-        if (c->cut >> i & 1)
-            fprintf(out, ", of %u only bytes %u to %u", i, c->live[i].from,
-                    c->live[i].upto);
+    for (unsigned i = 0; i < c->n_hole; i++)
+        if (p->live >> c->hole[i].at & 1)
+            fprintf(out, ", in %u zeros from %u to %u", c->hole[i].at,
+                    c->hole[i].from, c->hole[i].upto);
     putc(']', out);
 }
 
@@ -227,8 +227,8 @@ static int put_chunk(FILE *out, const struct rec_id *id, struct cfs_blob v)
     fputs(": blocks", out);
     for (unsigned i = 0; i < CHUNK_BLOCKS;)
         i += (c.mapped & ~c.packed) >> i & 1 ? put_run(out, &c, i) : 1;
-    if (c.packed)
-        put_pack(out, &c);
+    for (unsigned i = 0; i < c.n_pack; i++)
+        put_pack(out, &c, &c.pack[i]);
     return 0;
 }
 

@@ -728,9 +728,9 @@ static int runs_each(void *ctx, struct cfs_blob key, struct cfs_blob value)
         r->n += c.lba[i] != r->next;
         r->next = c.lba[i] + 1;
     }
-    if (c.packed) {
-        r->n += c.pack.lba != r->next;
-        r->next = c.pack.lba + rec_pack_blocks(&c.pack);
+    for (unsigned i = 0; i < c.n_pack; i++) {
+        r->n += c.pack[i].lba != r->next;
+        r->next = c.pack[i].lba + rec_pack_blocks(&c.pack[i]);
     }
     return 0;
 }

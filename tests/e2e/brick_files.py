@@ -51,9 +51,8 @@ class Files:
 
     # -- data ------------------------------------------------------------------
 
-    def packed(self, c):
-        """(number in the chunk, bytes) of the blocks that are in its pack."""
-        pack = c["pack"]
+    def packed(self, c, pack):
+        """(number in the chunk, bytes) of the blocks that are in this pack."""
         stored = -(-pack["size"] // BLOCK)
         data = self.brick.read(pack["lba"], stored)
         self.use(pack["lba"], stored)
@@ -67,8 +66,10 @@ class Files:
                 continue
             block = data[k * BLOCK:(k + 1) * BLOCK]
             check(xxhash.xxh3_64_intdigest(block) == c["sum"][i], "packed data")
-            start, end = pack["cut"].get(i, (0, BLOCK))
-            yield i, bytes(start) + block[start:end] + bytes(BLOCK - end)
+            for at, start, end in c["holes"]:
+                if at == i:
+                    block = block[:start] + bytes(end - start) + block[end:]
+            yield i, block
 
     def blocks_of_chunk(self, c):
         for i, lba in c["lba"].items():
@@ -79,8 +80,8 @@ class Files:
             check(xxhash.xxh3_64_intdigest(data) == c["sum"][i],
                   "data at %d" % lba)
             yield i, data
-        if c["pack"]:
-            yield from self.packed(c)
+        for pack in c["packs"]:
+            yield from self.packed(c, pack)
 
     def blocks(self, gfid, inode):
         """(number in the file, 4096 bytes) of all that were written, verified;

@@ -104,7 +104,7 @@ class Brick:
     def read_super(self):
         sb = next(filter(None, self.superblocks()), None)
         check(sb, "there is no superblock")
-        check(sb.version == 1 and sb.block == BLOCK and sb.incompat <= 3,
+        check(sb.version == 1 and sb.block == BLOCK and not sb.incompat & ~5,
               "an unknown feature")
         return sb
 

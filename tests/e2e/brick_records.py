@@ -99,9 +99,9 @@ def plain(r):
 
 def chunk(r):
     """lba: of the blocks that have one; unwritten: a set; sum: of the others;
-    pack: None or a dict."""
-    fmt = r.format(1, 2)
-    c = dict(lba={}, unwritten=set(), sum={}, pack=None)
+    packs: dicts; holes: (block, from, up to)."""
+    fmt = r.format(1, 3)
+    c = dict(lba={}, unwritten=set(), sum={}, packs=[], holes=[])
     for _ in range(r.n(1)):
         first, n, lba = r.ns(1, 1, 6)
         run = range(first, first + (n & 127))
@@ -111,12 +111,16 @@ def chunk(r):
         if n & 128:
             c["unwritten"].update(run)
     packed = []
-    if fmt == 2:
-        lba, size, pack_sum, held, left, cut = r.ns(6, 4, 8, 4, 4, 4)
-        packed = bits(left)
-        c["pack"] = dict(lba=lba, size=size, sum=pack_sum, held=bits(held),
-                         left=packed,
-                         cut={i: r.ns(2, 2) for i in bits(cut)})
+    if fmt == 3:
+        for _ in range(r.n(1)):
+            lba, size, pack_sum, held, left = r.ns(6, 4, 8, 4, 4)
+            packed += bits(left)
+            c["packs"].append(dict(lba=lba, size=size, sum=pack_sum,
+                                   held=bits(held), left=bits(left)))
+        check(packed and len(set(packed)) == len(packed) and
+              not set(packed) & set(c["lba"]), "the packs of a chunk")
+        c["holes"] = [r.ns(1, 2, 2) for _ in range(r.n(1))]
+        check({i for i, _, _ in c["holes"]} <= set(packed), "holes of a chunk")
     written = sorted({*c["lba"], *packed} - c["unwritten"])
     c["sum"] = {i: r.n(8) for i in written}
     return c

@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import stat
+import subprocess
 
 from brick_files import Files
 from brick_image import BLOCK, Brick, layouts, sum0
@@ -42,6 +43,12 @@ def fill(mnt):
             f.write(half_random(1 << 20, seed))
         os.pwrite(f.fileno(), b"over a block of a pack", 500000)
         f.truncate((2 << 20) + 5000)
+    subprocess.run(["fallocate", "-p", "-o", "9000", "-l", "100",
+                    mnt / "packed"], check=True)
+    with open(mnt / "in pieces", "wb", buffering=0) as f:
+        for seed in range(20):
+            f.write(half_random(50000, seed))
+            os.fsync(f.fileno())
     os.link(mnt / "packed", mnt / "packed too")
     os.symlink("to\twhere", mnt / "symlink")
     os.mkfifo(mnt / "fifo", 0o604)
@@ -124,10 +131,12 @@ def test_a_brick_is_as_the_page_says(node):
 
     ckpt, sb, tables, journal = compare(node)
     assert ckpt.flags == 1 and ckpt.level > 1 and journal == []
-    assert sb.incompat == 3 # two copies, packs
+    assert sb.incompat == 5 # two copies, packs
     assert not os.path.exists(mnt / "bytes-1")
     chunks = tables["chunk"].values()
-    assert any(c["pack"] and c["pack"]["cut"] for c in chunks)
+    assert any(len(c["packs"]) > 1 for c in chunks)
+    assert any((9000 % 4096, 9100 % 4096) == (start, end)
+               for c in chunks for _, start, end in c["holes"])
     assert any(c["unwritten"] for c in chunks)
 
     # Larger, and killed with a journal.

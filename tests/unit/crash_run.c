@@ -342,14 +342,6 @@ static void resize_file(struct crash *c, unsigned i)
     changed(c, DID_truncate, &(struct m_touch){i, true}, 1, begun);
 }
 
-/* Whether a punch can always be done: one within a block that is packed with
- * others is a write. */
-static bool frees(struct crash *c, uint32_t mode, uint64_t at, uint32_t len)
-{
-    return (mode & FALLOC_FL_PUNCH_HOLE) &&
-           (!is_packed(c) || at / CFS_BLOCK != (at + len) / CFS_BLOCK);
-}
-
 static void space_of_file(struct crash *c, unsigned i)
 {
     static const uint32_t modes[] = {
@@ -361,7 +353,7 @@ static void space_of_file(struct crash *c, unsigned i)
 
     pick_range(c, &at, &len);
     rc = fix_fallocate(&c->f, ino(c, i)->gfid, mode, at, len);
-    if (!(frees(c, mode, at, len) ? settled_freeing : settled)(c, rc))
+    if (!(mode & FALLOC_FL_PUNCH_HOLE ? settled_freeing : settled)(c, rc))
         return;
     m_write(ino(c, i), at, NULL, mode ? len : 0,
             mode & FALLOC_FL_KEEP_SIZE ? 0 : at + len);

@@ -80,6 +80,7 @@ static unsigned blocks_of_chunk(struct crash *c, struct cfs_gfid g,
     struct rec_key k;
     struct cfs_blob v;
     uint8_t byte;
+    unsigned n;
 
     /* So that its record is in memory. */
     assert_true(fix_read(&c->f, g, index * CHUNK_BYTES, &byte, 1) >= 0);
@@ -87,8 +88,10 @@ static unsigned blocks_of_chunk(struct crash *c, struct cfs_gfid g,
     if (eng_get(ops_engine(c->f.ops), rec_key_blob(&k), &v) == -ENOENT)
         return 0;
     assert_int_equal(rec_chunk_unpack(v, &chunk), 0);
-    return (unsigned)__builtin_popcount(chunk.mapped & ~chunk.packed) +
-           (chunk.packed ? rec_pack_blocks(&chunk.pack) : 0);
+    n = (unsigned)__builtin_popcount(chunk.mapped & ~chunk.packed);
+    for (unsigned i = 0; i < chunk.n_pack; i++)
+        n += rec_pack_blocks(&chunk.pack[i]);
+    return n;
 }
 
 /* That are given back when all files go. */

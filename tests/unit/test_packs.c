@@ -141,11 +141,13 @@ static void a_pack_goes_with_its_last_block(void **state)
     struct fix *f = *state;
     struct cfs_gfid g = fix_file(f, "file");
     uint8_t *p = fix_pattern(CHUNK_BYTES, 9), *q = fix_noise(CHUNK_BYTES, 9);
+    struct rec_pack first;
     struct rec_chunk c;
     uint64_t left;
 
     assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
     assert_int_equal(chunk_of(f, g, 0).packed, UINT32_MAX);
+    first = chunk_of(f, g, 0).pack[0];
     left = free_blocks(f);
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++) {
         unsigned at = i * 7 % CHUNK_BLOCKS;
@@ -159,11 +161,10 @@ static void a_pack_goes_with_its_last_block(void **state)
         assert_int_equal(__builtin_popcount(c.packed), CHUNK_BLOCKS - 1 - i);
         if (i % 8 == 3) {
             fix_expect(f, g, p, CHUNK_BYTES);
-            /* A second pack does not come beside one that is in use. */
             fix_reopen(f, FIX_KILL);
         }
     }
-    assert_true(left + rec_pack_blocks(&c.pack) + 10 >
+    assert_true(left + rec_pack_blocks(&first) + 10 >
                 free_blocks(f) + CHUNK_BLOCKS);
     fix_expect(f, g, p, CHUNK_BYTES);
     /* All of it anew: one pack again. */
@@ -171,28 +172,120 @@ static void a_pack_goes_with_its_last_block(void **state)
     assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
     assert_int_equal(chunk_of(f, g, 0).packed, UINT32_MAX);
     assert_int_equal(rec_pack_blocks(&(struct rec_pack){
-        .len = chunk_of(f, g, 0).pack.len}), 1);
+        .len = chunk_of(f, g, 0).pack[0].len}), 1);
     fix_expect(f, g, p, CHUNK_BYTES);
     free(p);
     free(q);
 }
 
-static void one_pack_a_chunk(void **state)
+/* Written bit by bit: each of these sizes has all of the file packed. */
+static void a_stream_of_small_writes_is_compressed(void **state)
 {
+    static const uint32_t io[] = {16384, 32768, 65536, 50000, 100000, 131072,
+                                  200000};
+    const uint32_t size = 8 * CHUNK_BYTES;
+    struct fix *f = *state;
+    uint8_t *p = fix_pattern(size, 2);
+
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(io); i++) {
+        const uint64_t before = free_blocks(f);
+        struct cfs_gfid g;
+        char name[16];
+        uint64_t took;
+
+        snprintf(name, sizeof name, "file-%u", i);
+        g = fix_file(f, name);
+        for (uint32_t at = 0; at < size; at += io[i])
+            assert_int_equal(fix_write(f, g, at, p + at,
+                                       io[i] < size - at ? io[i] : size - at),
+                             0);
+        took = before - free_blocks(f);
+        print_message("by %u bytes: %u of %u blocks\n", io[i],
+                      (unsigned)took, size / CFS_BLOCK);
+        assert_true(took < size / CFS_BLOCK / 2);
+        fix_expect(f, g, p, size);
+        fix_reopen(f, i % 2 ? FIX_CLEAN : FIX_KILL);
+        fix_expect(f, g, p, size);
+    }
+    free(p);
+}
+
+/* What the chunk takes of the device. */
+static unsigned blocks_of(const struct rec_chunk *c)
+{
+    unsigned n = (unsigned)__builtin_popcount(c->mapped & ~c->packed);
+
+    for (unsigned i = 0; i < c->n_pack; i++)
+        n += rec_pack_blocks(&c->pack[i]);
+    return n;
+}
+
+/* Also where each new pack leaves only a little of those before. */
+static void packs_never_take_more_than_twice_the_space(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file");
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 3), *q = fix_noise(CHUNK_BYTES, 3);
+    unsigned most = 0, packs = 0;
+
+    for (unsigned round = 0; round < 60; round++) {
+        const bool whole = round % 10 == 0;
+        const uint32_t noise = round / 10 % 2 ? CFS_BLOCK / 2 : 3800;
+        unsigned from = whole ? 0 : round * 5 % 13;
+        unsigned n = whole ? CHUNK_BLOCKS : 4 + round * 11 % 15;
+        struct rec_chunk c;
+
+        /* A pack saves one block, or two; or half of all. */
+        if (whole)
+            memcpy(p, q, CHUNK_BYTES);
+        for (unsigned i = 0; i < CHUNK_BLOCKS && whole; i++)
+            memset(p + i * CFS_BLOCK + noise, 1, CFS_BLOCK - noise);
+        memset(p + from * CFS_BLOCK + CFS_BLOCK - 100, (int)round, 100);
+        assert_int_equal(fix_write(f, g, from * CFS_BLOCK,
+                                   p + from * CFS_BLOCK, n * CFS_BLOCK), 0);
+        c = chunk_of(f, g, 0);
+        most = blocks_of(&c) > most ? blocks_of(&c) : most;
+        packs = c.n_pack > packs ? c.n_pack : packs;
+        fix_expect(f, g, p, CHUNK_BYTES);
+        if (round % 9 == 8)
+            fix_reopen(f, round % 2 ? FIX_CLEAN : FIX_KILL);
+    }
+    print_message("at most %u blocks, %u packs\n", most, packs);
+    assert_true(most > CHUNK_BLOCKS && most < 2 * CHUNK_BLOCKS && packs > 2);
+    assert_int_equal(fix_truncate(f, g, 0), 0);
+    free(p);
+    free(q);
+}
+
+/* The ninth waits for one of the others to go. */
+static void a_chunk_has_eight_packs(void **state)
+{
+    const uint32_t part = 4 * CFS_BLOCK;
     struct fix *f = *state;
     struct cfs_gfid g = fix_file(f, "file");
     uint8_t *p = fix_pattern(CHUNK_BYTES, 2);
 
-    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES / 2), 0);
-    assert_int_equal(fix_write(f, g, CHUNK_BYTES / 2, p + CHUNK_BYTES / 2,
-                               CHUNK_BYTES / 2), 0);
-    assert_int_equal(chunk_of(f, g, 0).packed, 0xffff);
+    for (uint32_t at = 0; at < CHUNK_BYTES; at += part)
+        assert_int_equal(fix_write(f, g, at, p + at, part), 0);
+    assert_int_equal(chunk_of(f, g, 0).packed, UINT32_MAX);
+    assert_int_equal(chunk_of(f, g, 0).n_pack, CHUNK_PACKS);
+    /* In the middle of two. */
+    assert_int_equal(fix_write(f, g, part / 2, p + part / 2, part), 0);
+    assert_int_equal(chunk_of(f, g, 0).packed, ~(uint32_t)0x3c);
     fix_expect(f, g, p, CHUNK_BYTES);
-    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_PUNCH_HOLE |
-                                       FALLOC_FL_KEEP_SIZE, 0,
-                                   CHUNK_BYTES / 2), 0);
-    memset(p, 0, CHUNK_BYTES / 2);
-    assert_int_equal(chunk_of(f, g, 0).packed, 0);
+    fix_reopen(f, FIX_KILL);
+    /* In place of one. */
+    assert_int_equal(fix_write(f, g, 5 * part, p, part), 0);
+    memcpy(p + 5 * part, p, part);
+    assert_int_equal(chunk_of(f, g, 0).packed, ~(uint32_t)0x3c);
+    /* In place of two, which makes room for one more. */
+    assert_int_equal(fix_fallocate(f, g, PUNCH, 6 * part, 2 * part), 0);
+    memset(p + 6 * part, 0, 2 * part);
+    assert_int_equal(chunk_of(f, g, 0).n_pack, CHUNK_PACKS - 2);
+    assert_int_equal(fix_write(f, g, part / 2, p + part / 2, part), 0);
+    assert_int_equal(chunk_of(f, g, 0).packed, 0xffffff);
+    fix_expect(f, g, p, CHUNK_BYTES);
+    fix_reopen(f, FIX_CLEAN);
     fix_expect(f, g, p, CHUNK_BYTES);
     free(p);
 }
@@ -269,8 +362,8 @@ static void what_is_packed_ahead_lies_in_one_piece(void **state)
         const struct rec_chunk last = i ? chunk_of(f, g, i - 1) : c;
 
         assert_int_equal(c.packed, UINT32_MAX);
-        runs += i > 0 && c.pack.lba != last.pack.lba +
-                                           rec_pack_blocks(&last.pack);
+        runs += i > 0 && c.pack[0].lba != last.pack[0].lba +
+                                             rec_pack_blocks(&last.pack[0]);
     }
     assert_true(runs <= 2);
     fix_reopen(f, FIX_KILL);
@@ -317,16 +410,19 @@ static void what_is_cut_off_reads_as_zeros(void **state)
         {PUNCH, 5000, 10000, 2},
         {PUNCH, 4900, 300, 2},    /* more of the same block */
         {PUNCH, 14000, 2000, 2},
-        {PUNCH, 4100, 100, 1},    /* bytes stay on both sides: it is written */
-        {PUNCH, 20000, 2000, 3},
-        {FALLOC_FL_ZERO_RANGE, 30000, 10000, 5},
-        {2, 100001, 0, 6},
-        {1, 100000, 10, 5},       /* written elsewhere */
-        {2, 41000, 0, 6},
-        {1, 36864, 4096, 5},
-        {PUNCH, 0, 100, 6},
-        {PUNCH, 50, 4046, 6},     /* nothing is left of it */
-        {2, 33000, 0, 5},
+        {PUNCH, 4120, 100, 2},    /* bytes stay on both sides */
+        {PUNCH, 4300, 100, 2},    /* twice */
+        {PUNCH, 4200, 120, 2},    /* and these become one */
+        {PUNCH, 20000, 2000, 4},
+        {FALLOC_FL_ZERO_RANGE, 30000, 10000, 6},
+        {FALLOC_FL_ZERO_RANGE, 10, 10, 7},
+        {2, 100001, 0, 8},
+        {1, 100000, 10, 7},       /* written elsewhere */
+        {2, 41000, 0, 8},
+        {1, 36864, 4096, 7},
+        {PUNCH, 0, 100, 7},
+        {PUNCH, 50, 4046, 7},     /* nothing is left of it */
+        {2, 33000, 0, 6},
         {2, 0, 0, 0},
     };
     struct fix *f = *state;
@@ -359,14 +455,81 @@ static void what_is_cut_off_reads_as_zeros(void **state)
     free(p);
 }
 
+/* Random bytes into @g until nothing fits any more. */
+static void fill_up(struct fix *f, struct cfs_gfid g)
+{
+    uint8_t *q = fix_noise(1 << 20, 7);
+    uint32_t len = 1 << 20;
+    uint64_t at = 0;
+
+    while (len >= CFS_BLOCK) {
+        if (fix_write(f, g, at, q, len) == 0)
+            at += len;
+        else
+            len /= 2;
+    }
+    assert_true(free_blocks(f) < 64);
+    free(q);
+}
+
+/* Of holes with bytes on both sides a chunk notes a number, and then writes
+ * the block anew, as far as there is one; whatever reaches the end of a block
+ * always can be done. */
+static void a_chunk_notes_many_holes(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file"), all = fix_file(f, "all");
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 4);
+    uint32_t at = 10 * CFS_BLOCK + 100, packed;
+
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+    fill_up(f, all);
+    for (unsigned i = 0; i < CHUNK_MIDDLE; i++) {
+        const uint32_t hole = i / 4 * CFS_BLOCK + 100 + i % 4 * 1000;
+
+        assert_int_equal(fix_fallocate(f, g, PUNCH, hole, 500), 0);
+        memset(p + hole, 0, 500);
+    }
+    assert_int_equal(chunk_of(f, g, 0).n_hole, CHUNK_MIDDLE);
+    /* What filling up has left over. */
+    for (; fix_fallocate(f, g, PUNCH, at, 10) == 0; at += CFS_BLOCK)
+        memset(p + at, 0, 10);
+    assert_int_equal(fix_fallocate(f, g, PUNCH, at, 10), -ENOSPC);
+    packed = chunk_of(f, g, 0).packed;
+    assert_true(packed >> 28);
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++) {
+        assert_int_equal(fix_fallocate(f, g, PUNCH, i * CFS_BLOCK, 20), 0);
+        assert_int_equal(fix_fallocate(f, g, PUNCH, (i + 1) * CFS_BLOCK - 20,
+                                       20), 0);
+        memset(p + i * CFS_BLOCK, 0, 20);
+        memset(p + (i + 1) * CFS_BLOCK - 20, 0, 20);
+    }
+    assert_int_equal(chunk_of(f, g, 0).n_hole,
+                     CHUNK_MIDDLE + 2 * (unsigned)__builtin_popcount(packed));
+    fix_expect(f, g, p, CHUNK_BYTES);
+    fix_reopen(f, FIX_KILL);
+    fix_expect(f, g, p, CHUNK_BYTES);
+    assert_int_equal(fix_truncate(f, all, 0), 0); /* there is a block again */
+    fix_idle(f);
+    fix_settle(f);
+    assert_int_equal(fix_fallocate(f, g, PUNCH, at, 10), 0);
+    memset(p + at, 0, 10);
+    assert_int_equal(chunk_of(f, g, 0).packed,
+                     packed & ~(UINT32_C(1) << at / CFS_BLOCK));
+    fix_reopen(f, FIX_CLEAN);
+    fix_expect(f, g, p, CHUNK_BYTES);
+    assert_int_equal(fix_truncate(f, g, 70001), 0);
+    fix_expect(f, g, p, 70001);
+    free(p);
+}
+
 static void a_full_brick_lets_packed_files_shrink(void **state)
 {
     const unsigned n = 300;
     struct fix *f = *state;
     struct cfs_gfid g[300], all = fix_file(f, "all");
-    uint8_t *p = fix_pattern(CHUNK_BYTES, 6), *q = fix_noise(1 << 20, 7);
-    uint64_t at = 0, left;
-    uint32_t len = 1 << 20;
+    uint8_t *p = fix_pattern(CHUNK_BYTES, 6);
+    uint64_t left;
 
     for (unsigned i = 0; i < n; i++) {
         char name[16];
@@ -375,19 +538,15 @@ static void a_full_brick_lets_packed_files_shrink(void **state)
         g[i] = fix_file(f, name);
         assert_int_equal(fix_write(f, g[i], 0, p, CHUNK_BYTES), 0);
     }
-    while (len >= CFS_BLOCK) {
-        if (fix_write(f, all, at, q, len) == 0)
-            at += len;
-        else
-            len /= 2;
-    }
+    fill_up(f, all);
     left = free_blocks(f);
-    assert_true(left < 64);
     for (unsigned i = 0; i < n; i++) {
         const uint32_t size = 1 + i * 400;
 
         assert_int_equal(fix_fallocate(f, g[i], PUNCH, size / 3,
                                        CFS_BLOCK + i), 0);
+        assert_int_equal(fix_fallocate(f, g[i], PUNCH, 1, 1 + i), 0);
+        assert_int_equal(fix_fallocate(f, g[i], PUNCH, 1000, 2000), 0);
         assert_int_equal(fix_truncate(f, g[i], size), 0);
     }
     assert_true(free_blocks(f) + 8 >= left);
@@ -398,11 +557,12 @@ static void a_full_brick_lets_packed_files_shrink(void **state)
 
         memcpy(want, p, CHUNK_BYTES);
         memset(want + size / 3, 0, CFS_BLOCK + i);
+        memset(want + 1, 0, 1 + i);
+        memset(want + 1000, 0, 2000);
         fix_expect(f, g[i], want, size);
         free(want);
     }
     free(p);
-    free(q);
 }
 
 /* -- the feature ---------------------------------------------------------- */
@@ -497,9 +657,9 @@ static void flip(struct fix *f, const struct rec_chunk *c, uint32_t at)
 {
     uint8_t *data = aligned_alloc(CFS_BLOCK, CFS_BLOCK);
 
-    read_blocks(f, c->pack.lba + at / CFS_BLOCK, data, 1);
+    read_blocks(f, c->pack[0].lba + at / CFS_BLOCK, data, 1);
     data[at % CFS_BLOCK] ^= 0x20;
-    write_blocks(f, c->pack.lba + at / CFS_BLOCK, data, 1);
+    write_blocks(f, c->pack[0].lba + at / CFS_BLOCK, data, 1);
     free(data);
 }
 
@@ -514,7 +674,7 @@ static void a_damaged_pack_is_never_returned(void **state)
     assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
     c = chunk_of(f, g, 0);
     /* Also in the zeros behind LZ4's bytes. */
-    for (uint32_t at = 0; at < rec_pack_blocks(&c.pack) * CFS_BLOCK;
+    for (uint32_t at = 0; at < rec_pack_blocks(&c.pack[0]) * CFS_BLOCK;
          at += 777) {
         flip(f, &c, at);
         assert_int_equal(fix_read(f, g, 0, got, CHUNK_BYTES),
@@ -526,11 +686,11 @@ static void a_damaged_pack_is_never_returned(void **state)
     flip(f, &c, 100);
     /* Nor does it get into a new block. */
     assert_int_equal(fix_write(f, g, 8200, "x", 1), -CFS_E_CHECKSUM);
-    assert_int_equal(fix_fallocate(f, g, FALLOC_FL_PUNCH_HOLE |
-                                             FALLOC_FL_KEEP_SIZE, 8200, 50),
-                     -CFS_E_CHECKSUM);
     assert_int_equal(fix_copy(f, g, 8000, h, 0, 1000, NULL),
                      -CFS_E_CHECKSUM);
+    /* A hole needs no look at it, and makes it no better. */
+    assert_int_equal(fix_fallocate(f, g, PUNCH, 8200, 50), 0);
+    assert_int_equal(fix_read(f, g, 8200, got, 1), -CFS_E_CHECKSUM);
     /* What replaces it whole makes it good. */
     assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
     fix_expect(f, g, p, CHUNK_BYTES);
@@ -542,33 +702,34 @@ static void a_damaged_pack_is_never_returned(void **state)
 static void forge(struct fix *f, struct cfs_gfid g,
                   const struct rec_chunk *good, unsigned seed)
 {
-    const uint32_t n = rec_pack_blocks(&good->pack);
+    const uint32_t n = rec_pack_blocks(&good->pack[0]);
     uint8_t *data = aligned_alloc(CFS_BLOCK, CHUNK_BYTES);
     uint8_t *noise = fix_noise(CHUNK_BYTES, seed);
     struct rec_chunk c = *good;
 
-    read_blocks(f, c.pack.lba, data, n);
+    read_blocks(f, c.pack[0].lba, data, n);
     switch (seed % 5) {
     case 0: /* any bytes */
         memcpy(data, noise, n * CFS_BLOCK);
         break;
     case 1: /* some others */
         for (unsigned i = 0; i < 1 + seed % 7; i++)
-            data[(noise[2 * i] * 256u + noise[2 * i + 1]) % c.pack.len] ^=
+            data[(noise[2 * i] * 256u + noise[2 * i + 1]) % c.pack[0].len] ^=
                 noise[40 + i] | 1;
         break;
     case 2: /* shorter */
-        c.pack.len = 1 + (noise[0] * 256u + noise[1]) % (c.pack.len - 1);
+        c.pack[0].len = 1 + (noise[0] * 256u + noise[1]) % (c.pack[0].len - 1);
         break;
     case 3: /* it holds fewer than its bytes are */
-        c.pack.held = c.packed = c.mapped = 0xffff;
-        c.pack.len = c.pack.len < 15 * CFS_BLOCK ? c.pack.len : 15 * CFS_BLOCK;
+        c.packed = c.mapped = 0xffff;
+        c.pack[0].held = c.pack[0].live = 0xffff;
+        c.pack[0].len = c.pack[0].len < 15 * CFS_BLOCK ? c.pack[0].len : 15 * CFS_BLOCK;
         break;
     default: /* a block is not what the record says */
         c.sum[noise[0] % CHUNK_BLOCKS] ^= 1;
     }
-    c.pack.sum = XXH3_64bits(data, rec_pack_blocks(&c.pack) * CFS_BLOCK);
-    write_blocks(f, c.pack.lba, data, n);
+    c.pack[0].sum = XXH3_64bits(data, rec_pack_blocks(&c.pack[0]) * CFS_BLOCK);
+    write_blocks(f, c.pack[0].lba, data, n);
     put_chunk(f, g, 0, &c);
     free(data);
     free(noise);
@@ -585,18 +746,18 @@ static void a_forged_pack_is_an_error(void **state)
     f->check = NULL;
     assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
     good = chunk_of(f, g, 0);
-    read_blocks(f, good.pack.lba, was, rec_pack_blocks(&good.pack));
+    read_blocks(f, good.pack[0].lba, was, rec_pack_blocks(&good.pack[0]));
     for (unsigned seed = 0; seed < 200; seed++) {
         forge(f, g, &good, seed);
         assert_int_equal(fix_read(f, g, 0, got, CHUNK_BYTES),
                          -CFS_E_CHECKSUM);
-        write_blocks(f, good.pack.lba, was, rec_pack_blocks(&good.pack));
+        write_blocks(f, good.pack[0].lba, was, rec_pack_blocks(&good.pack[0]));
     }
     for (unsigned i = 0; i < 3; i++) {
         static const uint64_t lba[] = {1, 300, (UINT64_C(1) << 48) - 2};
 
         c = good;
-        c.pack.lba = lba[i];
+        c.pack[0].lba = lba[i];
         put_chunk(f, g, 0, &c);
         assert_int_equal(fix_read(f, g, 0, got, 1), -CFS_E_CORRUPT);
         assert_int_equal(fix_write(f, g, 1, "x", 1), -CFS_E_CORRUPT);
@@ -650,16 +811,17 @@ static void plant(struct fix *f, enum plant what, struct cfs_gfid g,
         flip(f, &c, 50);
         return;
     case STRANGE:
-        c.pack.lba = 2;
+        c.pack[0].lba = 2;
         break;
     case SHARED:
-        c.pack.lba = other.pack.lba;
+        c.pack[0].lba = other.pack[0].lba;
         break;
     case INTO: /* overlaps in some blocks */
-        c.pack.lba = other.pack.lba + 1;
+        c.pack[0].lba = other.pack[0].lba + 1;
         break;
     default: /* more blocks than its file counts */
         c.packed &= ~(uint32_t)2;
+        c.pack[0].live &= ~(uint32_t)2;
         c.mapped &= ~(uint32_t)2;
     }
     put_chunk(f, g, 0, &c);
@@ -714,10 +876,13 @@ int main(void)
         T(compressible_data_takes_fewer_blocks),
         T(what_cannot_be_compressed_stays_as_it_is),
         T(a_pack_goes_with_its_last_block),
-        T(one_pack_a_chunk),
+        T(a_stream_of_small_writes_is_compressed),
+        T(packs_never_take_more_than_twice_the_space),
+        T(a_chunk_has_eight_packs),
         T(what_is_packed_ahead_lies_in_one_piece),
         T(what_is_packed_ahead_gets_its_due),
         T(what_is_cut_off_reads_as_zeros),
+        T(a_chunk_notes_many_holes),
         T(a_full_brick_lets_packed_files_shrink),
         cmocka_unit_test_setup_teardown(without_the_option_there_is_no_pack,
                                         setup_without, teardown),

@@ -176,32 +176,52 @@ static struct rec_chunk any_chunk(void)
     return c;
 }
 
-/* With a pack in place of some of its blocks. */
+/* Block @at is in @p now. */
+static void pack_one(struct rec_chunk *c, struct rec_pack *p, unsigned at)
+{
+    p->live |= 1u << at;
+    c->packed |= 1u << at;
+    c->mapped |= 1u << at;
+    c->unwritten &= ~(1u << at);
+    c->lba[at] = 0;
+    c->sum[at] = rnd();
+}
+
+static void any_holes(struct rec_chunk *c, unsigned at)
+{
+    for (uint64_t n = rnd() % 4; n > 0; n--) {
+        uint32_t from = (uint32_t)(rnd() % CFS_BLOCK);
+
+        rec_chunk_cut(c, at, from,
+                      from + (uint32_t)(rnd() % (CFS_BLOCK - from)) + 1);
+    }
+}
+
+/* With packs in place of some of its blocks, which may hold others, too. */
 static struct rec_chunk any_packed(void)
 {
     struct rec_chunk c = any_chunk();
-    const unsigned from = (unsigned)(rnd() % 28);
+    const unsigned n = 1 + (unsigned)(rnd() % CHUNK_PACKS);
+    const unsigned part = CHUNK_BLOCKS / n;
 
-    c.pack = (struct rec_pack){.lba = rnd() >> 17, .sum = rnd()};
-    for (unsigned i = from; i < CHUNK_BLOCKS; i++) {
-        c.pack.held |= 1u << i;
-        if (i > from && rnd() % 4 == 0)
-            continue; /* written elsewhere since, or unmapped */
-        c.packed |= 1u << i;
-        c.mapped |= 1u << i;
-        c.unwritten &= ~(1u << i);
-        c.lba[i] = 0;
-        c.sum[i] = rnd();
-        if (rnd() % 3 == 0) {
-            c.cut |= 1u << i;
-            c.live[i].upto = (uint16_t)(rnd() % (CFS_BLOCK + 1));
-            c.live[i].from = (uint16_t)(c.live[i].upto * (rnd() % 9) / 9 + 1);
-            if (c.live[i].from > c.live[i].upto)
-                c.live[i].from = c.live[i].upto;
+    for (unsigned k = 0; k < n; k++) {
+        struct rec_pack *p = &c.pack[k];
+        const unsigned from = (n - 1 - k) * part;
+
+        *p = (struct rec_pack){.lba = rnd() >> 17, .sum = rnd()};
+        for (unsigned i = from; i < from + part; i++) {
+            p->held |= 1u << i;
+            if (i == from || rnd() % 4 != 0)
+                pack_one(&c, p, i);
         }
+        if (from > 0 && rnd() % 2)
+            p->held |= 1; /* which is elsewhere, or nowhere */
+        p->len = 1 + (uint32_t)(rnd() % ((part - 1) * CFS_BLOCK));
     }
-    c.pack.len = 1 + (uint32_t)(rnd() % ((CHUNK_BLOCKS - from - 1) *
-                                         CFS_BLOCK));
+    c.n_pack = (uint8_t)n;
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
+        if ((c.packed >> i & 1) && rnd() % 3 == 0)
+            any_holes(&c, i);
     return c;
 }
 
@@ -222,7 +242,7 @@ static void chunks_come_back(void **state)
 
 static void packed_chunks_come_back(void **state)
 {
-    uint8_t v[REC_CHUNK_MAX];
+    uint8_t v[REC_CHUNK_MAX], w[REC_CHUNK_MAX];
     struct rec_chunk back;
 
     for (unsigned n = 0; n < 2000; n++) {
@@ -231,7 +251,13 @@ static void packed_chunks_come_back(void **state)
 
         assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, len}, &back),
                          0);
-        assert_memory_equal(&c, &back, sizeof c);
+        assert_int_equal(back.mapped, c.mapped);
+        assert_int_equal(back.unwritten, c.unwritten);
+        assert_int_equal(back.packed, c.packed);
+        assert_int_equal(back.cut, c.cut);
+        assert_memory_equal(back.lba, c.lba, sizeof c.lba);
+        assert_int_equal(rec_chunk_pack(&back, w), len);
+        assert_memory_equal(v, w, len);
         for (uint32_t cut = 0; cut < len; cut++)
             assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, cut},
                                               &back), -CFS_E_CORRUPT);
@@ -241,35 +267,52 @@ static void packed_chunks_come_back(void **state)
 static void a_pack_that_cannot_be_is_refused(void **state)
 {
     const struct rec_chunk good = {
-        .mapped = 0xff, .packed = 0xf, .cut = 6, .live = {[1] = {0, 9},
-                                                          [2] = {9, 4096}},
-        .pack = {.lba = 500, .len = 9000, .held = 0x1f},
-        .lba = {[4] = 900, 901, 902, 903}};
-    struct rec_chunk bad[9], back;
+        .mapped = 0xfff, .packed = 0xff, .n_pack = 2, .n_hole = 3,
+        .pack = {{.lba = 500, .len = 9000, .held = 0x1f, .live = 0xf},
+                 {.lba = 900, .len = 4096, .held = 0xf0, .live = 0xf0}},
+        .hole = {{1, 0, 9}, {2, 9, 10}, {2, 12, 4096}},
+        .lba = {[8] = 900, 901, 902, 903}};
+    struct rec_chunk bad[17], back;
     uint8_t v[REC_CHUNK_MAX];
     uint32_t len = rec_chunk_pack(&good, v);
 
     assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, len}, &back), 0);
+    assert_int_equal(back.cut, 6);
     for (unsigned i = 0; i < CFS_ARRAY_SIZE(bad); i++)
         bad[i] = good;
-    bad[0].pack.len = 0;
-    bad[1].pack.len = 4 * CFS_BLOCK + 1; /* saves nothing */
-    bad[2].pack.len = UINT32_MAX;
-    bad[3].pack.held = 0x1e; /* not what is in it */
-    bad[4].pack.held = 0;
-    bad[5].cut = 0x12; /* what is not packed */
-    bad[6].live[1] = (struct rec_live){10, 9};
-    bad[7].live[1] = (struct rec_live){0, 4097};
-    bad[8].live[1] = (struct rec_live){0, 4096}; /* is not cut */
+    bad[0].pack[0].len = 0;
+    bad[1].pack[0].len = 4 * CFS_BLOCK + 1; /* saves nothing */
+    bad[2].pack[0].len = UINT32_MAX;
+    bad[3].pack[0].held = 0x1e; /* not what is in it */
+    bad[4].pack[0].held = 0;
+    bad[5].pack[1].live = 0xe8; /* in both */
+    bad[6].pack[1].live = 0;
+    bad[7].n_pack = 0;
+    bad[8].hole[2].at = 8; /* what is not packed */
+    bad[9].hole[2].at = CHUNK_BLOCKS;
+    bad[10].hole[0] = (struct rec_hole){1, 10, 9};
+    bad[11].hole[0] = (struct rec_hole){1, 9, 9};
+    bad[12].hole[2].upto = 4097;
+    bad[13].hole[2].from = 10; /* is one with that before */
+    bad[14].hole[0].at = 3; /* not in order */
+    bad[15].pack[1] = (struct rec_pack){.lba = 900, .len = 30 * CFS_BLOCK,
+                                        .held = UINT32_MAX, .live = 0xf0};
+    bad[16].pack[1].live = 0x1f0; /* lies elsewhere, too */
+    bad[16].pack[1].held = 0x1f0;
     for (unsigned i = 0; i < CFS_ARRAY_SIZE(bad); i++) {
         len = rec_chunk_pack(&bad[i], v);
-        assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, len}, &back),
-                         -CFS_E_CORRUPT);
+        if (rec_chunk_unpack((struct cfs_blob){v, len}, &back) !=
+            -CFS_E_CORRUPT)
+            fail_msg("number %u", i);
     }
-    /* A block that is packed and lies elsewhere, too: its last byte but the
-     * checksums, and what is cut, is .packed's. */
+    /* More than there can be: behind the runs, and behind the packs. */
     len = rec_chunk_pack(&good, v);
-    v[len - 8 * 8 - 2 * 4 - 4 - 4] |= 0x10;
+    v[10] = CHUNK_PACKS + 1;
+    assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, len}, &back),
+                     -CFS_E_CORRUPT);
+    v[10] = 2;
+    assert_int_equal(v[11 + 2 * 26], 3);
+    v[11 + 2 * 26] = CHUNK_HOLES + 1;
     assert_int_equal(rec_chunk_unpack((struct cfs_blob){v, len}, &back),
                      -CFS_E_CORRUPT);
 }
@@ -277,69 +320,93 @@ static void a_pack_that_cannot_be_is_refused(void **state)
 /* Against a map of the bytes. */
 static void cutting_is_exact_or_refused(void **state)
 {
-    for (unsigned n = 0; n < 300; n++) {
+    uint8_t v[REC_CHUNK_MAX];
+    unsigned refused = 0;
+
+    for (unsigned n = 0; n < 100; n++) {
         struct rec_chunk c = any_packed();
         const unsigned at = (unsigned)__builtin_ctz(c.packed);
         bool live[CFS_BLOCK];
-        unsigned refused = 0;
 
-        c.cut &= ~(1u << at);
         memset(live, true, sizeof live);
-        for (unsigned k = 0; k < 6; k++) {
+        for (unsigned i = 0; i < c.n_hole; i++)
+            if (c.hole[i].at == at)
+                memset(live + c.hole[i].from, false,
+                       c.hole[i].upto - c.hole[i].from);
+        for (unsigned k = 0; k < 100; k++) {
             uint32_t from = (uint32_t)(rnd() % CFS_BLOCK);
-            uint32_t upto = from + (uint32_t)(rnd() % (CFS_BLOCK - from)) + 1;
+            uint32_t upto = from + (uint32_t)((rnd() % (CFS_BLOCK - from)) >>
+                                              (k % 50 ? 7 : rnd() % 12)) + 1;
             const struct rec_chunk was = c;
-            bool before = false, behind = false;
+            unsigned i = 0;
 
-            from = k % 3 ? from : 0;
-            upto = k % 3 == 1 ? CFS_BLOCK : upto;
-            for (uint32_t i = 0; i < CFS_BLOCK; i++) {
-                before = before || (live[i] && i < from);
-                behind = behind || (live[i] && i >= upto);
-            }
+            if (k % 5 == 3)
+                from = 0, upto = 1 + (uint32_t)(rnd() % 20);
+            if (k % 5 == 4)
+                from = CFS_BLOCK - 1 - (uint32_t)(rnd() % 20), upto = CFS_BLOCK;
             if (!rec_chunk_cut(&c, at, from, upto)) {
-                assert_true(before && behind);
+                assert_true(from > 0 && upto < CFS_BLOCK);
+                assert_true(c.n_hole >= CHUNK_MIDDLE);
                 assert_memory_equal(&c, &was, sizeof c);
                 refused++;
                 continue;
             }
+            assert_true(c.cut >> at & 1);
             memset(live + from, false, upto - from);
-            for (uint32_t i = 0; i < CFS_BLOCK; i++)
-                assert_int_equal(live[i], !(c.cut >> at & 1) ||
-                                              (i >= c.live[at].from &&
-                                               i < c.live[at].upto));
+            for (uint32_t b = 0; b < CFS_BLOCK; b++) {
+                while (i < c.n_hole && (c.hole[i].at < at ||
+                                        (c.hole[i].at == at &&
+                                         c.hole[i].upto <= b)))
+                    i++;
+                assert_int_equal(live[b], i == c.n_hole ||
+                                              c.hole[i].at != at ||
+                                              b < c.hole[i].from);
+            }
         }
-        assert_true(refused < 6);
+        /* As it can be stored. */
+        assert_int_equal(rec_chunk_unpack((struct cfs_blob){v,
+                                              rec_chunk_pack(&c, v)}, &c), 0);
     }
+    assert_true(refused > 100);
 }
 
 static void dropping_gives_each_block_back_once(void **state)
 {
     for (unsigned n = 0; n < 500; n++) {
         struct rec_chunk c = any_packed();
-        const uint32_t in_pack = rec_pack_blocks(&c.pack);
         uint32_t plain = (uint32_t)__builtin_popcount(c.mapped & ~c.packed);
-        unsigned packs = 0;
+        uint32_t in_packs = 0;
 
+        for (unsigned i = 0; i < c.n_pack; i++)
+            in_packs += rec_pack_blocks(&c.pack[i]);
         while (c.mapped) {
             unsigned at = (unsigned)(rnd() % CHUNK_BLOCKS);
+            const unsigned packs = c.n_pack;
+            struct rec_pack p = {0};
             struct eng_ext x;
-            bool packed;
 
             if (!(c.mapped >> at & 1))
                 continue;
-            packed = c.packed >> at & 1;
+            if (c.packed >> at & 1)
+                p = *rec_chunk_pack_of(&c, at);
             x = rec_chunk_drop(&c, at);
-            if (!packed) {
+            if (p.live == 0) {
                 assert_int_equal(x.n, 1);
                 plain--;
+            } else if (p.live == 1u << at) {
+                assert_int_equal(x.lba, p.lba);
+                assert_int_equal(c.n_pack, packs - 1);
+                in_packs -= x.n;
             } else {
-                assert_int_equal(x.n, c.packed ? 0 : in_pack);
-                packs += x.n > 0;
+                assert_int_equal(x.n, 0);
+                assert_int_equal(c.n_pack, packs);
             }
+            for (unsigned i = 0; i < c.n_hole; i++)
+                assert_true(c.packed >> c.hole[i].at & 1);
         }
         assert_int_equal(plain, 0);
-        assert_int_equal(packs, 1);
+        assert_int_equal(in_packs, 0);
+        assert_int_equal(c.n_hole, 0);
     }
 }
 
@@ -421,7 +488,7 @@ static void answers_come_back(void **state)
 /* Whatever a decoder accepts is what its packer would write. */
 static void decode_all(struct cfs_blob b)
 {
-    uint8_t v[REC_ANSWER_MAX];
+    uint8_t v[REC_ANSWER_MAX], c[REC_CHUNK_MAX];
     struct rec_inode ino;
     struct rec_chunk chunk;
     struct rec_dirent de;
@@ -438,8 +505,12 @@ static void decode_all(struct cfs_blob b)
     if (rec_chunk_unpack(b, &chunk) == 0)
         assert_true(chunk.mapped != 0 &&
                     (chunk.unwritten & ~chunk.mapped) == 0 &&
-                    (chunk.packed & ~(chunk.mapped & chunk.pack.held)) == 0 &&
-                    (chunk.packed & chunk.unwritten) == 0);
+                    (chunk.packed & ~chunk.mapped) == 0 &&
+                    (chunk.packed & chunk.unwritten) == 0 &&
+                    (chunk.cut & ~chunk.packed) == 0 &&
+                    chunk.n_pack <= CHUNK_PACKS &&
+                    chunk.n_hole <= CHUNK_HOLES &&
+                    rec_chunk_pack(&chunk, c) == b.len);
     if (rec_dirent_unpack(b, &de) == 0)
         assert_true(de.cookie > 0);
     if (rec_cookie_unpack(b, &co) == 0)
@@ -486,7 +557,7 @@ static void decode_copy(const uint8_t *p, uint32_t len)
 static void mutate(uint8_t *v, uint32_t len)
 {
     for (unsigned n = 0; n < 50; n++) {
-        uint8_t m[REC_ANSWER_MAX];
+        uint8_t m[REC_CHUNK_MAX];
         uint32_t cut = rnd() % 4 == 0 ? (uint32_t)(rnd() % (len + 1)) : len;
 
         memcpy(m, v, len);
@@ -501,7 +572,7 @@ static void no_bytes_are_trusted(void **state)
     const struct jrec_pack two[] = {
         {.block = 3, .n = 4, .len = 5000, .pack_sum = 6, .sum = {1, 2, 3, 4}},
         {.block = 32, .n = 5, .len = 4096, .pack_sum = 9}};
-    uint8_t v[1024], packs[2 * JREC_PACK_MAX];
+    uint8_t v[2048], packs[2 * JREC_PACK_MAX];
 
     for (unsigned n = 0; n < 300; n++) {
         struct rec_inode i = any_inode(n % 2 ? S_IFREG : S_IFDIR);

@@ -43,7 +43,8 @@
 #define FMT_COMPAT    FMT_FIXED
 #define FMT_RO_COMPAT 0u
 #define FMT_TWICE     1u /* incompat: nodes and values may have second copies */
-#define FMT_PACKED    2u /* incompat: chunks may have packs (pack.h) */
+#define FMT_PACKED    4u /* incompat: chunks may have packs (pack.h); 2 was
+                            another form of them, and is unknown */
 #define FMT_INCOMPAT  (FMT_TWICE | FMT_PACKED)
 
 /* Where things lie in the first and the last AREA_BLOCKS blocks. */

@@ -81,11 +81,13 @@ int look_any_chunk(struct ops *o, struct cfs_gfid g, uint64_t chunk,
         rc = rec_chunk_unpack(v, &c);
     if (rc < 0)
         return rc;
-    if (c.packed &&
-        (!eng_packs(o->e) ||
-         !eng_ext_valid(o->e, (struct eng_ext){c.pack.lba,
-                                               rec_pack_blocks(&c.pack)})))
-        return -CFS_E_CORRUPT;
+    for (unsigned i = 0; i < c.n_pack; i++) {
+        const struct eng_ext ext = {c.pack[i].lba,
+                                    rec_pack_blocks(&c.pack[i])};
+
+        if (!eng_packs(o->e) || !eng_ext_valid(o->e, ext))
+            return -CFS_E_CORRUPT;
+    }
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
         if (((c.mapped & ~c.packed) >> i & 1) &&
             !eng_ext_valid(o->e, (struct eng_ext){c.lba[i], 1}))

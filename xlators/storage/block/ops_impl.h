@@ -450,6 +450,11 @@ int  stage_store_pack(struct plan *p, struct plan_ino *ino,
 
 uint64_t block_sum(const void *data, size_t len);
 
+struct unpack_io {
+    struct eng_io  io;
+    struct unpack *u;
+};
+
 /* Blocks of a chunk that are packed, fetched and verified: of unpack_new(), in
  * the arena, with what is wanted filled in. */
 struct unpack {
@@ -460,7 +465,8 @@ struct unpack {
     void *owner;
 
     struct cfs_loop *loop;
-    struct eng_io  io;
+    struct unpack_io io[CHUNK_PACKS]; /* runs of packs */
+    unsigned       pending;
     struct cfs_job job;
     struct cfs_buf stored, plain;
     int            status;

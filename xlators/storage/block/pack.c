@@ -22,36 +22,43 @@ uint32_t pack_make(const uint8_t *data, unsigned n, uint32_t room,
                                (int)(room * CFS_BLOCK));
     if (len <= 0)
         return 0;
-    ret->len = (uint32_t)len;
+    *ret = (struct rec_pack){.len = (uint32_t)len};
     blocks = rec_pack_blocks(ret);
     memset(to + len, 0, (size_t)blocks * CFS_BLOCK - (size_t)len);
     ret->sum = XXH3_64bits(to, (size_t)blocks * CFS_BLOCK);
     return blocks;
 }
 
-int pack_open(const struct rec_pack *p, const uint8_t *stored, uint8_t *to)
+int pack_open(const struct rec_pack *p, const uint8_t *stored, unsigned last,
+              uint8_t *to)
 {
     const size_t size = (size_t)rec_pack_blocks(p) * CFS_BLOCK;
     const int plain = __builtin_popcount(p->held) * (int)CFS_BLOCK;
+    const int want = (int)(pack_offset(p, last) + CFS_BLOCK);
+    int got;
 
-    assert(rec_pack_valid(p));
-    if (XXH3_64bits(stored, size) != p->sum ||
-        LZ4_decompress_safe((const char *)stored, (char *)to, (int)p->len,
-                            plain) != plain)
+    assert(rec_pack_valid(p) && (p->held >> last & 1));
+    if (XXH3_64bits(stored, size) != p->sum)
         return -CFS_E_CHECKSUM;
-    return 0;
+    if (want == plain)
+        got = LZ4_decompress_safe((const char *)stored, (char *)to,
+                                  (int)p->len, plain);
+    else
+        got = LZ4_decompress_safe_partial((const char *)stored, (char *)to,
+                                          (int)p->len, want, plain);
+    return got == want ? 0 : -CFS_E_CHECKSUM;
 }
 
 int pack_block(const struct rec_chunk *c, unsigned at, uint8_t *plain)
 {
-    const struct rec_live *l = &c->live[at];
-
     assert(c->packed >> at & 1);
     if (XXH3_64bits(plain, CFS_BLOCK) != c->sum[at])
         return -CFS_E_CHECKSUM;
-    if (c->cut >> at & 1) {
-        memset(plain, 0, l->from);
-        memset(plain + l->upto, 0, CFS_BLOCK - l->upto);
+    for (unsigned i = 0; (c->cut >> at & 1) && i < c->n_hole; i++) {
+        const struct rec_hole *h = &c->hole[i];
+
+        if (h->at == at)
+            memset(plain + h->from, 0, h->upto - h->from);
     }
     return 0;
 }

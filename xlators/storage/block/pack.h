@@ -23,11 +23,14 @@
 uint32_t pack_make(const uint8_t *data, unsigned n, uint32_t room,
                    uint8_t *to, struct rec_pack *ret);
 
-/* @stored are rec_pack_blocks() blocks; @to has room for all that it holds. */
-int pack_open(const struct rec_pack *p, const uint8_t *stored, uint8_t *to);
+/* @stored are rec_pack_blocks() blocks; @to has room for all that it holds.
+ * Those up to block @last of the file are wanted: what is behind may come, too,
+ * or not. */
+int pack_open(const struct rec_pack *p, const uint8_t *stored, unsigned last,
+              uint8_t *to);
 
 /* Verify @plain, block @at of @c as its pack has it, and make zeros of what
- * has been cut off. */
+ * has been cut out. */
 int pack_block(const struct rec_chunk *c, unsigned at, uint8_t *plain);
 
 /* Where block @at's bytes are among the plain ones. */

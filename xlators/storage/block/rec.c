@@ -203,16 +203,97 @@ bool rec_pack_valid(const struct rec_pack *p)
            rec_pack_blocks(p) < (uint32_t)__builtin_popcount(p->held);
 }
 
+static unsigned pack_index(const struct rec_chunk *c, unsigned at)
+{
+    unsigned i = 0;
+
+    while (i + 1 < c->n_pack && !(c->pack[i].live >> at & 1))
+        i++;
+    assert(i < c->n_pack && (c->pack[i].live >> at & 1));
+    return i;
+}
+
+const struct rec_pack *rec_chunk_pack_of(const struct rec_chunk *c,
+                                         unsigned at)
+{
+    return &c->pack[pack_index(c, at)];
+}
+
+bool rec_chunk_takes(const struct rec_chunk *c, uint32_t held,
+                     uint32_t blocks)
+{
+    unsigned n = 1;
+
+    for (unsigned i = 0; i < c->n_pack; i++) {
+        if ((c->pack[i].live & ~held) == 0)
+            continue; /* it goes */
+        blocks += rec_pack_blocks(&c->pack[i]);
+        n++;
+    }
+    return n <= CHUNK_PACKS && blocks <= CHUNK_BLOCKS;
+}
+
+/* Holes [@from, @upto) of the array become @n others. */
+static void put_holes(struct rec_chunk *c, unsigned from, unsigned upto,
+                      const struct rec_hole *v, unsigned n)
+{
+    memmove(&c->hole[from + n], &c->hole[upto],
+            (c->n_hole - upto) * sizeof *c->hole);
+    if (n > 0)
+        memcpy(&c->hole[from], v, n * sizeof *v);
+    c->n_hole = (uint8_t)(c->n_hole - (upto - from) + n);
+}
+
+static bool is_middle(const struct rec_hole *h)
+{
+    return h->from > 0 && h->upto < CFS_BLOCK;
+}
+
+static unsigned middles(const struct rec_chunk *c)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < c->n_hole; i++)
+        n += is_middle(&c->hole[i]);
+    return n;
+}
+
+/* The first hole that is not before byte @from of block @at. */
+static unsigned hole_at(const struct rec_chunk *c, unsigned at, uint32_t from)
+{
+    unsigned i = 0;
+
+    while (i < c->n_hole &&
+           (c->hole[i].at < at ||
+            (c->hole[i].at == at && c->hole[i].upto < from)))
+        i++;
+    return i;
+}
+
+static struct eng_ext drop_packed(struct rec_chunk *c, unsigned at)
+{
+    const unsigned i = pack_index(c, at);
+    struct rec_pack *p = &c->pack[i];
+    struct eng_ext ret = {0};
+
+    put_holes(c, hole_at(c, at, 0), hole_at(c, at + 1, 0), NULL, 0);
+    p->live &= ~(1u << at);
+    if (p->live != 0)
+        return ret;
+    ret = (struct eng_ext){p->lba, rec_pack_blocks(p)};
+    c->n_pack--;
+    memmove(p, p + 1, (c->n_pack - i) * sizeof *p);
+    return ret;
+}
+
 struct eng_ext rec_chunk_drop(struct rec_chunk *c, unsigned at)
 {
     const uint32_t bit = 1u << at;
-    struct eng_ext ret = {0};
+    struct eng_ext ret = {c->lba[at], 1};
 
     assert(c->mapped & bit);
-    if (!(c->packed & bit))
-        ret = (struct eng_ext){c->lba[at], 1};
-    else if (c->packed == bit)
-        ret = (struct eng_ext){c->pack.lba, rec_pack_blocks(&c->pack)};
+    if (c->packed & bit)
+        ret = drop_packed(c, at);
     c->mapped &= ~bit;
     c->unwritten &= ~bit;
     c->packed &= ~bit;
@@ -223,68 +304,100 @@ struct eng_ext rec_chunk_drop(struct rec_chunk *c, unsigned at)
 bool rec_chunk_cut(struct rec_chunk *c, unsigned at, uint32_t from,
                    uint32_t upto)
 {
-    const uint32_t bit = 1u << at;
-    struct rec_live l = {0, CFS_BLOCK};
+    const unsigned first = hole_at(c, at, from);
+    struct rec_hole h = {(uint8_t)at, (uint16_t)from, (uint16_t)upto};
+    unsigned end = first;
 
-    assert((c->packed & bit) && from <= upto && upto <= CFS_BLOCK);
-    if (c->cut & bit)
-        l = c->live[at];
-    if (from <= l.from && upto >= l.upto)
-        l.from = l.upto = 0;
-    else if (upto >= l.upto)
-        l.upto = (uint16_t)(from < l.upto ? from : l.upto);
-    else if (from <= l.from)
-        l.from = (uint16_t)(upto > l.from ? upto : l.from);
-    else
+    assert((c->packed >> at & 1) && from <= upto && upto <= CFS_BLOCK);
+    if (from == upto)
+        return true;
+    for (; end < c->n_hole && c->hole[end].at == at &&
+           c->hole[end].from <= h.upto; end++) { /* they become one */
+        if (c->hole[end].from < h.from)
+            h.from = c->hole[end].from;
+        if (c->hole[end].upto > h.upto)
+            h.upto = c->hole[end].upto;
+    }
+    if (end == first && is_middle(&h) && middles(c) == CHUNK_MIDDLE)
         return false;
-    c->live[at] = l;
-    if (l.from > 0 || l.upto < CFS_BLOCK)
-        c->cut |= bit;
+    assert(end > first || c->n_hole < CHUNK_HOLES);
+    put_holes(c, first, end, &h, 1);
+    c->cut |= 1u << at;
     return true;
 }
 
-static void wr_pack(struct wr *w, const struct rec_chunk *c)
+static void wr_packs(struct wr *w, const struct rec_chunk *c)
 {
-    wr_u48(w, c->pack.lba);
-    wr_u32(w, c->pack.len);
-    wr_u64(w, c->pack.sum);
-    wr_u32(w, c->pack.held);
-    wr_u32(w, c->packed);
-    wr_u32(w, c->cut);
-    for (unsigned i = 0; i < CHUNK_BLOCKS; i++) {
-        if (!(c->cut >> i & 1))
-            continue;
-        wr_u16(w, c->live[i].from);
-        wr_u16(w, c->live[i].upto);
+    wr_u8(w, c->n_pack);
+    for (unsigned i = 0; i < c->n_pack; i++) {
+        wr_u48(w, c->pack[i].lba);
+        wr_u32(w, c->pack[i].len);
+        wr_u64(w, c->pack[i].sum);
+        wr_u32(w, c->pack[i].held);
+        wr_u32(w, c->pack[i].live);
+    }
+    wr_u8(w, c->n_hole);
+    for (unsigned i = 0; i < c->n_hole; i++) {
+        wr_u8(w, c->hole[i].at);
+        wr_u16(w, c->hole[i].from);
+        wr_u16(w, c->hole[i].upto);
     }
 }
 
-static void rd_live(struct rd *r, struct rec_live *l)
+static void rd_holes(struct rd *r, struct rec_chunk *c)
 {
-    l->from = rd_u16(r);
-    l->upto = rd_u16(r);
-    if (l->from > l->upto || l->upto > CFS_BLOCK ||
-        l->upto - l->from == (int)CFS_BLOCK)
+    const unsigned n = rd_u8(r);
+
+    if (n > CHUNK_HOLES)
+        r->bad = true;
+    for (unsigned i = 0; i < n && !r->bad; i++) {
+        const struct rec_hole *last = i ? &c->hole[i - 1] : NULL;
+        struct rec_hole h = {.at = rd_u8(r)};
+
+        h.from = rd_u16(r);
+        h.upto = rd_u16(r);
+        if (h.at >= CHUNK_BLOCKS || !(c->packed >> h.at & 1) ||
+            h.from >= h.upto || h.upto > CFS_BLOCK ||
+            (last && (h.at < last->at ||
+                      (h.at == last->at && h.from <= last->upto)))) {
+            r->bad = true;
+            return;
+        }
+        c->cut |= 1u << h.at;
+        c->hole[c->n_hole++] = h;
+    }
+    if (middles(c) > CHUNK_MIDDLE)
         r->bad = true;
 }
 
-/* Behind the runs, which say what is mapped beside it. */
-static void rd_pack(struct rd *r, struct rec_chunk *c)
+/* Behind the runs, which say what is mapped beside them. */
+static void rd_packs(struct rd *r, struct rec_chunk *c)
 {
-    c->pack.lba = rd_u48(r);
-    c->pack.len = rd_u32(r);
-    c->pack.sum = rd_u64(r);
-    c->pack.held = rd_u32(r);
-    c->packed = rd_u32(r);
-    c->cut = rd_u32(r);
-    if (c->packed == 0 || (c->packed & ~c->pack.held) != 0 ||
-        (c->cut & ~c->packed) != 0 || (c->packed & c->mapped) != 0 ||
-        !rec_pack_valid(&c->pack))
+    const unsigned n = rd_u8(r);
+    uint32_t blocks = 0;
+
+    if (n == 0 || n > CHUNK_PACKS)
         r->bad = true;
-    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
-        if (c->cut >> i & 1)
-            rd_live(r, &c->live[i]);
-    c->mapped |= c->packed;
+    for (unsigned i = 0; i < n && !r->bad; i++) {
+        struct rec_pack p = {.lba = rd_u48(r)};
+
+        p.len = rd_u32(r);
+        p.sum = rd_u64(r);
+        p.held = rd_u32(r);
+        p.live = rd_u32(r);
+        if (p.live == 0 || (p.live & ~p.held) != 0 ||
+            (p.live & c->mapped) != 0 || !rec_pack_valid(&p)) {
+            r->bad = true;
+            return;
+        }
+        blocks += rec_pack_blocks(&p);
+        c->mapped |= p.live;
+        c->packed |= p.live;
+        c->pack[c->n_pack++] = p;
+    }
+    if (blocks > CHUNK_BLOCKS)
+        r->bad = true;
+    rd_holes(r, c);
 }
 
 uint32_t rec_chunk_pack(const struct rec_chunk *c,
@@ -308,7 +421,7 @@ uint32_t rec_chunk_pack(const struct rec_chunk *c,
         ++*runs;
     }
     if (c->packed)
-        wr_pack(&w, c);
+        wr_packs(&w, c);
     for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
         if ((c->mapped & ~c->unwritten) >> i & 1)
             wr_u64(&w, c->sum[i]);
@@ -348,7 +461,7 @@ int rec_chunk_unpack(struct cfs_blob v, struct rec_chunk *ret)
     for (unsigned i = 0; i < n_runs && !r.bad; i++)
         unpack_run(&r, &c, &at);
     if (fmt == REC_FMT_PACKED)
-        rd_pack(&r, &c);
+        rd_packs(&r, &c);
     for (unsigned i = 0; i < CHUNK_BLOCKS && !r.bad; i++)
         if ((c.mapped & ~c.unwritten) >> i & 1)
             c.sum[i] = rd_u64(&r);

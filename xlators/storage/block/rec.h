@@ -4,7 +4,7 @@
  *
  * Shapes   a key is a table byte, then fields big-endian, so that it sorts by
  *          them; a value is little-endian and starts with its format (1;
- *          2: a chunk with a pack), except xattrs, small files and symbolic
+ *          3: a chunk with packs), except xattrs, small files and symbolic
  *          links, which are the bytes themselves: docs/store.md, byte by byte.
  * Units    sizes in bytes, blocks and addresses of 4096 bytes, chunks of 32
  *          blocks.
@@ -39,7 +39,7 @@ enum rec_table {
 };
 
 #define REC_FMT        1
-#define REC_FMT_PACKED 2 /* of a chunk that has a pack */
+#define REC_FMT_PACKED 3 /* of a chunk that has packs */
 
 #define CHUNK_BLOCKS 32u
 #define CHUNK_BYTES  (CHUNK_BLOCKS * CFS_BLOCK)
@@ -154,6 +154,7 @@ struct rec_pack {
     uint64_t lba;
     uint32_t len;  /* bytes of LZ4's */
     uint32_t held; /* bit i: block i's bytes are in it, in use or not */
+    uint32_t live; /* those in use */
     uint64_t sum;  /* XXH3-64 of all bytes of its blocks on the device */
 };
 
@@ -163,36 +164,52 @@ static inline uint32_t rec_pack_blocks(const struct rec_pack *p)
     return p->len / CFS_BLOCK + (p->len % CFS_BLOCK != 0);
 }
 
-/* Bytes of a block: those before and behind them read as zeros. */
-struct rec_live {
+/* Bytes [.from, .upto) of block .at, which read as zeros. */
+struct rec_hole {
+    uint8_t  at;
     uint16_t from;
     uint16_t upto;
 };
 
+#define CHUNK_PACKS  8u  /* of one chunk; all their blocks: CHUNK_BLOCKS */
+/* Noted in one chunk with bytes of their block on both sides, so many; those
+ * that reach an end of their block always can be. */
+#define CHUNK_MIDDLE 32u
+#define CHUNK_HOLES  (CHUNK_MIDDLE + 2u * CHUNK_BLOCKS)
+
 /* Where a chunk's blocks lie. A block that is not mapped is a hole; one that
  * is unwritten belongs to the file and reads as zeros. One that is packed has
- * no address: its bytes are in .pack, of which it is a part until it is
- * written elsewhere or unmapped; with the last of them the pack goes. What is
- * cut off at a packed block's ends is only noted (rec_chunk_cut()): so a file
+ * no address: its bytes are in the pack whose .live it is a part of, until it
+ * is written elsewhere or unmapped; with the last of them the pack goes. What
+ * is cut out of a packed block is only noted (rec_chunk_cut()): so a file
  * shrinks without a block being taken. */
 struct rec_chunk {
     uint32_t mapped;    /* bit i: block i */
     uint32_t unwritten; /* a part of mapped */
-    uint32_t packed;    /* a part of mapped and .pack.held, apart from
-                           .unwritten; 0: there is no pack */
-    uint32_t cut;       /* a part of packed: only .live is left of it */
-    struct rec_pack pack;
-    struct rec_live live[CHUNK_BLOCKS]; /* those of .cut */
+    uint32_t packed;    /* a part of mapped, apart from .unwritten: .live of
+                           all packs, which are apart from each other */
+    uint32_t cut;       /* a part of packed: there are .hole in it */
+    uint8_t  n_pack;
+    uint8_t  n_hole;
+    struct rec_pack pack[CHUNK_PACKS];
+    struct rec_hole hole[CHUNK_HOLES]; /* in order, with bytes in between */
     uint64_t lba[CHUNK_BLOCKS]; /* packed: 0 */
     uint64_t sum[CHUNK_BLOCKS]; /* XXH3-64 of the 4096 bytes, uncut */
 };
 
-#define REC_CHUNK_MAX (2u + CHUNK_BLOCKS * (8u + 8u + 4u) + 30u)
+#define REC_CHUNK_MAX (4u + CHUNK_BLOCKS * (8u + 8u) + CHUNK_PACKS * 26u + \
+                       CHUNK_HOLES * 5u)
+/* The pack that packed block @at is in. */
+const struct rec_pack *rec_chunk_pack_of(const struct rec_chunk *c,
+                                         unsigned at);
+/* Whether a pack of @blocks may come, in which are the file's blocks @held. */
+bool rec_chunk_takes(const struct rec_chunk *c, uint32_t held,
+                     uint32_t blocks);
 /* Unmap block @at, which is mapped: the blocks of the device that nothing in
  * the chunk is in any more; .n 0: none. */
 struct eng_ext rec_chunk_drop(struct rec_chunk *c, unsigned at);
 /* Zeros in [@from, @upto) of packed block @at are noted. False, and nothing
- * is: bytes stay on both sides of them. */
+ * is: bytes stay on both sides of them, and there are CHUNK_MIDDLE such. */
 bool rec_chunk_cut(struct rec_chunk *c, unsigned at, uint32_t from,
                    uint32_t upto);
 /* A pack whose .held is 2 to 32 blocks, saves at least one of them. */

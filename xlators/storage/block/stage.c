@@ -201,10 +201,13 @@ static int find_goal(struct op *op, const struct plan_ino *ino,
     if (rc < 0)
         return rc;
     at = (unsigned)(block % CHUNK_BLOCKS);
-    if (c.packed >> at & 1)
-        *ret = c.pack.lba + rec_pack_blocks(&c.pack);
-    else if (c.mapped >> at & 1)
+    if (c.packed >> at & 1) {
+        const struct rec_pack *p = rec_chunk_pack_of(&c, at);
+
+        *ret = p->lba + rec_pack_blocks(p);
+    } else if (c.mapped >> at & 1) {
         *ret = c.lba[at] + 1;
+    }
     return 0;
 }
 

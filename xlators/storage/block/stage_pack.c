@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stage_pack.c - staged data is compressed, where that saves blocks.
  *
- * A chunk has one pack at most. So a run of a chunk is tried when it is long
- * enough and no block of a pack that is there stays in use beside it. Blocks
+ * A run of a chunk is tried when it is long enough, and even if it saved
+ * nothing the chunk's packs would take no more blocks than a chunk has: so what
+ * is overwritten again and again, and in packs that keep a block each, never
+ * takes more than twice its space. Blocks
  * for all of it as it is were taken before (stage.c); what the packs leave
  * over at the end goes back at once. A pack lies in one extent: one that would
  * go beyond its end stays as it is, too, which is seldom but in a store that
@@ -40,7 +42,7 @@ static uint32_t mask_of(uint64_t block, unsigned n)
     return (uint32_t)((((uint64_t)1 << n) - 1) << block % CHUNK_BLOCKS);
 }
 
-/* Whether the run could have its chunk's only pack. */
+/* Whether the run could have a pack: one for each chunk. */
 static int may_have_pack(struct op *op, const struct plan_ino *ino,
                          const struct stage_try *t, bool *ret)
 {
@@ -55,7 +57,7 @@ static int may_have_pack(struct op *op, const struct plan_ino *ino,
         return 0;
     rc = look_chunk(op->o, ino->gfid, &ino->rec, t->block / CHUNK_BLOCKS, &c);
     if (rc == 0)
-        *ret = (c.packed & ~mask_of(t->block, t->n)) == 0;
+        *ret = rec_chunk_takes(&c, mask_of(t->block, t->n), t->n);
     else if (rc == -ENOENT)
         *ret = true;
     return rc == -ENOENT ? 0 : rc;
@@ -259,10 +261,11 @@ int stage_store_pack(struct plan *p, struct plan_ino *ino,
         c->rec.lba[at] = 0;
         c->rec.sum[at] = pk->sum[at - first];
     }
-    if (c->rec.packed != 0)
-        return -CFS_E_CORRUPT; /* only in a replay: there is another */
-    c->rec.pack = rec;
-    c->rec.packed = rec.held;
+    if (!rec_chunk_takes(&c->rec, rec.held, rec_pack_blocks(&rec)))
+        return -CFS_E_CORRUPT; /* only in a replay */
+    rec.live = rec.held;
+    c->rec.pack[c->rec.n_pack++] = rec;
+    c->rec.packed |= rec.held;
     c->rec.mapped |= rec.held;
     c->changed = true;
     return 0;

@@ -1,45 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* unpack.c - packed blocks on their way in: the whole pack is read, opened in
- * the pool, and each block that is wanted is verified against its own
- * checksum and laid where it belongs. When all that it holds is wanted, in one
- * piece, LZ4 writes it there; else to a buffer of its own.
+/* unpack.c - packed blocks of a chunk on their way in: those of its packs in
+ * which something is wanted are read whole, opened in the pool one by one, and
+ * each block that is wanted is verified against its own checksum and laid where
+ * it belongs. When all that a pack holds is wanted, in one piece, LZ4 writes it
+ * there; else to a buffer beside. Packs that lie behind one another, as those
+ * of a stream do, are read at once.
  */
 #include "core/xxh3.h"
 #include "xlators/storage/block/ops_impl.h"
 #include "xlators/storage/block/pack.h"
 
-static bool is_wanted(const struct unpack *u, unsigned at)
+/* The blocks of @p that are wanted. */
+static uint32_t wanted(const struct unpack *u, const struct rec_pack *p)
 {
-    return (u->c.packed >> at & 1) && u->to[at];
+    uint32_t ret = 0;
+
+    for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
+        if ((p->live >> i & 1) && u->to[i])
+            ret |= UINT32_C(1) << i;
+    return ret;
 }
 
-/* Where the first block goes, when all go there in one piece; NULL. */
-static uint8_t *in_one_piece(const struct unpack *u)
+/* Where @p's first block goes, when all go there in one piece; NULL. */
+static uint8_t *in_one_piece(const struct unpack *u, const struct rec_pack *p)
 {
-    uint8_t *first = NULL;
+    const unsigned first = (unsigned)__builtin_ctz(p->held);
 
-    for (unsigned i = 0; i < CHUNK_BLOCKS; i++) {
-        if (!(u->c.pack.held >> i & 1))
-            continue;
-        if (!is_wanted(u, i))
+    if (wanted(u, p) != p->held)
+        return NULL;
+    for (unsigned i = first; i < CHUNK_BLOCKS; i++)
+        if ((p->held >> i & 1) &&
+            u->to[i] != u->to[first] + pack_offset(p, i))
             return NULL;
-        if (!first)
-            first = u->to[i];
-        if (u->to[i] != first + pack_offset(&u->c.pack, i))
-            return NULL;
-    }
-    return first;
+    return u->to[first];
 }
 
-static int open_all(const struct unpack *u)
+/* @plain has room for what it holds; NULL: it goes in one piece. */
+static int open_pack(const struct unpack *u, const struct rec_pack *p,
+                     const uint8_t *stored, uint8_t *plain)
 {
-    uint8_t *plain = u->plain.data ? u->plain.data : in_one_piece(u);
-    int rc = pack_open(&u->c.pack, u->stored.data, plain);
+    const uint32_t want = wanted(u, p);
+    int rc;
 
+    if (!plain)
+        plain = in_one_piece(u, p);
+    rc = pack_open(p, stored, 31 - (unsigned)__builtin_clz(want), plain);
     for (unsigned i = 0; i < CHUNK_BLOCKS && rc == 0; i++) {
-        uint8_t *from = plain + pack_offset(&u->c.pack, i);
+        uint8_t *from = plain + pack_offset(p, i);
 
-        if (!is_wanted(u, i))
+        if (!(want >> i & 1))
             continue;
         rc = pack_block(&u->c, i, from);
         if (rc < 0)
@@ -55,8 +64,18 @@ static int open_all(const struct unpack *u)
 static void on_open_work(struct cfs_job *j)
 {
     struct unpack *u = container_of(j, struct unpack, job);
+    const uint8_t *stored = u->stored.data;
 
-    u->status = open_all(u);
+    u->status = 0;
+    for (unsigned i = 0; i < u->c.n_pack && u->status == 0; i++) {
+        const struct rec_pack *p = &u->c.pack[i];
+
+        if (wanted(u, p) == 0)
+            continue;
+        u->status = open_pack(u, p, stored,
+                              in_one_piece(u, p) ? NULL : u->plain.data);
+        stored += (size_t)rec_pack_blocks(p) * CFS_BLOCK;
+    }
 }
 
 static void finish(struct unpack *u, int status)
@@ -76,14 +95,20 @@ static void on_open_done(struct cfs_job *j)
 
 static void on_read(struct eng_io *io)
 {
-    struct unpack *u = container_of(io, struct unpack, io);
+    struct unpack_io *r = container_of(io, struct unpack_io, io);
+    struct unpack *u = r->u;
 
-    if (io->status < 0) {
-        finish(u, io->status);
+    if (io->status < 0)
+        u->status = io->status;
+    if (--u->pending > 0)
+        return;
+    if (u->status < 0) {
+        finish(u, u->status);
         return;
     }
-    if (!in_one_piece(u))
-        u->plain = cfs_buf_new(CHUNK_BYTES);
+    for (unsigned i = 0; i < u->c.n_pack && !u->plain.data; i++)
+        if (wanted(u, &u->c.pack[i]) && !in_one_piece(u, &u->c.pack[i]))
+            u->plain = cfs_buf_new(CHUNK_BYTES);
     cfs_job_run(u->loop, &u->job, on_open_work, on_open_done);
 }
 
@@ -99,14 +124,45 @@ struct unpack *unpack_new(struct cfs_arena *a, const struct rec_chunk *c,
     return u;
 }
 
+/* The runs in which what is wanted lies: how many. */
+static unsigned find_runs(struct unpack *u)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < u->c.n_pack; i++) {
+        const struct rec_pack *p = &u->c.pack[i];
+        struct eng_ext *last = n ? &u->io[n - 1].io.ext : NULL;
+
+        if (wanted(u, p) == 0)
+            continue;
+        if (last && last->lba + last->n == p->lba)
+            last->n += rec_pack_blocks(p);
+        else
+            u->io[n++].io.ext = (struct eng_ext){p->lba, rec_pack_blocks(p)};
+    }
+    return n;
+}
+
 void unpack_start(struct ops *o, struct unpack *u)
 {
-    const uint32_t n = rec_pack_blocks(&u->c.pack);
+    const unsigned n = find_runs(u);
+    uint32_t blocks = 0;
 
+    assert(n > 0);
     u->loop = o->loop;
-    u->stored = cfs_buf_new(n * CFS_BLOCK);
-    u->io.ext = (struct eng_ext){u->c.pack.lba, n};
-    u->io.data = u->stored.data;
-    u->io.done = on_read;
-    eng_data_read(o->e, &u->io);
+    u->status = 0;
+    u->pending = n;
+    for (unsigned i = 0; i < n; i++)
+        blocks += u->io[i].io.ext.n;
+    u->stored = cfs_buf_new(blocks * CFS_BLOCK);
+    blocks = 0;
+    for (unsigned i = 0; i < n; i++) {
+        struct eng_io *io = &u->io[i].io;
+
+        u->io[i].u = u;
+        io->data = u->stored.data + (size_t)blocks * CFS_BLOCK;
+        io->done = on_read;
+        blocks += io->ext.n;
+        eng_data_read(o->e, io);
+    }
 }
