@@ -81,7 +81,7 @@ static void a_checkpoint_bears_any_number_of_sessions(void **state)
 
 #define SMALL_BRICK ((uint64_t)32 << 20)
 #define CROWD       500u /* sessions on it */
-#define ANSWERS     25u  /* of each, that it has not acknowledged: a leaf full */
+#define ANSWERS     25u  /* of each, not acknowledged: a leaf full */
 
 /* What is free but for the reserve goes to @g. */
 static void fill_up(struct fix *f, struct cfs_gfid g)

@@ -267,6 +267,52 @@ STALL_TEST(a_flush_that_hangs_stops_nobody_else, start_flush)
 STALL_TEST(writes_that_hang_stop_nobody_else, start_writes)
 STALL_TEST(a_checkpoint_that_hangs_stops_nobody, start_checkpoint)
 
+/* What a checkpoint puts into the tree before it freezes it belongs into leaves
+ * that nobody may have looked at for long. Here they left memory: they are to
+ * be read, and not by the loop. */
+static void a_checkpoint_that_needs_leaves_stops_nobody(void **state)
+{
+    struct ops_config config = ops_config_default;
+    struct cfs_gfid small = {0};
+    struct pulse p;
+    struct work w = {0};
+    struct fix f;
+    char name[32];
+
+    config.eng.checkpoint_ms = 3600 * 1000;
+    device = recdev_new(SIZE);
+    recdev_cached(device, true);
+    fix_open_on(&f, &config, recdev_open(device));
+    f.acked_below = 1; /* all answers are kept */
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "file-%u", i);
+        fix_file(&f, name);
+    }
+    small = fix_file(&f, "small");
+    fix_settle(&f);
+    eng_reconfigure(ops_engine(f.ops), 0, config.eng.checkpoint_ms);
+    eng_trim(ops_engine(f.ops));
+    eng_reconfigure(ops_engine(f.ops), config.eng.cache_size,
+                    config.eng.checkpoint_ms);
+    f.acked_below = 0; /* none is needed any more */
+    assert_int_equal(fix_write(&f, small, 0, "x", 1), 0);
+
+    alarm(FOREVER);
+    recdev_stall(device, true, false);
+    pulse_start(&p, f.loop, STALL);
+    start_checkpoint(&f, &w, small);
+    assert_true(live(&f, &p, &w, small, false) > 0);
+    assert_false(w.ckpt_done);
+    recdev_stall(device, false, false);
+    cfs_loop_run_until(f.loop, ckpt_is_done, &w);
+    alarm(0);
+    cfs_timer_fini(&p.timer);
+    f.check = fix_fsck;
+    fix_close(&f);
+    recdev_free(device);
+    cfs_buf_pool_drain();
+}
+
 /* -- a start -------------------------------------------------------------- */
 
 struct brick {
@@ -451,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_flush_that_hangs_stops_nobody_else),
         cmocka_unit_test(writes_that_hang_stop_nobody_else),
         cmocka_unit_test(a_checkpoint_that_hangs_stops_nobody),
+        cmocka_unit_test(a_checkpoint_that_needs_leaves_stops_nobody),
         cmocka_unit_test(a_start_that_hangs_stops_nobody),
         cmocka_unit_test(a_brick_may_be_stopped_while_it_starts),
         cmocka_unit_test(a_brick_that_cannot_start_says_why),

@@ -68,6 +68,8 @@ void ckpt_fini(struct eng *e)
     struct ckpt *c = &e->ckpt;
 
     discard(e);
+    if (c->preparing)
+        eng_wait_end(e, &c->wait);
     cfs_task_cancel(&c->task);
     cfs_task_cancel(&c->step);
     if (e->loop)
@@ -131,7 +133,8 @@ static bool news(const struct eng *e)
 
 void ckpt_kick(struct eng *e)
 {
-    if (e->ckpt.phase == CKPT_IDLE && !e->poisoned && !e->replaying)
+    if (e->ckpt.phase == CKPT_IDLE && !e->ckpt.preparing && !e->poisoned &&
+        !e->replaying)
         cfs_task_post(e->loop, &e->ckpt.task);
 }
 
@@ -380,18 +383,53 @@ static void on_flushed(struct eng *e, struct jrn_flush *f)
     }
 }
 
+#define PREPARE_MAX 32u
+
+static void on_prepared(struct eng_wait *w)
+{
+    struct eng *e = container_of(w, struct eng, ckpt.wait);
+
+    cfs_task_post(e->loop, &e->ckpt.task);
+}
+
+/* Whether what the freeze will put has its leaves in memory. A leaf that cannot
+ * be read is the freeze's to find out. */
+static bool is_prepared(struct eng *e)
+{
+    struct ckpt *c = &e->ckpt;
+    int rc = e->before_freeze ? e->before_freeze(e->freeze_ctx) : 0;
+
+    if (c->preparing)
+        eng_wait_end(e, &c->wait);
+    c->preparing = rc == -CFS_E_MISS && ++c->prepared < PREPARE_MAX;
+    if (c->preparing)
+        eng_wait(e, &c->wait, on_prepared);
+    else
+        c->prepared = 0;
+    return !c->preparing;
+}
+
 static void on_task(struct cfs_task *t)
 {
     struct eng *e = container_of(t, struct eng, ckpt.task);
     struct ckpt *c = &e->ckpt;
 
-    if (c->phase != CKPT_IDLE || e->poisoned)
+    if (c->phase != CKPT_IDLE)
         return;
-    if (!news(e) && !e->closing) {
+    if (e->poisoned) {
+        if (c->preparing)
+            eng_wait_end(e, &c->wait);
+        c->preparing = false;
+        eng_close_step(e);
+        return;
+    }
+    if (!news(e) && !e->closing && !c->preparing) {
         c->asked = false;
         done_all(e, &c->next, 0);
         return;
     }
+    if (!is_prepared(e))
+        return;
     c->rc = freeze(e, e->closing && e->close_clean);
     if (c->rc < 0) {
         eng_poison(e, c->rc, "no space for a checkpoint");

@@ -41,6 +41,9 @@ struct ckpt {
     struct cfs_job  job;
     struct jrn_flush flush;
     int             rc;
+    bool            preparing; /* .wait: for leaves that the freeze needs */
+    unsigned        prepared;  /* so often */
+    struct eng_wait wait;
     struct cfs_list next; /* eng_done.link: wait for one that freezes later */
     struct cfs_list now;  /* eng_done.link: wait for this one */
     uint64_t        count;

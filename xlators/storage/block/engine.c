@@ -377,6 +377,11 @@ void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx)
     e->freeze_ctx = ctx;
 }
 
+void eng_before_freeze(struct eng *e, int (*fn)(void *ctx))
+{
+    e->before_freeze = fn;
+}
+
 /* -- figures --------------------------------------------------------------- */
 
 static struct eng_format format_of(const struct fmt_super *sb)
@@ -501,7 +506,8 @@ void eng_teardown(struct eng *e)
 static bool all_idle(const struct eng *e)
 {
     return e->cache.reads == 0 && e->ahead.busy == 0 && data_idle(e) &&
-           jrn_idle(e) && ckpt_idle(e) && discard_idle(e);
+           jrn_idle(e) && ckpt_idle(e) && !e->ckpt.preparing &&
+           discard_idle(e);
 }
 
 static void on_close_task(struct cfs_task *t)

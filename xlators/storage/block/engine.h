@@ -256,6 +256,11 @@ void eng_checkpoint(struct eng *e, struct eng_done *d);
  * too, between two records, when memory is short. */
 #define ENG_FREEZE_BYTES (256u * 1024u)
 void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx);
+/* Called before, when the engine has a loop to come back to, in the same turn
+ * at last: it touches what will be put, and the checkpoint waits while it says
+ * -CFS_E_MISS (but not for ever, should other keys be wanted each time). What
+ * it has not touched would be read by the loop. */
+void eng_before_freeze(struct eng *e, int (*fn)(void *ctx));
 /* Each of them may change a leaf of its own, and more: so many have their
  * blocks in any case, however full the store is; a further one does while
  * eng_freeze_room(). */

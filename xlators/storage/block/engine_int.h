@@ -39,6 +39,7 @@ struct eng {
     void (*on_poison)(void *ctx, int status);
     void *poison_ctx;
     void (*on_freeze)(void *ctx);
+    int (*before_freeze)(void *ctx); /* the same context */
     void *freeze_ctx;
 
     struct cfs_list  slow;      /* eng_wait.link: put aside by eng_begin() */

@@ -3,6 +3,7 @@
 #include "xlators/storage/block/ops.h"
 
 #include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "core/mem.h"
@@ -144,6 +145,7 @@ static struct ops *ops_new(struct cfs_loop *loop, struct cfs_log *log,
     cfs_list_init(&o->changed);
     cfs_list_init(&o->unstored);
     cfs_list_init(&o->dead);
+    o->dead_near = UINT_MAX;
     cfs_list_init(&o->ino_free);
     cfs_list_init(&o->running);
     cfs_list_init(&o->later);

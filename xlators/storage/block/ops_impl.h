@@ -159,6 +159,8 @@ struct ops {
     struct cfs_list   unstored; /* answers not in the tree */
     uint32_t          n_unstored;
     struct cfs_list   dead;     /* struct dead_answer */
+    unsigned          dead_near; /* of these, from the first on: a freeze may
+                                    drop them */
     uint64_t          n_answers;
 
     struct cfs_list   ino[INO_BUCKETS];
@@ -578,6 +580,7 @@ int  purge_orphans(struct op *op, uint32_t session);
 
 int  replay(void *ctx, struct eng *e, const struct eng_rec *rec);
 void freeze(void *ctx);
+int  before_freeze(void *ctx);
 
 /* A change is applied and committed: what is in memory follows. */
 void change_applied(struct op *op, const struct plan *p, bool replayed);

@@ -252,6 +252,7 @@ int replay(void *ctx, struct eng *e, const struct eng_rec *rec)
     o->e = e;
     if (!rec) {
         eng_on_freeze(e, freeze, o);
+        eng_before_freeze(e, before_freeze);
         return load(o);
     }
     rc = rec->type == JREC_CHANGE ? replay_change(o, rec)

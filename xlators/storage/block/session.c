@@ -8,6 +8,7 @@
  * replays forget alike). Answers to changes that failed are kept in memory
  * only: a brick that restarts is another incarnation, and out of the view.
  */
+#include <limits.h>
 #include <stdlib.h>
 
 #include "core/mem.h"
@@ -20,6 +21,10 @@
 #define SPILL_ABOVE    256u
 #define SESSIONS_ABOVE 64u
 #define SPILL_AT_ONCE  2u
+/* Of those that nobody needs any more a freeze drops so many. Leaves of so
+ * many are read for that: the pool may have more urgent things to do. */
+#define DEAD_AT_ONCE   2048u
+#define DEAD_READ      4u
 /* Puts of a freeze that are none of these, and the last that come before a
  * change stores them. */
 #define FREEZE_OTHERS  (1u + 2u * SPILL_AT_ONCE)
@@ -408,8 +413,8 @@ static void freeze_answers(struct ops *o, size_t *room)
         put(o, &k, v, rec_answer_pack(&a->a, v), room);
         now_stored(o, a);
     }
-    while (!cfs_list_empty(&o->dead) && *room >= most &&
-           eng_freeze_room(o->e)) {
+    for (; !cfs_list_empty(&o->dead) && *room >= most && o->dead_near > 0 &&
+           eng_freeze_room(o->e); o->dead_near--) {
         struct dead_answer *d = cfs_list_entry(
             cfs_list_pop(&o->dead), struct dead_answer, link);
 
@@ -428,6 +433,64 @@ void freeze(void *ctx)
     freeze_brick(o, &room);
     freeze_sessions(o, &room);
     freeze_answers(o, &room);
+    o->dead_near = UINT_MAX; /* who does not ask before may read */
+}
+
+/* Touch @k's leaf, as others before: a miss is what counts. */
+static void touch(struct ops *o, const struct rec_key *k, int *rc)
+{
+    int one = eng_touch(o->e, rec_key_blob(k));
+
+    if (one == -CFS_E_MISS || *rc == 0)
+        *rc = one;
+}
+
+/* Answers that may be dropped: those whose leaves are there. Some more begin
+ * to be read, for the next time; the first of all is waited for. */
+static int touch_dead(struct ops *o)
+{
+    unsigned near = 0, missed = 0, n = 0;
+    int rc = 0;
+
+    cfs_list_for_each(it, &o->dead) {
+        struct dead_answer *d = cfs_list_entry(it, struct dead_answer, link);
+        struct rec_key k;
+
+        if (n++ == DEAD_AT_ONCE || missed == DEAD_READ)
+            break;
+        rec_key_change(&k, REC_ANSWER, d->session, d->no);
+        rc = eng_touch(o->e, rec_key_blob(&k));
+        if (rc < 0)
+            missed++;
+        else if (missed == 0)
+            near++;
+    }
+    o->dead_near = near;
+    return near == 0 && rc == -CFS_E_MISS ? rc : 0;
+}
+
+int before_freeze(void *ctx)
+{
+    struct ops *o = ctx;
+    struct rec_key k;
+    int rc = 0;
+
+    rec_key_table(&k, REC_BRICK);
+    touch(o, &k, &rc);
+    cfs_list_for_each(it, &o->changed) {
+        struct session *s = cfs_list_entry(it, struct session, changed);
+
+        rec_key_session(&k, s->rec.s.no);
+        touch(o, &k, &rc);
+    }
+    cfs_list_for_each(it, &o->unstored) {
+        struct answer *a = cfs_list_entry(it, struct answer, unstored);
+
+        rec_key_change(&k, REC_ANSWER, a->session->rec.s.no, a->no);
+        touch(o, &k, &rc);
+    }
+    o->dead_near = 0;
+    return rc < 0 ? rc : touch_dead(o);
 }
 
 /* -- the tail ------------------------------------------------------------- */
