@@ -20,6 +20,8 @@ A script finds in its environment:
     TMPDIR               the same
     CLUSTERFS_TEST_SHARED  one for all of them, for what is costly to make: a
                            script makes what it does not find there
+    CLUSTERFS_TEST_PATIENCE  by how much everything may take longer: 1, or
+                           PATIENCE in a sanitized build
 
 Whatever happens, nothing stays: an interrupted run (SIGINT, SIGTERM, SIGHUP) takes
 everything away that it has made; what one that was killed has left is taken away
@@ -43,6 +45,7 @@ import xml.etree.ElementTree as xml
 TESTS = os.path.dirname(os.path.realpath(__file__))
 PREFIX = "cfst."  # of directories of runs
 SCRIPT_TIMEOUT = 1800  # s, for all tests in a file
+PATIENCE = 4  # of a sanitized build: two to three times the work, and other tests
 REPORT = "sanitizers"  # files of a test with this name and a number
 NOW = 25  # lines of the output of a failure that are shown at once
 END = 8  # and how many again at the end
@@ -118,6 +121,7 @@ def die_with_us():
 def run(argv, env, cwd, timeout):
     """Output goes to a file: a daemon that a test leaves behind would hold
     a pipe open for ever."""
+    timeout *= int(env["CLUSTERFS_TEST_PATIENCE"])
     began = time.monotonic()
     with tempfile.TemporaryFile() as out:
         p = subprocess.Popen(argv, env=env, cwd=cwd, stdout=out,
@@ -466,6 +470,14 @@ def collect(build):
     return suites
 
 
+def is_sanitized(build):
+    options = json.loads(subprocess.run(
+        ["meson", "introspect", "--buildoptions", build], check=True,
+        stdout=subprocess.PIPE).stdout)
+    return any(o["name"] == "b_sanitize" and o["value"] not in ("none", [])
+               for o in options)
+
+
 def is_for_people(path):
     with open(path) as f:
         return re.search(r"^# not a test$", f.read(), re.MULTILINE)
@@ -531,6 +543,8 @@ def main():
         CLUSTERFS_BUILD=build, CLUSTERFS_PREFIX=stage,
         PATH="%s/bin:%s/sbin:%s:/usr/sbin:/sbin" % (stage, stage,
                                                     os.environ["PATH"]))
+    base_env["CLUSTERFS_TEST_PATIENCE"] = str(
+        PATIENCE if is_sanitized(build) else 1)
     base_env["CLUSTERFS_TEST_SHARED"] = os.path.join(work, "shared")
     os.mkdir(base_env["CLUSTERFS_TEST_SHARED"])
     for v in ("CONFIG_DIR", "STATE_DIR", "RUN_DIR", "LOG_DIR", "PORT"):

@@ -341,7 +341,7 @@ class Node:
                        stdin=subprocess.DEVNULL if text is None
                        else subprocess.PIPE)
         try:
-            out, err = p.communicate(text, timeout)
+            out, err = p.communicate(text, timeout * runtime.PATIENCE)
         except BaseException:
             p.kill()
             p.communicate()

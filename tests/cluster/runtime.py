@@ -17,6 +17,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 PREFIX = pathlib.Path(os.environ.get("CLUSTERFS_PREFIX", "/usr"))
+PATIENCE = int(os.environ.get("CLUSTERFS_TEST_PATIENCE", 1))  # tests/run.py
 # What a sanitized build finds, where Cluster.close() looks for it.
 SANITIZERS = {v: os.environ.get(v, "") + ":log_path=/node/sanitizers"
               for v in ("ASAN_OPTIONS", "UBSAN_OPTIONS")}
@@ -34,6 +35,7 @@ class Missing(Exception):
 def wait_for(what, condition, seconds=20.0, every=0.02):
     """Poll until condition() is true; its value is returned. @what may be a
     function: it is asked when time is up."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         value = condition()

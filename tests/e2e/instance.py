@@ -13,6 +13,7 @@ import time
 
 PREFIX = pathlib.Path(os.environ.get("CLUSTERFS_PREFIX", "/usr"))
 FIRST_PORT = 24207
+PATIENCE = int(os.environ.get("CLUSTERFS_TEST_PATIENCE", 1))  # tests/run.py
 
 
 class CommandError(Exception):
@@ -35,6 +36,7 @@ def program(name):
 
 def wait_for(what, condition, seconds=20.0):
     """Poll until condition() is true; its value is returned."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -94,7 +96,7 @@ class Instance:
     def run(self, *argv, check=True, timeout=120):
         done = subprocess.run(
             [program(argv[0]), *map(str, argv[1:])], env=self.env,
-            stdin=subprocess.DEVNULL, text=True, timeout=timeout,
+            stdin=subprocess.DEVNULL, text=True, timeout=timeout * PATIENCE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if check and done.returncode != 0:
             raise CommandError(done)
