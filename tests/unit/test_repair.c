@@ -741,14 +741,51 @@ static struct recdev *record(struct world *w)
     return r;
 }
 
-static void cut_while_repairing(const struct damage *d, uint64_t super)
+/* Repair the brick, stopped, with the power cut at each write of it; what is
+ * left is repaired again, and looked at. */
+static void cut_repairs(struct world *w,
+                        void (*look)(struct world *w, const void *arg),
+                        const void *arg)
 {
     struct fsck_repair_result r;
-    struct cfs_dev *own;
+    struct cfs_dev *own = w->f.dev;
+    struct recdev *rec = record(w);
     struct reccut *cut;
-    struct recdev *rec;
     unsigned old = 0;
     struct lent lent;
+
+    lend(w, &lent, recdev_open(rec));
+    assert_int_equal(repair(w, &r), 0);
+    assert_true(r.written);
+    give_back(w, &lent, own);
+    cut = reccut_new(rec);
+    for (size_t at = 0; at <= recdev_events(rec); at++) {
+        for (uint64_t seed = 0; seed < 3; seed++) {
+            struct recdev *image = reccut_image(cut, at, seed);
+
+            lend(w, &lent, recdev_open(image));
+            assert_int_equal(repair(w, &r), 0);
+            old += r.written;
+            look(w, arg);
+            give_back(w, &lent, own);
+            recdev_free(image);
+        }
+    }
+    assert_true(old > 0);
+    reccut_free(cut);
+    recdev_free(rec);
+}
+
+static void look_mended(struct world *w, const void *arg)
+{
+    const struct damage *d = arg;
+
+    assert_sound(w, d->name);
+    assert_rest_intact(w, d);
+}
+
+static void cut_while_repairing(const struct damage *d, uint64_t super)
+{
     struct world w;
 
     world_open(&w);
@@ -756,29 +793,7 @@ static void cut_while_repairing(const struct damage *d, uint64_t super)
     damage_plant(&w, d);
     if (super)
         damage_flip(&w, super - 1, 50);
-    own = w.f.dev;
-    rec = record(&w);
-    lend(&w, &lent, recdev_open(rec));
-    assert_int_equal(repair(&w, &r), 0);
-    assert_true(r.written);
-    give_back(&w, &lent, own);
-    cut = reccut_new(rec);
-    for (size_t at = 0; at <= recdev_events(rec); at++) {
-        for (uint64_t seed = 0; seed < 3; seed++) {
-            struct recdev *image = reccut_image(cut, at, seed);
-
-            lend(&w, &lent, recdev_open(image));
-            assert_int_equal(repair(&w, &r), 0);
-            old += r.written;
-            assert_sound(&w, d->name);
-            assert_rest_intact(&w, d);
-            give_back(&w, &lent, own);
-            recdev_free(image);
-        }
-    }
-    assert_true(old > 0);
-    reccut_free(cut);
-    recdev_free(rec);
+    cut_repairs(&w, look_mended, d);
     fix_close(&w.f);
 }
 
@@ -792,6 +807,28 @@ static void a_cut_repair_can_be_made_again(void **state)
         if (strcmp(damages[i].name, "damaged inode") == 0)
             cut_while_repairing(&damages[i], 0);
     }
+}
+
+static void look_whole(struct world *w, const void *arg)
+{
+    const uint64_t *sum = arg;
+
+    assert_sound(w, "made anew");
+    assert_int_equal(sum_of_all(w), *sum);
+}
+
+static void so_can_one_that_makes_the_tree_anew(void **state)
+{
+    struct fmt_ptr root;
+    struct fmt_super sb;
+    struct world w;
+    uint64_t sum;
+
+    stopped_later(&w, &sb, &root);
+    sum = sum_of_all(&w);
+    damage_flip(&w, root.lba, 100);
+    cut_repairs(&w, look_whole, &sum);
+    fix_close(&w.f);
 }
 
 int main(void)
@@ -808,6 +845,7 @@ int main(void)
         cmocka_unit_test(made_up_records_are_mended),
         cmocka_unit_test(it_writes_only_when_it_may),
         cmocka_unit_test(a_cut_repair_can_be_made_again),
+        cmocka_unit_test(so_can_one_that_makes_the_tree_anew),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
