@@ -577,6 +577,8 @@ static void slot_go(struct files *f, struct slot *s, uint64_t nth)
     uint32_t io = spec->io ? spec->io : CFS_BLOCK;
     uint64_t at = spec->same ? nth * io : 0;
 
+    if (spec->spread)
+        at = next_random(&f->rnd) % (spec->spread / io) * io;
     if (spec->mixed)
         io = files_mixed(s->i);
     cfs_arena_reset(&s->call.arena);

@@ -198,7 +198,8 @@ struct file_spec {
     uint32_t      io;     /* bytes of a write or read; 0: 4096 */
     unsigned      flight; /* 0: IN_FLIGHT */
     uint64_t      seed;
-    bool          same;   /* all on file .first, one behind the other */
+    bool          same;   /* all on file .first, one behind the other, */
+    uint64_t      spread; /* > 0: or at random in so many bytes of it */
     bool           mixed;  /* .io is files_mixed() of each file */
 };
 

@@ -296,16 +296,21 @@ static void pick_range(struct crash *c, uint64_t *at, uint32_t *len)
         *len = (uint32_t)(M_SIZE - *at);
 }
 
-/* Whether the chunk that was just written at @at has a pack. */
-static bool has_pack(struct crash *c, struct cfs_gfid g, uint64_t at)
+/* What the chunk that was just written, punched or cut at @at has: packs, several
+ * of them, holes in them. */
+static void count_packs(struct crash *c, struct cfs_gfid g, uint64_t at)
 {
     struct rec_chunk chunk;
     struct rec_key k;
     struct cfs_blob v;
 
     rec_key_gfid_u64(&k, REC_CHUNK, g, at / CHUNK_BYTES);
-    return eng_get(ops_engine(c->f.ops), rec_key_blob(&k), &v) == 0 &&
-           rec_chunk_unpack(v, &chunk) == 0 && chunk.packed != 0;
+    if (eng_get(ops_engine(c->f.ops), rec_key_blob(&k), &v) < 0 ||
+        rec_chunk_unpack(v, &chunk) < 0)
+        return;
+    c->did[DID_pack] += chunk.n_pack > 0;
+    c->did[DID_packs] += chunk.n_pack > 1;
+    c->did[DID_hole] += chunk.n_hole > 0;
 }
 
 static void write_file(struct crash *c, unsigned i)
@@ -324,7 +329,7 @@ static void write_file(struct crash *c, unsigned i)
     what = at < ino(c, i)->now.size ? DID_overwrite : DID_append;
     m_write(ino(c, i), at, c->buf, len, at + len);
     changed(c, what, &(struct m_touch){i, true}, 1, begun);
-    c->did[DID_pack] += has_pack(c, ino(c, i)->gfid, at);
+    count_packs(c, ino(c, i)->gfid, at);
 }
 
 static void resize_file(struct crash *c, unsigned i)
@@ -340,6 +345,7 @@ static void resize_file(struct crash *c, unsigned i)
         return;
     m_truncate(ino(c, i), size);
     changed(c, DID_truncate, &(struct m_touch){i, true}, 1, begun);
+    count_packs(c, ino(c, i)->gfid, size);
 }
 
 static void space_of_file(struct crash *c, unsigned i)
@@ -360,6 +366,7 @@ static void space_of_file(struct crash *c, unsigned i)
     changed(c, mode == 0 ? DID_fallocate
                : mode & FALLOC_FL_KEEP_SIZE ? DID_punch : DID_zero,
             &(struct m_touch){i, true}, 1, begun);
+    count_packs(c, ino(c, i)->gfid, at);
 }
 
 /* Several files at once, in one turn of the loop. */

@@ -11,6 +11,8 @@
 #include "xlators/storage/block/bytes.h"
 #include "xlators/storage/block/ops_impl.h"
 
+#define AHEAD_PACKED (4u * CFS_BLOCK)
+
 static bool fits_in_line(const struct ops *o, const struct rec_inode *i,
                          uint64_t end)
 {
@@ -120,6 +122,17 @@ static int check_sums(const struct cfs_write *r)
     return 0;
 }
 
+/* How long a write must be for that. One that is to be packed goes through the
+ * pool however short it is. */
+static uint32_t ahead_min(const struct ops *o)
+{
+    const uint32_t min = o->config.ahead_min;
+
+    if (o->config.pack && eng_packs(o->e) && min > AHEAD_PACKED)
+        return AHEAD_PACKED;
+    return min;
+}
+
 bool write_ahead(struct op *op, const struct stage *before)
 {
     const struct cfs_write *r = (const struct cfs_write *)op->req;
@@ -127,7 +140,7 @@ bool write_ahead(struct op *op, const struct stage *before)
                                 r->sums.p};
 
     if (r->offset % CFS_BLOCK != 0 || r->data.len % CFS_BLOCK != 0 ||
-        r->data.len < op->o->config.ahead_min ||
+        r->data.len < ahead_min(op->o) ||
         r->data.len <= op->o->config.small_file ||
         r->data.len > CFS_IO_MAX || r->offset > CFS_FILE_MAX - r->data.len)
         return false;

@@ -441,7 +441,10 @@ void     stage_add_ext(struct stage *st, uint64_t lba, uint32_t n);
 
 /* stage_pack.c: which runs may be packed: 0 or an error of a look. */
 int  stage_may_pack(struct op *op, const struct plan_ino *ino);
-void stage_pack_whole(struct stage *st); /* they are whole chunks */
+/* All that are long enough; false: there are none. */
+bool stage_pack_ahead(struct stage *st);
+/* Whether the file takes what was packed ahead: 0 or an error of a look. */
+int  stage_takes_packs(struct op *op, const struct plan_ino *ino, bool *ret);
 /* Pack them in the pool; then @st->job's caller goes on with .out, .ext and
  * .sums as they are then. */
 void stage_pack(struct stage *st, void (*done)(struct stage *st));

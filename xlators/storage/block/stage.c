@@ -14,7 +14,7 @@
  * with this before its turn (stage_ahead()): whole blocks need nothing of what
  * is there. It is applied in its turn all the same, or given back. One that is
  * to be packed takes no blocks before its turn, for nobody knows how many: it
- * is only packed.
+ * is only packed; and in its turn the file may have no room for another pack.
  *
  * In a replay the stage is what the record says, and ready from the start.
  */
@@ -496,16 +496,24 @@ static void read_old(struct stage *st, const struct stage_block *b,
 }
 
 /* What was packed ahead gets its blocks: OP_WAIT. 0: they are not to be had in
- * one piece; it is as if nothing had been done ahead. */
+ * one piece, or a chunk has too many packs; it is as if nothing had been done
+ * ahead. */
 static int place_packed(struct op *op, const struct plan_ino *ino)
 {
     struct stage *st = op->stage;
     uint64_t goal;
+    bool takes;
     int rc;
 
-    rc = find_goal(op, ino, st->seg[0].block, &goal);
+    rc = stage_takes_packs(op, ino, &takes);
+    if (rc == 0)
+        rc = find_goal(op, ino, st->seg[0].block, &goal);
     if (rc < 0)
         return rc;
+    if (!takes) {
+        stage_undo(op);
+        return 0;
+    }
     rc = take_blocks(op, stage_stored(st), goal, ENG_STREAM);
     if (rc == -CFS_E_MISS)
         return rc;
@@ -603,17 +611,11 @@ bool stage_ahead(struct op *op, const struct stage_patch *patch,
 
     if (!follows(patch, before) || op->o->n_ahead == AHEAD_MAX)
         return false;
-    /* What of a chunk may be packed depends on the file as the turn finds it;
-     * all of it always may. */
-    if (packs && (patch->offset | patch->len) % CHUNK_BYTES != 0)
-        return false;
     st = stage_get(op);
     st->patch[0] = *patch;
     st->n_patch = 1;
     find_segs(st);
-    if (packs) {
-        stage_pack_whole(st);
-    } else if (!take_ahead(op, n, before)) {
+    if (packs ? !stage_pack_ahead(st) : !take_ahead(op, n, before)) {
         op->stage = NULL;
         return false;
     }

@@ -87,15 +87,36 @@ int stage_may_pack(struct op *op, const struct plan_ino *ino)
     return 0;
 }
 
-void stage_pack_whole(struct stage *st)
+bool stage_pack_ahead(struct stage *st)
 {
     const struct jrec_seg *seg = &st->seg[0];
 
     assert(st->n_seg == 1 && st->n_try == 0);
-    for (uint32_t at = 0; at < seg->n && st->n_try < JREC_PACKS;
-         at += CHUNK_BLOCKS)
-        st->try[st->n_try++] = (struct stage_try){seg->block + at,
-                                                  CHUNK_BLOCKS};
+    for (uint32_t at = 0, n; at < seg->n && st->n_try < JREC_PACKS; at += n) {
+        n = run_in_chunk(seg, at);
+        if (n >= PACK_BLOCKS_MIN)
+            st->try[st->n_try++] = (struct stage_try){seg->block + at, n};
+    }
+    return st->n_try > 0;
+}
+
+int stage_takes_packs(struct op *op, const struct plan_ino *ino, bool *ret)
+{
+    const struct stage *st = op->stage;
+    struct rec_chunk c;
+
+    *ret = true;
+    for (unsigned i = 0; i < st->n_pack && *ret; i++) {
+        const struct jrec_pack *p = &st->pack[i];
+        int rc = look_chunk(op->o, ino->gfid, &ino->rec,
+                            p->block / CHUNK_BLOCKS, &c);
+
+        if (rc == 0)
+            *ret = rec_chunk_takes(&c, mask_of(p->block, p->n), p->n);
+        else if (rc != -ENOENT)
+            return rc;
+    }
+    return 0;
 }
 
 /* -- in the pool ---------------------------------------------------------- */
