@@ -125,7 +125,7 @@ static void what_is_refused_in_its_turn_leaves_nothing(void **state)
     fix_learn(f, &q->change[2]);
     fix_expect(f, g, q->bytes, 3 * LEN);
     now = free_blocks(f);
-    assert_true(before < now + 3 * LEN / CFS_BLOCK + 64);
+    assert_true(before < now + 3 * LEN / CFS_BLOCK + 16);
     queue_free(q);
 }
 

@@ -308,6 +308,25 @@ static void a_grown_store_has_its_copies_at_the_new_end(void **state)
     rig_fini(&r);
 }
 
+/* From the moment on that it has grown, without a start. */
+static void so_has_one_that_grew_at_rest(void **state)
+{
+    uint64_t before, after;
+    struct cfs_dev *dev;
+    struct rig r;
+
+    make(&r, true);
+    recdev_resize(r.dev, 64 * MIB, 0);
+    dev = recdev_open(r.dev);
+    assert_int_equal(eng_grow(dev, false, &before, &after, NULL), 0);
+    dev->ops->close(dev);
+    memset(recdev_bytes(r.dev), 0, AREA_BLOCKS * CFS_BLOCK);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_int_equal(store_size(&r), 64 * MIB);
+    assert_whole(&r);
+    rig_fini(&r);
+}
+
 /* -- power cuts ------------------------------------------------------------ */
 
 /* The image opens, read-only, small and grown, and is whole in each. */
@@ -409,6 +428,7 @@ int main(void)
         cmocka_unit_test(a_chosen_size_is_kept),
         cmocka_unit_test(growth_off_line_changes_nothing_else),
         cmocka_unit_test(a_grown_store_has_its_copies_at_the_new_end),
+        cmocka_unit_test(so_has_one_that_grew_at_rest),
         cmocka_unit_test(a_cut_leaves_the_old_size_or_the_new),
         cmocka_unit_test(a_device_that_fails_stays_small),
     };

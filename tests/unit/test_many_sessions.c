@@ -79,6 +79,55 @@ static void a_checkpoint_bears_any_number_of_sessions(void **state)
     }
 }
 
+static int count_each(void *ctx, struct cfs_blob key, struct cfs_blob value)
+{
+    ++*(unsigned *)ctx;
+    return 0;
+}
+
+static unsigned answers_in_tree(struct fix *f)
+{
+    struct rec_key lo, hi;
+    unsigned n = 0;
+    int rc;
+
+    rec_key_table(&lo, REC_ANSWER);
+    rec_key_after(&hi, &lo);
+    do {
+        n = 0;
+        rc = eng_scan(ops_engine(f->ops), rec_key_blob(&lo),
+                      rec_key_blob(&hi), count_each, &n);
+        fix_idle(f);
+    } while (rc == -CFS_E_MISS);
+    assert_int_equal(rc, 0);
+    return n;
+}
+
+/* An answer that was stored leaves the tree when its client has it, if need be
+ * some at each checkpoint, and also those that a kill kept from it. */
+static void answers_that_nobody_needs_go(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file");
+
+    f->acked_below = 1;
+    for (unsigned i = 0; i < 3000; i++)
+        assert_int_equal(fix_truncate(f, g, i), 0);
+    fix_settle(f);
+    assert_true(answers_in_tree(f) >= 3000);
+    f->acked_below = 0;
+    assert_int_equal(fix_truncate(f, g, 0), 0);
+    fix_kill(f);
+    assert_int_equal(fix_start(f), 0);
+    fix_next_view(f, true);
+    fix_attach(f);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(fix_truncate(f, g, i), 0);
+        fix_settle(f);
+    }
+    assert_true(answers_in_tree(f) < 10);
+}
+
 #define SMALL_BRICK ((uint64_t)32 << 20)
 #define CROWD       500u /* sessions on it */
 #define ANSWERS     25u  /* of each, not acknowledged: a leaf full */
@@ -236,6 +285,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_checkpoint_bears_any_number_of_sessions),
+        T(answers_that_nobody_needs_go),
         cmocka_unit_test(a_full_brick_bears_many_sessions),
         T(a_fence_does_not_use_up_all_numbers),
         T(a_kill_does_not_bring_back_an_earlier_view),

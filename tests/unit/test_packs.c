@@ -616,6 +616,7 @@ static void the_option_may_change_while_it_runs(void **state)
     assert_int_equal(chunk_of(f, g, 0).packed, 0);
     fix_settle(f);
     assert_true(is_marked(f));
+    assert_int_equal(eng_copies(ops_engine(f->ops)), 0); /* none differs */
     h = fix_file(f, "packed");
     assert_int_equal(fix_write(f, h, 0, p, CHUNK_BYTES), 0);
     assert_int_equal(chunk_of(f, h, 0).packed, UINT32_MAX);

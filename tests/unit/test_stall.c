@@ -23,7 +23,7 @@
 /* Who ends the stall is the loop: one that waits for the device does so for
  * ever, and is ended. How late a beat comes says more about the machine. */
 #define FOREVER 60 /* seconds */
-#define WRITES 24u
+#define WRITES 160u
 #define LATER  10u
 
 extern const struct cfs_xl_type cfs_xl_storage_block;
@@ -114,10 +114,13 @@ static void start_flush(struct fix *f, struct work *w, struct cfs_gfid g)
     fix_post_on(f, &w->call, &w->fsync.req, &w->wait[w->n++]);
 }
 
-/* More than the pace allows in line. */
-static void start_writes(struct fix *f, struct work *w, struct cfs_gfid g)
+/* @n writes of @len bytes. */
+static void start_many(struct fix *f, struct work *w, struct cfs_gfid g,
+                       unsigned n, uint32_t len)
 {
-    for (unsigned i = 0; i < WRITES; i++) {
+    const uint32_t sums = len / CFS_BLOCK * 8;
+
+    for (unsigned i = 0; i < n; i++) {
         struct cfs_write *op = &w->write[i];
 
         w->change[i] = *fix_change(f, 1, &g);
@@ -126,16 +129,29 @@ static void start_writes(struct fix *f, struct work *w, struct cfs_gfid g)
                                          .epoch = f->view.epoch,
                                          .change = &w->change[i]}};
         op->gfid = g;
-        op->offset = (uint64_t)i << 20;
-        op->data = cfs_buf_new(1 << 20);
-        memset(op->data.data, (int)i, 1 << 20);
+        op->offset = (uint64_t)i * len;
+        op->data = cfs_buf_new(len);
+        memset(op->data.data, (int)i, len);
         cfs_arena_keep(&w->call.arena, op->data);
         op->sums = (struct cfs_blob){
-            cfs_arena_alloc(&w->call.arena, 256 * 8), 256 * 8};
+            cfs_arena_alloc(&w->call.arena, sums), sums};
         memcpy((void *)(uintptr_t)op->sums.p,
-               fix_sums(f, op->offset, op->data.data, 1 << 20).p, 256 * 8);
+               fix_sums(f, op->offset, op->data.data, len).p, sums);
         fix_post_on(f, &w->call, &op->req, &w->wait[w->n++]);
     }
+}
+
+/* Those that go around the page cache. */
+static void start_writes(struct fix *f, struct work *w, struct cfs_gfid g)
+{
+    start_many(f, w, g, 24, 1 << 20);
+}
+
+/* More than may be in the page cache and not on the device. */
+static void start_small_writes(struct fix *f, struct work *w,
+                               struct cfs_gfid g)
+{
+    start_many(f, w, g, WRITES, 128 * 1024);
 }
 
 static void on_ckpt(struct eng_done *d)
@@ -265,6 +281,7 @@ static void stall_during(starter *start, bool file_too, const char *what)
 STALL_TEST(a_read_that_hangs_stops_nobody_else, start_read)
 STALL_TEST(a_flush_that_hangs_stops_nobody_else, start_flush)
 STALL_TEST(writes_that_hang_stop_nobody_else, start_writes)
+STALL_TEST(nor_do_writes_to_the_page_cache, start_small_writes)
 STALL_TEST(a_checkpoint_that_hangs_stops_nobody, start_checkpoint)
 
 /* What a checkpoint puts into the tree before it freezes it belongs into leaves
@@ -496,6 +513,7 @@ int main(void)
         cmocka_unit_test(a_read_that_hangs_stops_nobody_else),
         cmocka_unit_test(a_flush_that_hangs_stops_nobody_else),
         cmocka_unit_test(writes_that_hang_stop_nobody_else),
+        cmocka_unit_test(nor_do_writes_to_the_page_cache),
         cmocka_unit_test(a_checkpoint_that_hangs_stops_nobody),
         cmocka_unit_test(a_checkpoint_that_needs_leaves_stops_nobody),
         cmocka_unit_test(a_start_that_hangs_stops_nobody),
