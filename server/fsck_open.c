@@ -193,8 +193,10 @@ static int open_best(const struct attempt *a,
         early->findings = 1;
         return 0;
     }
-    if (opened)
+    if (opened) {
+        *err = (struct cfs_err){0};
         return try_open(a, 0, ret, err);
+    }
     if (give_up(a, config, ret, err) < 0)
         return rc;
     *early = (struct fsck_early){.findings = 1, .lost = true};
@@ -213,5 +215,7 @@ int fsck_repair_open(struct cfs_loop *loop, struct cfs_dev *dev,
     attempt_begin(&a);
     rc = open_best(&a, config, ret, ret_early, err);
     attempt_end(&a);
+    if (rc == 0)
+        *err = (struct cfs_err){0}; /* of an attempt */
     return rc;
 }

@@ -5,6 +5,7 @@ that has no right checksum, and reads what the newest checkpoint has.
 """
 import collections
 import os
+import pathlib
 import re
 import struct
 
@@ -12,6 +13,7 @@ import xxhash
 
 from brick_records import Reader, check
 
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "store.md"
 BLOCK = 4096
 GROUP_BLOCKS = 4194304
 GROUP_PAGES = 128

@@ -11,6 +11,7 @@ import pytest
 
 import instance
 import tree
+from brick_image import Brick, PAGE
 
 
 class Copy(threading.Thread):
@@ -121,6 +122,38 @@ def test_a_bad_block_of_one_brick_costs_that_brick_alone(volume):
     os.close(fd)
     volume.wait_states(["in-sync", "in-sync", "out"])
     assert (mnt / "a").read_bytes() == pattern[:100] + b"hello" + pattern[105:]
+
+
+def rot(path):
+    """One bit in the root of the tree."""
+    with Brick(path, PAGE) as brick:
+        lba = int.from_bytes(brick.ckpt.root[:8], "little")
+    with open(path, "r+b") as f:
+        f.seek(lba * 4096 + 4000)
+        byte = f.read(1)[0]
+        f.seek(lba * 4096 + 4000)
+        f.write(bytes([byte ^ 1]))
+
+
+def test_a_brick_that_rots_at_rest_is_mended_and_still_a_copy(volume):
+    mnt = volume.mount()
+    files = {mnt / ("f%d" % i): os.urandom(i * 100) for i in range(200)}
+    for path, data in files.items():
+        path.write_bytes(data)
+    volume.umount(mnt)
+    volume.cli("volume", "stop", "v", "--yes")
+    rot(volume.brick_path(1))
+    rot(volume.brick_path(3))
+    for option, status in ("-n", 4), ("-p", 1), ("-n", 0):
+        done = volume.run("fsck.clusterfs", option, volume.brick_path(1),
+                          check=False)
+        assert done.returncode == status, done.stdout + done.stderr
+
+    volume.cli("volume", "start", "v", check=False)
+    volume.wait_states(["in-sync", "in-sync", "faulty"])
+    assert "see fsck.clusterfs" in volume.bricks()[2]["reason"]
+    volume.mount(where=mnt)
+    assert all(path.read_bytes() == data for path, data in files.items())
 
 
 def test_killed_client_can_be_followed_by_another_mount(volume):

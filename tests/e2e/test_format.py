@@ -4,7 +4,6 @@ that page, and has no line of the programs (brick_image.py), finds the same
 files, data, blocks in use and journal in it as they do.
 """
 import os
-import pathlib
 import random
 import re
 import signal
@@ -13,11 +12,10 @@ import stat
 import subprocess
 
 from brick_files import Files
-from brick_image import BLOCK, Brick, layouts, sum0
+from brick_image import BLOCK, PAGE, Brick, layouts, sum0
 from brick_records import TABLES, read_body, read_tables
 from instance import alive, wait_for
 
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "store.md"
 HEADER = PAGE.parents[1] / "xlators" / "storage" / "block" / "format.h"
 
 

@@ -185,6 +185,16 @@ static void take_options(struct block *b)
 
 static void close_ops(struct block *b);
 
+/* The reason, and who can do something about it. */
+static void say_damaged(const char *device, struct cfs_err *err)
+{
+    struct cfs_err why = {0};
+
+    cfs_err_set(&why, -CFS_E_CORRUPT, "%s; see fsck.clusterfs %s", err->text,
+                device);
+    *err = why;
+}
+
 static void on_opened(struct ops_opening *w)
 {
     struct block *b = container_of(w, struct block, opening);
@@ -199,6 +209,8 @@ static void on_opened(struct ops_opening *w)
         rc = check_id(b, &w->err);
     } else {
         w->dev->ops->close(w->dev);
+        if (rc == -CFS_E_CORRUPT)
+            say_damaged(b->device, &w->err);
     }
     if (b->closing) { /* stopped meanwhile */
         let_in(b, -ENOTCONN);
