@@ -6,11 +6,18 @@
  * what is more goes back to the system. Arenas take their chunks from a list
  * of the same kind, so that a call in steady state allocates nothing.
  *
+ * What is large lies in huge pages: a megabyte that a device is to fill or to
+ * take is one piece for it, and not 256 whose pages are looked up one by one;
+ * and what is new costs one page fault. Buffers of half such a page come as
+ * twins, and go back together: so a class may keep more than CLASS_KEEP for
+ * as long as the others of its twins are in use.
+ *
  * Under AddressSanitizer what is not handed out is poisoned.
  */
 #include "core/buf.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "core/mem.h"
 
@@ -25,12 +32,14 @@
 #define CLASS_N    10u /* 4 KiB to 2 MiB */
 #define CLASS_KEEP (32u * 1024u * 1024u)
 
+#define HUGE_SIZE  (2u * 1024u * 1024u)
+
 #define CHUNK_SIZE (16u * 1024u)
 #define CHUNK_KEEP 512u
 #define ALIGN      16u
 
 struct size_class {
-    struct cfs_mem *free; /* linked by link.next */
+    struct cfs_list free; /* all zero: nothing was freed yet */
     unsigned        n_free;
 };
 
@@ -60,25 +69,69 @@ static unsigned class_of(uint32_t len)
     return 32u - (unsigned)__builtin_clz((len - 1) / CLASS_MIN);
 }
 
+static struct cfs_mem *mem_new(uint8_t *data, uint32_t size)
+{
+    struct cfs_mem *m = cfs_must_aligned(ALIGN, (sizeof *m + ALIGN - 1) &
+                                                    ~(size_t)(ALIGN - 1));
+
+    *m = (struct cfs_mem){.size = size, .data = data};
+    cfs_list_init(&m->link);
+    return m;
+}
+
+static void class_put(struct size_class *class, struct cfs_mem *m)
+{
+    ASAN_POISON_MEMORY_REGION(m->data, m->size);
+    if (!class->free.next)
+        cfs_list_init(&class->free);
+    cfs_list_add_head(&class->free, &m->link);
+    class->n_free++;
+}
+
+static struct cfs_mem *class_take(struct size_class *class)
+{
+    struct cfs_list *l = class->free.next ? cfs_list_pop(&class->free) : NULL;
+    struct cfs_mem *m = l ? cfs_list_entry(l, struct cfs_mem, link) : NULL;
+
+    if (!m)
+        return NULL;
+    class->n_free--;
+    ASAN_UNPOISON_MEMORY_REGION(m->data, m->size);
+    return m;
+}
+
+static struct cfs_mem *mem_small(uint32_t size)
+{
+    return mem_new(cfs_must_aligned(CLASS_MIN, size), size);
+}
+
+/* In a huge page; its twin, if it has one, is free. */
+static struct cfs_mem *mem_huge(struct size_class *class, uint32_t size)
+{
+    uint8_t *page = cfs_must_aligned(HUGE_SIZE, HUGE_SIZE);
+    struct cfs_mem *m;
+
+    (void)madvise(page, HUGE_SIZE, MADV_HUGEPAGE);
+    m = mem_new(page, size);
+    if (size < HUGE_SIZE) {
+        m->twin = mem_new(page + size, size);
+        m->twin->twin = m;
+        class_put(class, m->twin);
+    }
+    return m;
+}
+
 struct cfs_buf cfs_buf_new(uint32_t len)
 {
     unsigned k = class_of(len);
-    struct size_class *class = &classes[k];
     struct cfs_mem *m;
 
     assert(k < CLASS_N);
-    m = class->free;
-    if (m) {
-        class->free = (struct cfs_mem *)(void *)m->link.next;
-        class->n_free--;
-        ASAN_UNPOISON_MEMORY_REGION(m->data, m->size);
-    } else {
-        m = cfs_must_aligned(ALIGN, (sizeof *m + ALIGN - 1) &
-                                        ~(size_t)(ALIGN - 1));
-        m->size = CLASS_MIN << k;
-        m->data = cfs_must_aligned(CLASS_MIN, m->size);
-    }
-    cfs_list_init(&m->link);
+    m = class_take(&classes[k]);
+    if (!m)
+        m = 2 * (CLASS_MIN << k) < HUGE_SIZE
+                ? mem_small(CLASS_MIN << k)
+                : mem_huge(&classes[k], CLASS_MIN << k);
     m->refs = 1;
     return (struct cfs_buf){m, m->data, len};
 }
@@ -92,11 +145,36 @@ struct cfs_buf cfs_buf_ref(struct cfs_buf b)
     return b;
 }
 
+/* One that is in no list, with its twin. */
 static void mem_free(struct cfs_mem *m)
 {
+    struct cfs_mem *twin = m->twin;
+    uint8_t *data = m->data;
+
     ASAN_UNPOISON_MEMORY_REGION(m->data, m->size);
-    free(m->data);
+    if (twin) {
+        ASAN_UNPOISON_MEMORY_REGION(twin->data, twin->size);
+        if (twin->data < data)
+            data = twin->data;
+        free(twin);
+    }
+    free(data);
     free(m);
+}
+
+/* Whether @m, which nobody has any more, may go back to the system. */
+static bool may_free(struct size_class *class, const struct cfs_mem *m)
+{
+    return (uint64_t)(class->n_free + 1) * m->size > CLASS_KEEP &&
+           (!m->twin || m->twin->refs == 0);
+}
+
+static void twin_take(struct size_class *class, struct cfs_mem *m)
+{
+    if (!m->twin)
+        return;
+    cfs_list_del(&m->twin->link);
+    class->n_free--;
 }
 
 void cfs_buf_unref(struct cfs_buf *b)
@@ -111,14 +189,12 @@ void cfs_buf_unref(struct cfs_buf *b)
     if (--m->refs > 0)
         return;
     class = &classes[class_of(m->size)];
-    if ((uint64_t)(class->n_free + 1) * m->size > CLASS_KEEP) {
+    if (may_free(class, m)) {
+        twin_take(class, m);
         mem_free(m);
-        return;
+    } else {
+        class_put(class, m);
     }
-    ASAN_POISON_MEMORY_REGION(m->data, m->size);
-    m->link.next = (struct cfs_list *)(void *)class->free;
-    class->free = m;
-    class->n_free++;
 }
 
 static struct chunk *chunk_get(size_t payload, bool apart)
@@ -159,15 +235,19 @@ static void chunk_put(struct chunk *c, bool apart)
 void cfs_buf_pool_drain(void)
 {
     for (unsigned k = 0; k < CLASS_N; k++) {
-        struct cfs_mem *m = classes[k].free;
+        struct size_class *class = &classes[k], rest = {0};
+        struct cfs_mem *m;
 
-        while (m) {
-            struct cfs_mem *next = (struct cfs_mem *)(void *)m->link.next;
-
+        while ((m = class_take(class)) != NULL) {
+            if (m->twin && m->twin->refs > 0) {
+                class_put(&rest, m);
+                continue;
+            }
+            twin_take(class, m);
             mem_free(m);
-            m = next;
         }
-        classes[k] = (struct size_class){0};
+        while ((m = class_take(&rest)) != NULL)
+            class_put(class, m);
     }
     while (free_chunks) {
         struct chunk *c = free_chunks;

@@ -5,7 +5,8 @@
  * cfs_buf is a window on a counted cfs_mem.
  *
  * Shapes     memory comes in size classes of 4 KiB * 2^k up to 2 MiB, aligned
- *            to 4096, kept for reuse per process.
+ *            to 4096, kept for reuse per process. From 1 MiB on it lies in
+ *            huge pages where the system has them.
  * Threads    counts change on the loop thread only; pool threads may read and
  *            write the bytes of a buffer that their job holds.
  * Errors     allocation cannot fail: it ends the process (the kernel
@@ -18,6 +19,7 @@
 
 struct cfs_mem {
     struct cfs_list link; /* in its class's free list */
+    struct cfs_mem *twin; /* the other half of its huge page, or NULL */
     uint32_t        refs;
     uint32_t        size;
     uint8_t        *data; /* @size bytes, aligned to 4096 */

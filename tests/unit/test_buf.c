@@ -39,6 +39,41 @@ static void freed_memory_is_used_again(void **state)
     cfs_buf_unref(&b);
 }
 
+/* Halves of a huge page: each is used again, and goes when both are free. */
+static void large_buffers_are_apart_and_used_again(void **state)
+{
+    enum { N = 200 }; /* several times what is kept */
+    static struct cfs_buf b[N];
+    struct cfs_buf one;
+    uint8_t *data;
+
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < N; i++) {
+            b[i] = cfs_buf_new(i % 3 ? 1 << 20 : 2 << 20);
+            memset(b[i].data, (int)i, b[i].len);
+        }
+        for (unsigned i = 0; i < N; i++)
+            for (uint32_t k = 0; k < b[i].len; k += 4095)
+                assert_int_equal(b[i].data[k], i);
+        /* Some for good, in an order of their own. */
+        for (unsigned i = 0; i < N; i++)
+            if (i * 7 % N > round)
+                cfs_buf_unref(&b[i * 7 % N]);
+        cfs_buf_pool_drain();
+        for (unsigned i = 0; i <= round; i++) {
+            assert_int_equal(b[i].data[b[i].len - 1], i);
+            cfs_buf_unref(&b[i]);
+        }
+        assert_null(b[0].data);
+    }
+    one = cfs_buf_new(1 << 20);
+    data = one.data;
+    cfs_buf_unref(&one);
+    one = cfs_buf_new(1 << 20);
+    assert_ptr_equal(one.data, data);
+    cfs_buf_unref(&one);
+}
+
 static void a_second_reference_keeps_it(void **state)
 {
     struct cfs_buf b = cfs_buf_new(5000), other, window;
@@ -164,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buffers_are_aligned_and_large_enough),
         cmocka_unit_test(freed_memory_is_used_again),
+        cmocka_unit_test(large_buffers_are_apart_and_used_again),
         cmocka_unit_test(a_second_reference_keeps_it),
         cmocka_unit_test(borrowed_bytes_pass_through),
         cmocka_unit_test(arena_memory_is_zero_and_apart),
