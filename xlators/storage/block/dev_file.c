@@ -33,21 +33,26 @@ static struct dev_file *self(struct cfs_dev *d)
     return container_of(d, struct dev_file, dev);
 }
 
-/* One transfer, of what may be less than all: bytes, or -errno. */
-static ssize_t transfer(struct dev_file *f, bool write, enum cfs_dev_via via,
-                        const struct iovec *iov, int n_iov, uint64_t off)
+/* Given to the file system of an image, and waited for outside (dev_aio.h):
+ * bytes, or -errno. -ENOSYS: that cannot be had. */
+static ssize_t transfer_aio(struct dev_file *f, bool write,
+                            enum cfs_dev_via via, const struct iovec *iov,
+                            int n_iov, uint64_t off)
 {
-    bool direct = via == CFS_DEV_DIRECT;
-    int fd = direct ? f->direct : f->fd;
-    ssize_t n = -ENOSYS;
+    if (via != CFS_DEV_DIRECT || !f->dev.is_file || f->direct == f->fd)
+        return -ENOSYS;
+    return dev_aio(f->direct, write, iov, n_iov, off);
+}
 
-    if (direct && f->dev.is_file && f->direct != f->fd)
-        n = dev_aio(fd, write, iov, n_iov, off);
+static ssize_t read_some(struct dev_file *f, enum cfs_dev_via via,
+                         const struct iovec *iov, uint64_t off)
+{
+    ssize_t n = transfer_aio(f, false, via, iov, 1, off);
+
     if (n != -ENOSYS)
         return n;
-    n = write ? pwritev(fd, iov, n_iov, (off_t)off)
-              : preadv2(fd, iov, n_iov, (off_t)off,
-                        via == CFS_DEV_CACHED ? RWF_NOWAIT : 0);
+    n = preadv2(via == CFS_DEV_DIRECT ? f->direct : f->fd, iov, 1, (off_t)off,
+                via == CFS_DEV_CACHED ? RWF_NOWAIT : 0);
     return n < 0 ? -errno : n;
 }
 
@@ -58,7 +63,7 @@ static int file_read(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
 
     while (done < len) {
         struct iovec iov = {(uint8_t *)buf + done, len - done};
-        ssize_t n = transfer(self(d), false, via, &iov, 1, off + done);
+        ssize_t n = read_some(self(d), via, &iov, off + done);
 
         if (n == -EINTR)
             continue;
@@ -87,10 +92,29 @@ static void iov_advance(struct iovec **iov, int *n_iov, size_t n)
 
 #define IOV_MAX_HERE 64
 
-/* While a direct write to a file is on its way to the device (or where that
- * cannot be had, until it is there: dev_aio.h), its file system lets no other
- * write through the page cache (the journal's, from the loop) to the file. */
+/* While a plain direct write to a file is on its way to the device, its file
+ * system lets no other write through the page cache (the journal's, from the
+ * loop) to the file. So it goes in pieces. */
 #define DIRECT_PIECE (256u * 1024u)
+
+static ssize_t write_some(struct dev_file *f, enum cfs_dev_via via,
+                          const struct iovec *iov, int n_iov, uint64_t off)
+{
+    struct iovec piece = *iov;
+    ssize_t n = transfer_aio(f, true, via, iov, n_iov, off);
+
+    if (n != -ENOSYS)
+        return n;
+    if (via == CFS_DEV_DIRECT && f->dev.is_file &&
+        piece.iov_len > DIRECT_PIECE) {
+        piece.iov_len = DIRECT_PIECE;
+        iov = &piece;
+        n_iov = 1;
+    }
+    n = pwritev(via == CFS_DEV_DIRECT ? f->direct : f->fd, iov, n_iov,
+                (off_t)off);
+    return n < 0 ? -errno : n;
+}
 
 static int file_write(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
                       const struct iovec *iov, int n_iov, size_t len)
@@ -101,15 +125,8 @@ static int file_write(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
     assert(n_iov <= IOV_MAX_HERE);
     memcpy(copy, iov, (size_t)n_iov * sizeof *iov);
     while (done < len) {
-        struct iovec piece = *at;
-        bool cut = via == CFS_DEV_DIRECT && d->is_file &&
-                   piece.iov_len > DIRECT_PIECE;
-        ssize_t n;
+        ssize_t n = write_some(self(d), via, at, n_iov, off + done);
 
-        if (cut)
-            piece.iov_len = DIRECT_PIECE;
-        n = transfer(self(d), true, via, cut ? &piece : at, cut ? 1 : n_iov,
-                     off + done);
         if (n == -EINTR)
             continue;
         if (n <= 0)
