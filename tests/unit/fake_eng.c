@@ -574,10 +574,12 @@ static void do_io(struct eng *e, struct eng_io *io, bool write)
     assert((uintptr_t)io->data % CFS_BLOCK == 0);
     assert(io->ext.n > 0 && disk.used[io->ext.lba]);
     if (write)
+        io->status = eng_io_verify(io);
+    if (write && io->status == 0)
         io->status = e->dev->ops->write(e->dev, CFS_DEV_BUFFERED,
                                         io->ext.lba * CFS_BLOCK, &iov, 1,
                                         len);
-    else
+    else if (!write)
         io->status = e->dev->ops->read(e->dev, CFS_DEV_BUFFERED,
                                        io->ext.lba * CFS_BLOCK, io->data,
                                        len);

@@ -55,24 +55,38 @@ static void a_small_file_grows_out_of_the_tree(void **state)
     free(p);
 }
 
+/* Small, so that it is looked at before; large, so that the thread that writes
+ * it looks at it; with bytes in line, or blocks, there before. */
 static void a_write_with_a_wrong_checksum_is_refused(void **state)
 {
+    static const uint32_t len[] = {5000, 4096, 1 << 20, (1 << 20) - 1};
+    static const uint32_t had[] = {0, 1000, 300000};
+    uint8_t *was = fix_pattern(300000, 3);
     struct fix *f = *state;
-    struct cfs_write op = {.req.fop = CFS_FOP_WRITE};
-    struct cfs_attr a;
 
-    op.gfid = fix_file(f, "file");
-    op.req.change = fix_change(f, 1, &op.gfid);
-    fix_begin(f);
-    op.req.epoch = f->view.epoch;
-    op.data = cfs_buf_new(5000);
-    cfs_arena_keep(&f->call.arena, op.data);
-    memset(op.data.data, 1, 5000);
-    op.sums = fix_sums(f, 0, op.data.data, 5000);
-    op.data.data[4500] ^= 4;
-    assert_int_equal(fix_do(f, &op.req), -CFS_E_CHECKSUM);
-    assert_int_equal(fix_getattr(f, op.gfid, &a), 0);
-    assert_int_equal(a.size, 0);
+    for (unsigned k = 0; k < CFS_ARRAY_SIZE(len) * CFS_ARRAY_SIZE(had); k++) {
+        uint32_t n = len[k / CFS_ARRAY_SIZE(had)];
+        uint32_t old = had[k % CFS_ARRAY_SIZE(had)];
+        struct cfs_write op = {.req.fop = CFS_FOP_WRITE};
+        char name[16];
+
+        snprintf(name, sizeof name, "file%u", k);
+        op.gfid = fix_file(f, name);
+        if (old > 0)
+            assert_int_equal(fix_write(f, op.gfid, 0, was, old), 0);
+        op.req.change = fix_change(f, 1, &op.gfid);
+        fix_begin(f);
+        op.req.epoch = f->view.epoch;
+        op.data = cfs_buf_new(n);
+        cfs_arena_keep(&f->call.arena, op.data);
+        memset(op.data.data, 1, n);
+        op.sums = fix_sums(f, 0, op.data.data, n);
+        op.data.data[n - 500] ^= 4;
+        assert_int_equal(fix_do(f, &op.req), -CFS_E_CHECKSUM);
+        fix_expect(f, op.gfid, was, old);
+        assert_int_equal(fix_write(f, op.gfid, old, was, 1000), 0);
+    }
+    free(was);
 }
 
 static void append_wants_the_size(void **state)

@@ -220,12 +220,26 @@ static void io_begin(struct eng *e, struct eng_io *io, bool write)
     e->pace.io++;
 }
 
+/* Large transfers go around the page cache, which would cost more than the
+ * device takes; and on an image file a copy of a megabyte would lock the
+ * journal out for as long. */
+static bool goes_direct(const struct eng_io *io)
+{
+    return io->ext.n > IN_LINE_MAX / CFS_BLOCK;
+}
+
+static int read_waiting(struct eng_io *io)
+{
+    return eng_read(io->eng, goes_direct(io) ? CFS_DEV_DIRECT
+                                             : CFS_DEV_BUFFERED,
+                    io->ext.lba, io->data, io->ext.n);
+}
+
 static void on_data_read_work(struct cfs_job *j)
 {
     struct eng_io *io = container_of(j, struct eng_io, job);
 
-    io->status = eng_read(io->eng, CFS_DEV_BUFFERED, io->ext.lba, io->data,
-                          io->ext.n);
+    io->status = read_waiting(io);
     if (io->status == 0)
         io->status = eng_io_verify(io);
 }
@@ -245,8 +259,8 @@ void eng_data_read(struct eng *e, struct eng_io *io)
 
     io_begin(e, io, false);
     if (e->conf.blocking)
-        rc = eng_read(e, CFS_DEV_BUFFERED, io->ext.lba, io->data, io->ext.n);
-    else if (io->ext.n <= IN_LINE_MAX / CFS_BLOCK)
+        rc = read_waiting(io);
+    else if (!goes_direct(io))
         rc = eng_read(e, CFS_DEV_CACHED, io->ext.lba, io->data, io->ext.n);
     if (rc != -EAGAIN)
         io_end(io, rc < 0 ? rc : eng_io_verify(io));
@@ -260,22 +274,22 @@ int eng_read_now(struct eng *e, struct eng_ext ext, void *buf)
     return eng_read(e, CFS_DEV_DIRECT, ext.lba, buf, ext.n);
 }
 
-/* Large writes go around the page cache, which would cost more than the device
- * takes; and on an image file a copy of a megabyte would lock the journal out
- * for as long. */
-static bool goes_direct(const struct eng_io *io)
+static int write_verified(struct eng_io *io)
 {
-    return io->ext.n > IN_LINE_MAX / CFS_BLOCK;
+    int rc = eng_io_verify(io);
+
+    if (rc < 0)
+        return rc;
+    return eng_write(io->eng, goes_direct(io) ? CFS_DEV_DIRECT
+                                              : CFS_DEV_BUFFERED,
+                     io->ext.lba, io->data, io->ext.n);
 }
 
 static void on_data_write_work(struct cfs_job *j)
 {
     struct eng_io *io = container_of(j, struct eng_io, job);
 
-    io->status = eng_write(io->eng,
-                           goes_direct(io) ? CFS_DEV_DIRECT
-                                           : CFS_DEV_BUFFERED,
-                           io->ext.lba, io->data, io->ext.n);
+    io->status = write_verified(io);
 }
 
 static void write_ended(struct eng_io *io, int rc)
@@ -286,9 +300,9 @@ static void write_ended(struct eng_io *io, int rc)
         pace_add(e, io->ext);
     else if (!goes_direct(io))
         e->pace.unwritten -= (uint64_t)io->ext.n * CFS_BLOCK;
-    if (rc < 0)
+    if (rc < 0 && rc != -CFS_E_CHECKSUM)
         eng_poison(e, rc, "write of data: %s", cfs_err_str(rc));
-    io_end(io, rc < 0 || e->poisoned ? -CFS_E_POISONED : 0);
+    io_end(io, e->poisoned ? -CFS_E_POISONED : rc);
 }
 
 static void on_data_write_done(struct cfs_job *j)
@@ -307,9 +321,7 @@ static void write_begin(struct eng *e, struct eng_io *io)
     if (!direct)
         e->pace.unwritten += (uint64_t)io->ext.n * CFS_BLOCK;
     if (e->conf.blocking || (!direct && !hangs(e)))
-        write_ended(io, eng_write(e, direct ? CFS_DEV_DIRECT
-                                            : CFS_DEV_BUFFERED,
-                                  io->ext.lba, io->data, io->ext.n));
+        write_ended(io, write_verified(io));
     else
         cfs_job_run(e->loop, &io->job, on_data_write_work,
                     on_data_write_done);

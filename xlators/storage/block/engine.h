@@ -284,8 +284,9 @@ bool eng_ext_valid(const struct eng *e, struct eng_ext ext);
 void eng_free(struct eng *e, struct eng_ext ext);
 
 /* Block I/O of whole blocks. done() later; -EIO. Extents being read are not
- * reused meanwhile. A write that fails poisons. What is read is verified, by
- * whoever reads it, against @sums if they are given: -CFS_E_CHECKSUM. */
+ * reused meanwhile. A write that fails poisons. What is read, or is about to
+ * be written, is verified by the thread that does it, against @sums if they
+ * are given: -CFS_E_CHECKSUM, and nothing is written. */
 struct eng_io {
     struct cfs_job  job;
     struct eng     *eng;
@@ -293,13 +294,13 @@ struct eng_io {
     struct cfs_task task;
     struct eng_ext  ext;
     uint8_t        *data; /* ext.n * 4096 bytes, aligned to 4096, borrowed */
-    const uint64_t *sums; /* reads: XXH3-64 of each block, borrowed; or NULL */
+    const uint64_t *sums; /* XXH3-64 of each block, borrowed; or NULL */
     uint64_t        epoch; /* the engine's */
     bool            write;
     int             status;
     void (*done)(struct eng_io *io);
 };
-/* 0 or -CFS_E_CHECKSUM: of the bytes that @io read. Any thread. */
+/* 0 or -CFS_E_CHECKSUM: of @io's bytes. Any thread. */
 static inline int eng_io_verify(const struct eng_io *io)
 {
     for (uint32_t i = 0; io->sums && i < io->ext.n; i++)

@@ -133,20 +133,52 @@ static uint32_t ahead_min(const struct ops *o)
     return min;
 }
 
+/* Whether the thread that writes the data may do that: its checksums are of
+ * what is written, block for block, and nothing else needs them before. */
+static bool may_check_later(const struct op *op, const struct cfs_write *r)
+{
+    const struct ops *o = op->o;
+
+    return r->offset % CFS_BLOCK == 0 && r->data.len % CFS_BLOCK == 0 &&
+           r->sums.len == r->data.len / CFS_BLOCK * sizeof(uint64_t) &&
+           r->data.len >= o->config.ahead_min &&
+           r->data.len > o->config.small_file &&
+           !(o->config.pack && eng_packs(o->e));
+}
+
+/* The bytes are those that were sent, or else nothing comes of @st. */
+static int check_once(const struct op *op, struct stage *st)
+{
+    const struct cfs_write *r = (const struct cfs_write *)op->req;
+    int rc;
+
+    if (st->ready || (st->data_len > 0 && !st->unchecked))
+        return 0;
+    st->unchecked = may_check_later(op, r);
+    rc = st->unchecked ? 0 : check_sums(r);
+    if (rc == 0)
+        st->data_len = r->data.len;
+    return rc;
+}
+
 bool write_ahead(struct op *op, const struct stage *before)
 {
     const struct cfs_write *r = (const struct cfs_write *)op->req;
     struct stage_patch patch = {r->offset, r->data.len, r->data.data,
                                 r->sums.p};
+    bool later;
 
     if (r->offset % CFS_BLOCK != 0 || r->data.len % CFS_BLOCK != 0 ||
         r->data.len < ahead_min(op->o) ||
         r->data.len <= op->o->config.small_file ||
         r->data.len > CFS_IO_MAX || r->offset > CFS_FILE_MAX - r->data.len)
         return false;
-    if (!admit_ahead(op) || check_sums(r) < 0)
+    if (!admit_ahead(op))
         return false;
-    return stage_ahead(op, &patch, before);
+    later = may_check_later(op, r);
+    if (!later && check_sums(r) < 0)
+        return false;
+    return stage_ahead(op, &patch, before, later);
 }
 
 static int open_file(struct plan *p, struct cfs_gfid g, struct plan_ino **ret)
@@ -187,12 +219,9 @@ int plan_write(struct op *op, struct plan *p)
         return rc;
     if ((r->flags & CFS_WRITE_APPEND) && r->offset != i->rec.size)
         return -EINVAL;
-    if (!st->ready && st->data_len == 0) {
-        rc = check_sums(r);
-        if (rc < 0)
-            return rc;
-        st->data_len = r->data.len; /* checked once */
-    }
+    rc = check_once(op, st);
+    if (rc < 0)
+        return rc;
     rc = write_patches(op, p, i, &patch, 1, r->offset + r->data.len);
     if (rc != 0)
         return rc;

@@ -383,6 +383,8 @@ struct stage {
     uint64_t        *sums;
     unsigned         n_sums;
     uint32_t         data_len;
+    bool             unchecked; /* .sums are the sender's, and verified when
+                                   the data is written */
     bool             ahead;    /* begun before its operation's turn; */
     bool             squeezed; /* only packed: in it it gets its blocks; */
     bool             awaited;  /* the turn has come meanwhile */
@@ -413,10 +415,11 @@ int  stage_blocks(struct op *op, const struct plan_ino *ino,
                   const struct stage_patch *patch, unsigned n,
                   unsigned flags);
 /* The same before the turn of @op, for whole blocks, behind @before's, which
- * is a stage of the same file. False: not begun, all is as it was. When its
- * turn has come: the operation waits (.pending), or finds the stage .ready. */
+ * is a stage of the same file. @unchecked: as in the stage; not where data is
+ * packed. False: not begun, all is as it was. When its turn has come: the
+ * operation waits (.pending), or finds the stage .ready. */
 bool stage_ahead(struct op *op, const struct stage_patch *patch,
-                 const struct stage *before);
+                 const struct stage *before, bool unchecked);
 /* Give back what was staged ahead: @op does it anew, in its turn. */
 void stage_undo(struct op *op);
 /* @n blocks more that stay unwritten, added to .ext. */

@@ -76,7 +76,8 @@ void stage_undo(struct op *op)
 
     assert(st->ahead);
     stage_drop(op);
-    *st = (struct stage){.op = op, .data_len = st->data_len};
+    *st = (struct stage){.op = op, .data_len = st->data_len,
+                         .unchecked = st->unchecked};
 }
 
 /* -- which blocks --------------------------------------------------------- */
@@ -397,6 +398,7 @@ static void write_done(struct eng_io *io)
 static void write_laid(struct stage *st)
 {
     struct eng *e = st->op->o->e;
+    const uint64_t *sums = st->unchecked ? st->sums : NULL;
     uint32_t left = stage_stored(st);
     uint8_t *data = st->out.data;
 
@@ -409,8 +411,11 @@ static void write_laid(struct stage *st)
         if (io->io.ext.n > left)
             io->io.ext.n = left;
         io->io.data = data;
+        io->io.sums = sums;
         io->io.done = write_done;
         data += (size_t)io->io.ext.n * CFS_BLOCK;
+        if (sums)
+            sums += io->io.ext.n;
         left -= io->io.ext.n;
         st->pending++;
         eng_data_write(e, &io->io);
@@ -436,6 +441,7 @@ static void write_out(struct stage *st)
         lay_patch(st, &st->patch[i]);
     make_sums(st);
     st->out = st->buf;
+    assert(!st->unchecked || st->n_try == 0);
     if (st->n_try > 0)
         stage_pack(st, st->ahead ? packed_ahead : write_laid);
     else
@@ -603,7 +609,7 @@ static bool take_ahead(struct op *op, uint32_t n, const struct stage *before)
 }
 
 bool stage_ahead(struct op *op, const struct stage_patch *patch,
-                 const struct stage *before)
+                 const struct stage *before, bool unchecked)
 {
     const bool packs = op->o->config.pack && eng_packs(op->o->e);
     uint32_t n = patch->len / CFS_BLOCK;
@@ -620,6 +626,7 @@ bool stage_ahead(struct op *op, const struct stage_patch *patch,
         return false;
     }
     st->data_len = patch->len;
+    st->unchecked = unchecked;
     st->ahead = true;
     st->sums = cfs_arena_alloc(op->arena, (packs ? 2 : 1) * n *
                                               sizeof *st->sums);
