@@ -115,13 +115,23 @@ uint64_t rig_read(void)
     return io_figure("read_bytes");
 }
 
-uint64_t rig_processor(void)
+static uint64_t processor_of(int who)
 {
     struct rusage u;
 
-    getrusage(RUSAGE_SELF, &u);
+    getrusage(who, &u);
     return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * CFS_SEC +
            (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000;
+}
+
+uint64_t rig_processor(void)
+{
+    return processor_of(RUSAGE_SELF);
+}
+
+uint64_t rig_thread_processor(void)
+{
+    return processor_of(RUSAGE_THREAD);
 }
 
 /* -- a device whose checkpoints may hang ----------------------------------- */

@@ -121,6 +121,7 @@ uint64_t rig_pause(struct bench *b, uint64_t ns);
 uint64_t rig_written(void);
 uint64_t rig_read(void);
 uint64_t rig_processor(void);
+uint64_t rig_thread_processor(void); /* the calling thread had it */
 struct eng *rig_engine(struct bench *b);
 /* A file of @len bytes beside the store, written in whole; its descriptor. */
 int    rig_plain(struct bench *b, const char *suffix, uint64_t len,
