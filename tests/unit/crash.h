@@ -59,7 +59,8 @@ static inline bool crash_discards(uint64_t seed)
     X(purge) X(overwrite) X(append) X(several_at_once) X(stream) X(ahead)    \
     X(truncate) X(punch)                                                     \
     X(zero) X(fallocate) X(mode) X(setxattr) X(removexattr) X(fsync)         \
-    X(clear) X(checkpoint) X(journal_wrap) X(pack) X(packs) X(hole)
+    X(clear) X(checkpoint) X(journal_wrap) X(pack) X(packs) X(hole)          \
+    X(widened)
 enum crash_did {
 #define X(name) DID_##name,
     CRASH_DID(X)

@@ -861,6 +861,7 @@ void crash_finish(struct crash *c)
     c->over = c->over || info.poisoned; /* between two operations */
     ops_stat(c->f.ops, &stat);
     c->did[DID_ahead] = (unsigned)stat.ahead;
+    c->did[DID_widened] = (unsigned)stat.widened;
     c->did[DID_checkpoint] = (unsigned)info.checkpoints;
     c->did[DID_journal_wrap] =
         (unsigned)(eng_pos(ops_engine(c->f.ops)) /

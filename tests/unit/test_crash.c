@@ -51,9 +51,10 @@ static void check_enough(const unsigned did[DID_N],
 {
     for (unsigned i = 0; i < DID_N; i++) {
         print_message("%s%u %s", i ? ", " : "", did[i], did_names[i]);
-        assert_true(did[i] >= (i == DID_journal_wrap ? 3
+        assert_true(did[i] >= (i == DID_widened                   ? 1
+                               : i == DID_journal_wrap            ? 3
                                : i == DID_packs || i == DID_hole ? 10
-                                                                 : 50));
+                                                                  : 50));
     }
     print_message("\n");
     assert_true(f->torn > f->images / 20);

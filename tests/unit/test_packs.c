@@ -257,6 +257,69 @@ static void packs_never_take_more_than_twice_the_space(void **state)
     free(q);
 }
 
+static unsigned most_blocks(struct fix *f, struct cfs_gfid g, unsigned chunks)
+{
+    unsigned most = 0;
+
+    for (unsigned i = 0; i < chunks; i++) {
+        const struct rec_chunk c = chunk_of(f, g, i);
+
+        most = blocks_of(&c) > most ? blocks_of(&c) : most;
+    }
+    return most;
+}
+
+/* Block by block: what keeps too much is packed anew, holes and all. */
+static void random_overwrites_do_not_undo_it(void **state)
+{
+    const unsigned chunks = 4, blocks = (chunks - 1) * CHUNK_BLOCKS + 20;
+    const uint32_t size = blocks * CFS_BLOCK - 100;
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file");
+    uint8_t *p = fix_pattern(blocks * CFS_BLOCK, 3);
+    unsigned most = 0, packs = 0;
+    uint64_t rnd = 5;
+
+    for (unsigned i = 0; i < blocks; i++) { /* of which a half can be saved */
+        uint8_t *q = fix_noise(CFS_BLOCK / 2, i);
+
+        memcpy(p + i * CFS_BLOCK, q, CFS_BLOCK / 2);
+        free(q);
+    }
+    assert_int_equal(fix_write(f, g, 0, p, size), 0);
+    for (unsigned round = 0; round < 500; round++) {
+        const uint32_t part = round % 3 ? CFS_BLOCK : 1 + round % 900;
+        uint32_t at;
+
+        rnd = rnd * 0xd1342543de82ef95u + 1;
+        at = (uint32_t)(rnd >> 40) % blocks * CFS_BLOCK;
+        if (at + part > size)
+            continue;
+        if (round % 7 == 0) {
+            assert_int_equal(fix_fallocate(f, g, PUNCH, at + 50, 10), 0);
+            memset(p + at + 50, 0, 10);
+        } else {
+            p[at + part / 2] = (uint8_t)round;
+            assert_int_equal(fix_write(f, g, at, p + at, part), 0);
+        }
+        if (round % 50 == 49) {
+            fix_expect(f, g, p, size);
+            fix_reopen(f, round % 100 == 49 ? FIX_KILL : FIX_CLEAN);
+            fix_expect(f, g, p, size);
+        }
+        most = most_blocks(f, g, chunks) > most ? most_blocks(f, g, chunks)
+                                                : most;
+    }
+    for (unsigned i = 0; i < chunks; i++)
+        packs += chunk_of(f, g, i).n_pack > 0;
+    print_message("at most %u blocks, %u of %u chunks have packs\n", most,
+                  packs, chunks);
+    assert_true(most > CHUNK_BLOCKS);
+    assert_true(most <= CHUNK_BLOCKS + CHUNK_BLOCKS / 4);
+    assert_int_equal(packs, chunks);
+    free(p);
+}
+
 /* The ninth waits for one of the others to go. */
 static void a_chunk_has_eight_packs(void **state)
 {
@@ -699,6 +762,39 @@ static void a_damaged_pack_is_never_returned(void **state)
     free(got);
 }
 
+/* What is written anew with the rest of its chunk, because much of it is not
+ * in use any more, is written alone when the rest cannot be had. */
+static void a_damaged_pack_does_not_keep_others_from_being_written(void **state)
+{
+    struct fix *f = *state;
+    struct cfs_gfid g = fix_file(f, "file");
+    uint8_t *p = half_noise(), *got = malloc(CHUNK_BYTES);
+    struct rec_chunk c;
+
+    f->check = NULL; /* which would find it, too */
+    assert_int_equal(fix_write(f, g, 0, p, CHUNK_BYTES), 0);
+    c = chunk_of(f, g, 0);
+    flip(f, &c, 100);
+    for (unsigned i = 0; i < CHUNK_BLOCKS - 1; i++) {
+        assert_int_equal(fix_write(f, g, i * CFS_BLOCK, p + i * CFS_BLOCK,
+                                   CFS_BLOCK), 0);
+        c = chunk_of(f, g, 0);
+        assert_int_equal(__builtin_popcount(c.packed), CHUNK_BLOCKS - 1 - i);
+    }
+    assert_true(blocks_of(&c) > CHUNK_BLOCKS + CHUNK_BLOCKS / 4);
+    assert_int_equal(fix_read(f, g, 0, got, CHUNK_BYTES - CFS_BLOCK),
+                     CHUNK_BYTES - CFS_BLOCK);
+    assert_memory_equal(got, p, CHUNK_BYTES - CFS_BLOCK);
+    assert_int_equal(fix_read(f, g, CHUNK_BYTES - 1, got, 1),
+                     -CFS_E_CHECKSUM);
+    assert_int_equal(fix_write(f, g, CHUNK_BYTES - 1, p, 1), -CFS_E_CHECKSUM);
+    assert_int_equal(fix_write(f, g, CHUNK_BYTES - CFS_BLOCK,
+                               p + CHUNK_BYTES - CFS_BLOCK, CFS_BLOCK), 0);
+    fix_expect(f, g, p, CHUNK_BYTES);
+    free(p);
+    free(got);
+}
+
 /* A pack whose checksum is right, and whose rest is @seed's. */
 static void forge(struct fix *f, struct cfs_gfid g,
                   const struct rec_chunk *good, unsigned seed)
@@ -879,6 +975,7 @@ int main(void)
         T(a_pack_goes_with_its_last_block),
         T(a_stream_of_small_writes_is_compressed),
         T(packs_never_take_more_than_twice_the_space),
+        T(random_overwrites_do_not_undo_it),
         T(a_chunk_has_eight_packs),
         T(what_is_packed_ahead_lies_in_one_piece),
         T(what_is_packed_ahead_gets_its_due),
@@ -890,6 +987,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_option_may_change_while_it_runs,
                                         setup_without, teardown),
         T(a_damaged_pack_is_never_returned),
+        T(a_damaged_pack_does_not_keep_others_from_being_written),
         T(a_forged_pack_is_an_error),
         cmocka_unit_test(a_repair_makes_it_sound_and_keeps_the_rest),
     };

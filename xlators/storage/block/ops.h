@@ -96,6 +96,7 @@ struct ops_stat {
     uint64_t answers;    /* kept now */
     uint64_t removals;   /* steps */
     uint64_t ahead;      /* writes whose data went before their turn */
+    uint64_t widened;    /* overwrites that had their chunk packed anew */
 };
 void ops_stat(const struct ops *o, struct ops_stat *ret);
 

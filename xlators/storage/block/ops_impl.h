@@ -382,6 +382,7 @@ struct stage {
     unsigned         n_ext, cap_ext;
     uint64_t        *sums;
     unsigned         n_sums;
+    uint64_t        *kept;     /* widened: of blocks that stay as they are */
     uint32_t         data_len;
     bool             unchecked; /* .sums are the sender's, and verified when
                                    the data is written */
@@ -389,6 +390,7 @@ struct stage {
     bool             squeezed; /* only packed: in it it gets its blocks; */
     bool             awaited;  /* the turn has come meanwhile */
     bool             reserved; /* unwritten blocks follow in .ext */
+    bool             narrow;   /* only the blocks that the patches touch */
     bool             cut_known;
     uint64_t         cut;      /* as in struct jrec_change */
     /* While it is being made. */
@@ -444,6 +446,9 @@ void     stage_add_ext(struct stage *st, uint64_t lba, uint32_t n);
 
 /* stage_pack.c: which runs may be packed: 0 or an error of a look. */
 int  stage_may_pack(struct op *op, const struct plan_ino *ino);
+/* The rest of the chunk, too, when it would keep too much beside the patch:
+ * 1; 0: not; or an error of a look. */
+int  stage_widen(struct op *op, const struct plan_ino *ino);
 /* All that are long enough; false: there are none. */
 bool stage_pack_ahead(struct stage *st);
 /* Whether the file takes what was packed ahead: 0 or an error of a look. */

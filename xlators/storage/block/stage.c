@@ -16,6 +16,11 @@
  * to be packed takes no blocks before its turn, for nobody knows how many: it
  * is only packed; and in its turn the file may have no room for another pack.
  *
+ * An overwrite of some blocks of a chunk whose packs keep many that are not in
+ * use any more takes all the rest of the chunk with it (stage_widen()): read
+ * and verified, with the checksums that it has, and packed as if it had come
+ * together.
+ *
  * In a replay the stage is what the record says, and ready from the start.
  */
 #include "core/xxh3.h"
@@ -171,14 +176,15 @@ static int find_blocks(struct op *op, const struct plan_ino *ino,
             ret->packed += chunk.packed >> at & 1;
             if (chunk.unwritten >> at & 1) {
                 ret->owned++;
-            } else if (covered(st, b->block, ino->rec.size)) {
                 continue;
-            } else if (chunk.packed >> at & 1) {
-                keep_packed(st, b, &chunk, &u);
-            } else {
-                b->old_lba = chunk.lba[at];
-                b->old_sum = chunk.sum[at];
             }
+            if (covered(st, b->block, ino->rec.size))
+                continue;
+            b->old_sum = chunk.sum[at];
+            if (chunk.packed >> at & 1)
+                keep_packed(st, b, &chunk, &u);
+            else
+                b->old_lba = chunk.lba[at];
         }
     }
     return 0;
@@ -328,6 +334,15 @@ static bool sent_sum(const struct stage *st, uint64_t block, uint64_t *ret)
     return true;
 }
 
+/* Of a widened one: whether it stays as it is. */
+static bool is_kept(const struct stage *st, uint64_t block)
+{
+    const struct stage_patch *p = &st->patch[0];
+
+    return st->kept && ((block + 1) * CFS_BLOCK <= p->offset ||
+                        block * CFS_BLOCK >= p->offset + p->len);
+}
+
 static void make_sums(struct stage *st)
 {
     const uint8_t *p = st->buf.data;
@@ -335,7 +350,9 @@ static void make_sums(struct stage *st)
 
     for (unsigned s = 0; s < st->n_seg; s++)
         for (uint32_t i = 0; i < st->seg[s].n; i++, n++, p += CFS_BLOCK)
-            if (!sent_sum(st, st->seg[s].block + i, &st->sums[n]))
+            if (is_kept(st, st->seg[s].block + i))
+                st->sums[n] = st->kept[n];
+            else if (!sent_sum(st, st->seg[s].block + i, &st->sums[n]))
                 st->sums[n] = block_sum(p, CFS_BLOCK);
     st->n_sums = n;
 }
@@ -433,6 +450,15 @@ static void packed_ahead(struct stage *st)
 
 static void write_out(struct stage *st)
 {
+    if (st->status < 0 && st->kept) { /* perhaps one that is not needed */
+        struct op *op = st->op;
+
+        stage_drop(op);
+        *st = (struct stage){.op = op, .data_len = st->data_len,
+                             .narrow = true};
+        op_again(op);
+        return;
+    }
     if (st->status < 0) { /* a block could not be read */
         op_end(st->op, st->status);
         return;
@@ -460,10 +486,15 @@ static void read_packed(struct stage *st, const struct stage_block *b,
 {
     struct unpack *last = NULL;
 
-    for (uint32_t i = 0; i < n; i++)
-        if (b[i].old_pack)
-            b[i].old_pack->to[b[i].block % CHUNK_BLOCKS] =
-                block_at(st, b[i].block);
+    for (uint32_t i = 0; i < n; i++) {
+        const unsigned at = (unsigned)(b[i].block % CHUNK_BLOCKS);
+
+        if (!b[i].old_pack)
+            continue;
+        b[i].old_pack->to[at] = block_at(st, b[i].block);
+        if (st->kept) /* as it is with its holes */
+            b[i].old_pack->sum[at] = &st->kept[i];
+    }
     for (uint32_t i = 0; i < n; i++) {
         if (!b[i].old_pack || b[i].old_pack == last)
             continue;
@@ -540,7 +571,7 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
     struct found found;
     uint32_t n_blocks;
     uint64_t goal;
-    int rc;
+    int wide, rc;
 
     assert(!st->ready && n > 0 && n <= STAGE_PATCHES);
     if (st->squeezed) {
@@ -551,9 +582,10 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
     memcpy(st->patch, patch, n * sizeof *patch);
     st->n_patch = n;
     find_segs(st);
+    wide = stage_widen(op, ino);
     n_blocks = stage_blocks_n(st);
     b = cfs_arena_alloc(op->arena, n_blocks * sizeof *b);
-    rc = find_blocks(op, ino, b, &found);
+    rc = wide < 0 ? wide : find_blocks(op, ino, b, &found);
     if (rc == 0)
         rc = stage_may_pack(op, ino);
     if (rc == 0)
@@ -563,7 +595,8 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
             flags &= ~ENG_RESERVE;
         st->flags = found.owned == n_blocks ? ENG_RESERVE : flags;
         rc = take_blocks(op, n_blocks, goal,
-                         st->flags | (is_stream(b, n_blocks, &ino->rec)
+                         st->flags | (!wide && is_stream(b, n_blocks,
+                                                         &ino->rec)
                                           ? ENG_STREAM : 0));
     }
     if (rc < 0) {
@@ -573,6 +606,11 @@ int stage_blocks(struct op *op, const struct plan_ino *ino,
     st->sums = cfs_arena_alloc(op->arena, (st->n_try > 0 ? 2 : 1) * n_blocks *
                                               sizeof *st->sums);
     make_buffer(op);
+    if (wide) {
+        st->kept = cfs_arena_alloc(op->arena, n_blocks * sizeof *st->kept);
+        for (uint32_t i = 0; i < n_blocks; i++)
+            st->kept[i] = b[i].old_sum;
+    }
     read_old(st, b, n_blocks);
     return OP_WAIT;
 }

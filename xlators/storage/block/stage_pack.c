@@ -15,6 +15,12 @@
 #include "xlators/storage/block/ops_impl.h"
 #include "xlators/storage/block/pack.h"
 
+/* A chunk whose packs keep blocks that are written elsewhere meanwhile is made
+ * anew when it would take this part more than without any; if there is so much
+ * more free than that takes. */
+#define WIDEN_PART 4u
+#define WIDEN_FREE 8u
+
 uint32_t stage_stored(const struct stage *st)
 {
     uint32_t n = stage_blocks_n(st);
@@ -85,6 +91,56 @@ int stage_may_pack(struct op *op, const struct plan_ino *ino)
         }
     }
     return 0;
+}
+
+/* What the chunk takes of the device when blocks @mask of it are written
+ * elsewhere. */
+static uint32_t takes_then(const struct rec_chunk *c, uint32_t mask)
+{
+    uint32_t n = (uint32_t)__builtin_popcount((c->mapped | mask) &
+                                              ~(c->packed & ~mask));
+
+    for (unsigned i = 0; i < c->n_pack; i++)
+        if (c->pack[i].live & ~mask)
+            n += rec_pack_blocks(&c->pack[i]);
+    return n;
+}
+
+int stage_widen(struct op *op, const struct plan_ino *ino)
+{
+    struct stage *st = op->stage;
+    const uint64_t index = st->seg[0].block / CHUNK_BLOCKS;
+    struct jrec_seg wide = {index * CHUNK_BLOCKS, 0};
+    struct eng_info info;
+    struct rec_chunk c;
+    uint32_t mask;
+    uint64_t end;
+    int rc;
+
+    if (st->narrow || !op->o->config.pack || !eng_packs(op->o->e) ||
+        st->n_patch != 1 || !st->patch[0].data ||
+        (ino->rec.flags & (REC_INLINE | REC_LOST)) ||
+        run_in_chunk(&st->seg[0], 0) != st->seg[0].n)
+        return 0;
+    rc = look_chunk(op->o, ino->gfid, &ino->rec, index, &c);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
+    mask = mask_of(st->seg[0].block, st->seg[0].n);
+    wide.n = CHUNK_BLOCKS - (uint32_t)__builtin_clz(c.mapped | mask);
+    if (c.n_pack == 0 || c.unwritten != 0 ||
+        (c.mapped | mask) != mask_of(0, wide.n) ||
+        takes_then(&c, mask) <= wide.n + wide.n / WIDEN_PART)
+        return 0;
+    end = wide.block + wide.n; /* with data behind the file's: a damaged one */
+    if (end > st->seg[0].block + st->seg[0].n &&
+        (end - 1) * CFS_BLOCK >= ino->rec.size)
+        return 0;
+    eng_info(op->o->e, &info);
+    if (info.free < (uint64_t)wide.n * WIDEN_FREE)
+        return 0;
+    st->seg[0] = wide;
+    op->o->stat.widened++;
+    return 1;
 }
 
 bool stage_pack_ahead(struct stage *st)
