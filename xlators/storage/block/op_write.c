@@ -122,17 +122,6 @@ static int check_sums(const struct cfs_write *r)
     return 0;
 }
 
-/* How long a write must be for that. One that is to be packed goes through the
- * pool however short it is. */
-static uint32_t ahead_min(const struct ops *o)
-{
-    const uint32_t min = o->config.ahead_min;
-
-    if (o->config.pack && eng_packs(o->e) && min > AHEAD_PACKED)
-        return AHEAD_PACKED;
-    return min;
-}
-
 /* Whether the thread that writes the data may do that: its checksums are of
  * what is written, block for block, and nothing else needs them before. */
 static bool may_check_later(const struct op *op, const struct cfs_write *r)
@@ -159,6 +148,17 @@ static int check_once(const struct op *op, struct stage *st)
     if (rc == 0)
         st->data_len = r->data.len;
     return rc;
+}
+
+/* How long a write must be to be staged ahead. One that is to be packed goes through the
+ * pool however short it is. */
+static uint32_t ahead_min(const struct ops *o)
+{
+    const uint32_t min = o->config.ahead_min;
+
+    if (o->config.pack && eng_packs(o->e) && min > AHEAD_PACKED)
+        return AHEAD_PACKED;
+    return min;
 }
 
 bool write_ahead(struct op *op, const struct stage *before)
