@@ -14,6 +14,21 @@ static void stay_open(struct cfs_dev *d)
     /* it outlives the engine */
 }
 
+/* Of a process that was killed nobody sees a write any more. */
+static int write_alive(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
+                       const struct iovec *iov, int n_iov, size_t len)
+{
+    struct fix *f = container_of((struct cfs_dev_ops *)(uintptr_t)d->ops,
+                                 struct fix, dev_ops);
+    int rc = 0;
+
+    pthread_rwlock_rdlock(&f->alive);
+    if (!f->dead)
+        rc = f->real_ops->write(d, via, off, iov, n_iov, len);
+    pthread_rwlock_unlock(&f->alive);
+    return rc;
+}
+
 /* Take @dev over; no engine can close it. */
 static void take_dev(struct fix *f, struct cfs_dev *dev)
 {
@@ -21,6 +36,8 @@ static void take_dev(struct fix *f, struct cfs_dev *dev)
     f->real_ops = dev->ops;
     f->dev_ops = *dev->ops;
     f->dev_ops.close = stay_open;
+    f->dev_ops.write = write_alive;
+    f->dead = false;
     dev->ops = &f->dev_ops;
 }
 
@@ -73,6 +90,9 @@ void fix_kill(struct fix *f)
     struct iovec iov = {buf, step};
 
     assert_int_equal(cfs_dev_mem(f->dev->size, &left), 0);
+    pthread_rwlock_wrlock(&f->alive);
+    f->dead = true; /* for the pool is at work while this copies */
+    pthread_rwlock_unlock(&f->alive);
     for (uint64_t at = 0; at < f->dev->size; at += step) {
         assert_int_equal(f->dev->ops->read(f->dev, CFS_DEV_BUFFERED, at, buf,
                                            step), 0);
@@ -83,7 +103,7 @@ void fix_kill(struct fix *f)
     }
     free(buf);
     if (f->open)
-        fix_halt(f); /* what it writes now, nobody will see */
+        fix_halt(f);
     free_dev(f);
     take_dev(f, left);
 }

@@ -12,6 +12,8 @@
 #ifndef CFS_TESTS_UNIT_STORE_FIX_H
 #define CFS_TESTS_UNIT_STORE_FIX_H
 
+#include <pthread.h>
+
 #include "tests/unit/cfs_test.h"
 #include "xlators/storage/block/ops.h"
 #include "xlators/storage/block/rec.h"
@@ -28,7 +30,9 @@ struct fix {
     struct cfs_log   *log;
     struct cfs_dev   *dev; /* outlives the engine */
     const struct cfs_dev_ops *real_ops;
-    struct cfs_dev_ops dev_ops; /* the same, but for close */
+    struct cfs_dev_ops dev_ops; /* the same, but for close and write */
+    pthread_rwlock_t  alive; /* held by who writes */
+    bool              dead;  /* what is written now, nobody will see */
     struct ops_config config;
     struct ops       *ops;
     struct cfs_call   call;
