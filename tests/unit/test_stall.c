@@ -281,8 +281,13 @@ static void stall_during(starter *start, bool file_too, const char *what)
 STALL_TEST(a_read_that_hangs_stops_nobody_else, start_read)
 STALL_TEST(a_flush_that_hangs_stops_nobody_else, start_flush)
 STALL_TEST(writes_that_hang_stop_nobody_else, start_writes)
-STALL_TEST(nor_do_writes_to_the_page_cache, start_small_writes)
 STALL_TEST(a_checkpoint_that_hangs_stops_nobody, start_checkpoint)
+
+/* Not of an image: the very first write of its stall may be the loop's. */
+static void nor_do_writes_to_the_page_cache(void **state)
+{
+    stall_during(start_small_writes, false, "start_small_writes");
+}
 
 /* What a checkpoint puts into the tree before it freezes it belongs into leaves
  * that nobody may have looked at for long. Here they left memory: they are to
