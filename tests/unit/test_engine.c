@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tests/unit/eng_rig.h"
 
@@ -468,6 +469,93 @@ static void what_is_put_at_the_freeze_is_in_that_checkpoint(void **state)
     rig_fini(&r);
 }
 
+/* -- a device that takes its time ------------------------------------------ */
+
+/* Two who make their next change when the last was answered, until there is no
+ * room for more, or the sync has ended. */
+struct steady {
+    struct eng_done done[2];
+    struct eng_done sync;
+    struct eng     *eng;
+    bool            synced;
+    bool            over;
+};
+
+static void commit_next(struct steady *s, struct eng_done *d)
+{
+    struct eng_rec rec = {.type = 1, .body = str("again and again")};
+
+    s->over = s->synced || eng_begin(s->eng, 0, 0, 100, ENG_RESERVE) != 0;
+    if (!s->over)
+        eng_commit(s->eng, &rec, d);
+}
+
+static struct steady steady; /* who has made a change cannot be told apart */
+
+static void on_committed(struct eng_done *d)
+{
+    assert_int_equal(d->status, 0);
+    commit_next(&steady, d);
+}
+
+static void on_synced(struct eng_done *d)
+{
+    assert_int_equal(d->status, 0);
+    steady.synced = true;
+}
+
+static bool is_writing(void *arg)
+{
+    return steady.eng->jrn.writing;
+}
+
+static void on_io(struct eng_io *io)
+{
+}
+
+static bool has_hung(void *arg)
+{
+    const struct eng *e = arg;
+
+    uint64_t oldest = eng_io_oldest(e), now = cfs_now_fresh(e->loop);
+
+    return oldest < now && now - oldest > 100 * CFS_MS;
+}
+
+/* While the device hangs at something, the journal is written by the pool, and
+ * new records come meanwhile: there is always more to write. */
+static void a_sync_is_not_put_off_by_those_who_go_on(void **state)
+{
+    uint8_t *data = aligned_alloc(CFS_BLOCK, CFS_BLOCK);
+    struct eng_io io = {.data = data, .done = on_io};
+    struct steady *s = &steady;
+    unsigned n;
+    struct rig r;
+
+    rig_init(&r, 64 * MIB);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_int_equal(eng_alloc(r.eng, 1, 0, 0, &io.ext, 1, &n), 0);
+    recdev_hold(r.dev, RECDEV_READ, true);
+    eng_data_read(r.eng, &io);
+    while (!has_hung(r.eng))
+        usleep(1000);
+    *s = (struct steady){.done = {{.done = on_committed},
+                                  {.done = on_committed}},
+                         .sync.done = on_synced, .eng = r.eng};
+    recdev_hold(r.dev, RECDEV_WRITE, true);
+    commit_next(s, &s->done[0]);
+    eng_sync(r.eng, &s->sync);
+    cfs_loop_run_until(r.loop, is_writing, NULL);
+    commit_next(s, &s->done[1]);
+    recdev_hold(r.dev, RECDEV_WRITE, false);
+    rig_run(&r, &s->over);
+    recdev_hold(r.dev, RECDEV_READ, false);
+    assert_true(s->synced);
+    eng_unalloc(r.eng, io.ext);
+    rig_fini(&r);
+    free(data);
+}
+
 /* -- flipped bits, flags --------------------------------------------------- */
 
 struct seen {
@@ -680,6 +768,7 @@ int main(void)
         cmocka_unit_test(a_block_being_read_is_not_reused),
         cmocka_unit_test(a_sparse_image_counts_what_is_allocated),
         cmocka_unit_test(what_is_put_at_the_freeze_is_in_that_checkpoint),
+        cmocka_unit_test(a_sync_is_not_put_off_by_those_who_go_on),
         cmocka_unit_test(a_flipped_bit_is_noticed),
         cmocka_unit_test(an_unknown_feature_is_treated_as_its_kind_says),
         cmocka_unit_test(a_lost_superblock_is_found_at_the_other_end),

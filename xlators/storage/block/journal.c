@@ -244,6 +244,14 @@ static void carry_over(const struct jrn_buf *from, struct jrn_buf *to)
     to->len = keep;
 }
 
+/* The next record begins at a new block. */
+static void close_block(struct jrn *j)
+{
+    j->pos = block_up(j->pos);
+    j->buf.pos = j->pos;
+    j->buf.len = 0;
+}
+
 static void start_flush(struct eng *e);
 
 static void on_write_work(struct cfs_job *job)
@@ -264,9 +272,16 @@ static void on_write_done(struct cfs_job *job)
                    cfs_err_str(j->write_rc));
     if (!e->poisoned) {
         wrote(e, j->going.pos + j->going.len);
+        if (j->buf.pos >= j->written) /* else more is to be written there */
+            start_flush(e);
         cfs_hook_ask(e->loop, &j->hook);
     }
     eng_close_step(e);
+}
+
+static bool is_flush_wanted(const struct jrn *j)
+{
+    return !cfs_list_empty(&j->syncs) || !cfs_list_empty(&j->want);
 }
 
 static void write_out(struct eng *e)
@@ -288,7 +303,12 @@ static void write_out(struct eng *e)
 
         j->going = j->buf;
         j->buf = free_one;
-        carry_over(&j->going, &j->buf);
+        /* There may be more to write when this has been written, and then
+         * again: who wants a flush gets it in between. */
+        if (!j->flushing && is_flush_wanted(j))
+            close_block(j);
+        else
+            carry_over(&j->going, &j->buf);
         j->writing = true;
         cfs_job_run(e->loop, &j->write_job, on_write_work, on_write_done);
     }
@@ -364,8 +384,7 @@ static void on_flush_done(struct cfs_job *job)
         settle_syncs(e);
     }
     end_flushes(e, &j->in_flush);
-    if (!e->poisoned && !(cfs_list_empty(&j->syncs) &&
-                          cfs_list_empty(&j->want)))
+    if (!e->poisoned && is_flush_wanted(j))
         cfs_hook_ask(e->loop, &j->hook);
     eng_close_step(e);
 }
@@ -375,16 +394,13 @@ static void start_flush(struct eng *e)
 {
     struct jrn *j = &e->jrn;
 
-    if (j->flushing ||
-        (cfs_list_empty(&j->syncs) && cfs_list_empty(&j->want)))
+    if (j->flushing || !is_flush_wanted(j))
         return;
     /* The next record begins at a new block: this one is not written again
      * after it has become durable. */
-    if (j->end <= j->written) {
-        j->pos = block_up(j->pos);
-        j->buf.pos = j->pos;
-        j->buf.len = 0;
-    }
+    if (j->end <= j->written)
+        close_block(j);
+    assert(j->buf.pos >= j->written);
     j->flushing = true;
     j->flush_pos = j->written;
     cfs_list_splice(&j->in_flush, &j->want);
