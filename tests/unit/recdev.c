@@ -264,6 +264,7 @@ static void rec_close(struct cfs_dev *d)
 
 static const struct cfs_dev_ops rec_ops = {
     .read = rec_read,
+    .read_many = cfs_dev_read_each,
     .write = rec_write,
     .start_write_out = rec_range,
     .wait_write_out = rec_wait_out,

@@ -135,11 +135,81 @@ static void a_rename_reads_names_and_inodes_at_once(void **state)
     cold_free(c);
 }
 
+/* What a start reads of nodes: one by one, and together with others. */
+static const struct cfs_dev_ops *real_ops;
+static unsigned alone, together;
+
+static int count_read(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
+                      void *buf, size_t len)
+{
+    alone += via == CFS_DEV_DIRECT;
+    return real_ops->read(d, via, off, buf, len);
+}
+
+static void count_reads(struct cfs_dev *d, struct cfs_dev_read *r, unsigned n)
+{
+    together += n;
+    real_ops->read_many(d, r, n);
+    alone -= n; /* that device takes them one at a time, from us */
+}
+
+/* One file in three, all over the tree: a new size, new bytes, another name,
+ * no more. */
+static void change_many(struct cold *c)
+{
+    static uint8_t data[4096] = "changed";
+    struct fix *f = &c->fix;
+    char from[32], to[32];
+
+    for (unsigned i = 0; i < FILES; i += 3) {
+        for (unsigned d = 0; d < DIRS; d++) {
+            struct cfs_gfid g = c->file[d][i];
+
+            name_of(i, from);
+            snprintf(to, sizeof to, "renamed-%u", i);
+            assert_int_equal(fix_write(f, g, 4096, data, sizeof data), 0);
+            if (i % 2)
+                assert_int_equal(fix_rename(f, c->dir[d], from, c->dir[d], to,
+                                            0), 0);
+        }
+    }
+}
+
+static void a_replay_reads_what_it_needs_many_at_a_time(void **state)
+{
+    struct cold *c = cold_new();
+    struct fix *f = &c->fix;
+    struct cfs_attr attr;
+    char name[32];
+    uint8_t got[8];
+
+    change_many(c);
+    fix_kill(f);
+    real_ops = f->real_ops;
+    f->dev_ops.read = count_read;
+    f->dev_ops.read_many = count_reads;
+    alone = together = 0;
+    assert_int_equal(fix_start(f), 0);
+    fix_next_view(f, true);
+    fix_attach(f);
+    assert_in_range(together, 100, 1000);
+    assert_in_range(alone, 1, together - 1);
+    for (unsigned d = 0; d < DIRS; d++) {
+        snprintf(name, sizeof name, "renamed-%u", 99);
+        assert_int_equal(fix_lookup(f, c->dir[d], name, &attr), 0);
+        assert_int_equal(fix_read(f, c->file[d][99], 4096, got, sizeof got),
+                         sizeof got);
+        assert_memory_equal(got, "changed", sizeof got);
+    }
+    cold_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_reads_its_inode_and_its_chunk_at_once),
         cmocka_unit_test(a_rename_reads_names_and_inodes_at_once),
+        cmocka_unit_test(a_replay_reads_what_it_needs_many_at_a_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

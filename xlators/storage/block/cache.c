@@ -404,6 +404,7 @@ static int read_in_line(struct eng *e, struct node *n)
     uint8_t *page = bytes_new(e, n->level, n->len);
     int rc = cache_read_parts(e, n->at, node_parts(n), n->level, page);
 
+    e->cache.in_line++;
     settle(e, n, page, rc);
     cache_ask_evict(e);
     return rc;
@@ -435,6 +436,7 @@ static void read_ahead(struct eng *e, struct node *p, unsigned slot)
 
     if (n < 2)
         return;
+    e->cache.in_line++;
     buf = eng_alloc_aligned(n * (size_t)NODE_SIZE);
     if (eng_read(e, CFS_DEV_DIRECT, page_ptr(p->page, slot, 0).lba, buf,
                  n) < 0)
@@ -481,6 +483,29 @@ void cache_adopt(struct eng *e, struct node *p, unsigned slot,
             adopt_page(e, n, i, leaf);
     }
     ahead_done(f);
+}
+
+struct node *cache_claim(struct eng *e, struct node *p, unsigned slot)
+{
+    struct fmt_ptr at = page_ptr(p->page, slot, 0);
+
+    assert(e->in_line && p->level > 0);
+    return places_ok(e, &at) ? kid_new(e, p, slot) : NULL;
+}
+
+void cache_claimed(struct eng *e, struct node *n, uint8_t *page, int rc)
+{
+    e->cache.in_line++;
+    if (rc == 0)
+        rc = cache_verify(e, page, n->level, &n->at[0]);
+    if (rc == 0) {
+        settle(e, n, page, 0);
+        n->ref = true;
+        return;
+    }
+    cache_page_free(e, page);
+    n->state = NODE_FAILED;
+    drop_failed(e, n);
 }
 
 int cache_kid(struct eng *e, struct node *p, unsigned slot, struct node **ret)

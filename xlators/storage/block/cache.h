@@ -66,6 +66,7 @@ struct cache {
     struct node    *miss;  /* what the last -CFS_E_MISS was about; NULL: it
                               was about space */
     unsigned        reads; /* in flight */
+    uint64_t        in_line; /* reads by who needed a node, so far */
     unsigned        held;  /* somebody waits who has nodes: none may leave */
     struct cfs_task evict;
     struct cfs_task wake;  /* for late_waiters */
@@ -105,6 +106,12 @@ int cache_kid(struct eng *e, struct node *n, unsigned slot, struct node **ret);
  * they are, as far as @f has them sound. @f is done with. */
 void cache_adopt(struct eng *e, struct node *n, unsigned slot,
                  struct family *f);
+/* The child in @slot, which is not in memory, is going to be read by the
+ * caller, in line: NULL, its place cannot be any. And then: its @page (taken
+ * over), if @rc is 0 and it is what it should be. If not, it is not in memory,
+ * as before. */
+struct node *cache_claim(struct eng *e, struct node *n, unsigned slot);
+void cache_claimed(struct eng *e, struct node *kid, uint8_t *page, int rc);
 /* Begin to read it, if it is not there; nobody waits. */
 void cache_prefetch(struct eng *e, struct node *n, unsigned slot);
 

@@ -23,9 +23,19 @@ enum cfs_dev_via {
     CFS_DEV_CACHED,   /* reads only: -EAGAIN where it would have to wait */
 };
 
+/* One of several reads. */
+struct cfs_dev_read {
+    uint64_t off;
+    void    *buf;
+    size_t   len;
+    int      rc; /* out */
+};
+
 struct cfs_dev_ops {
     int (*read)(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
                 void *buf, size_t len);
+    /* Direct ones, as many at a time as the device takes; waits for all. */
+    void (*read_many)(struct cfs_dev *d, struct cfs_dev_read *r, unsigned n);
     int (*write)(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
                  const struct iovec *iov, int n_iov, size_t len);
     /* Have buffered writes leave the page cache; wait until they have. */
@@ -49,6 +59,15 @@ struct cfs_dev {
     bool                      sparse; /* a file with holes */
     const char               *path;   /* for messages */
 };
+
+/* read_many of a device that takes one at a time. */
+static inline void cfs_dev_read_each(struct cfs_dev *d, struct cfs_dev_read *r,
+                                     unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        r[i].rc = d->ops->read(d, CFS_DEV_DIRECT, r[i].off, r[i].buf,
+                               r[i].len);
+}
 
 #define CFS_DEV_READ_ONLY 1u
 #define CFS_DEV_NO_LOCK   2u /* look at it beside its owner (debugfs) */

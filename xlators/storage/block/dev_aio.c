@@ -16,14 +16,62 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static _Thread_local aio_context_t context;
-static _Thread_local bool refused;
+#include "xlators/storage/block/dev.h"
 
-static bool have_context(void)
+#define MANY 64u /* reads at once */
+
+struct context {
+    aio_context_t context;
+    bool          refused;
+};
+
+static _Thread_local struct context single, many;
+
+static bool have_context(struct context *c, unsigned events)
 {
-    if (context == 0 && !refused)
-        refused = syscall(SYS_io_setup, 1, &context) < 0;
-    return !refused;
+    if (c->context == 0 && !c->refused)
+        c->refused = syscall(SYS_io_setup, events, &c->context) < 0;
+    return !c->refused;
+}
+
+unsigned dev_aio_read(int fd, struct cfs_dev_read *r, unsigned n)
+{
+    struct iocb cb[MANY], *list[MANY];
+    struct io_event ev[MANY];
+    long begun, left;
+
+    if (n > MANY)
+        n = MANY;
+    for (unsigned i = 0; i < n; i++) {
+        cb[i] = (struct iocb){
+            .aio_lio_opcode = IOCB_CMD_PREAD,
+            .aio_fildes = (uint32_t)fd,
+            .aio_buf = (uint64_t)(uintptr_t)r[i].buf,
+            .aio_nbytes = r[i].len,
+            .aio_offset = (int64_t)r[i].off,
+            .aio_data = i,
+        };
+        list[i] = &cb[i];
+    }
+    if (!have_context(&many, MANY))
+        return 0;
+    begun = syscall(SYS_io_submit, many.context, (long)n, list);
+    if (begun < 0)
+        return 0;
+    for (left = begun; left > 0;) {
+        long got = syscall(SYS_io_getevents, many.context, left, left, ev,
+                           NULL);
+
+        assert(got > 0 || errno == EINTR); /* the kernel has our memory */
+        for (long i = 0; i < got; i++) {
+            struct cfs_dev_read *one = &r[ev[i].data];
+
+            one->rc = ev[i].res < 0 ? (int)ev[i].res
+                      : (size_t)ev[i].res < one->len ? -EAGAIN : 0;
+        }
+        left -= got > 0 ? got : 0;
+    }
+    return (unsigned)begun;
 }
 
 ssize_t dev_aio(int fd, bool write, const struct iovec *iov, int n_iov,
@@ -40,10 +88,11 @@ ssize_t dev_aio(int fd, bool write, const struct iovec *iov, int n_iov,
     struct io_event ev;
     long n;
 
-    if (!have_context() || syscall(SYS_io_submit, context, 1L, &list) != 1)
+    if (!have_context(&single, 1) ||
+        syscall(SYS_io_submit, single.context, 1L, &list) != 1)
         return -ENOSYS;
     do {
-        n = syscall(SYS_io_getevents, context, 1L, 1L, &ev, NULL);
+        n = syscall(SYS_io_getevents, single.context, 1L, 1L, &ev, NULL);
     } while (n < 0 && errno == EINTR);
     assert(n == 1); /* the kernel has our memory until then */
     return (ssize_t)ev.res;

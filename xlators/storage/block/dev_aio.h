@@ -22,4 +22,10 @@
 ssize_t dev_aio(int fd, bool write, const struct iovec *iov, int n_iov,
                 uint64_t off);
 
+/* Begins up to @n reads together, and waits for them: how many of the first
+ * there were (0: none can be had here), each with .rc: 0; -EAGAIN: it was
+ * short; or another -errno. */
+struct cfs_dev_read;
+unsigned dev_aio_read(int fd, struct cfs_dev_read *r, unsigned n);
+
 #endif

@@ -76,6 +76,18 @@ static int file_read(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
     return 0;
 }
 
+static void file_read_many(struct cfs_dev *d, struct cfs_dev_read *r,
+                           unsigned n)
+{
+    struct dev_file *f = self(d);
+    unsigned done = f->direct != f->fd ? dev_aio_read(f->direct, r, n) : 0;
+
+    for (unsigned i = 0; i < n; i++)
+        if (i >= done || r[i].rc == -EAGAIN)
+            r[i].rc = file_read(d, CFS_DEV_DIRECT, r[i].off, r[i].buf,
+                                r[i].len);
+}
+
 /* Forget the first @n bytes of @iov. */
 static void iov_advance(struct iovec **iov, int *n_iov, size_t n)
 {
@@ -241,6 +253,7 @@ static void file_close(struct cfs_dev *d)
 
 static const struct cfs_dev_ops file_ops = {
     .read = file_read,
+    .read_many = file_read_many,
     .write = file_write,
     .start_write_out = file_start_write_out,
     .wait_write_out = file_wait_write_out,

@@ -62,6 +62,7 @@ static void mem_close(struct cfs_dev *d)
 
 static const struct cfs_dev_ops mem_ops = {
     .read = mem_read,
+    .read_many = cfs_dev_read_each,
     .write = mem_write,
     .start_write_out = mem_range,
     .wait_write_out = mem_range,

@@ -82,11 +82,14 @@ struct eng_rec {
                                    rest was not written */
     unsigned              n_sums;
     struct cfs_blob       body;
+    bool                  ahead;  /* to eng_replay only */
 };
 
 /* Apply @rec again, through the code that applied it first. An error is
  * damage: the open fails. Called once with @rec NULL before any record, also
- * when there is none: load what is kept in memory. Reads never miss here. */
+ * when there is none: load what is kept in memory. Reads never miss here.
+ * @rec->ahead: it is not its turn yet; nothing is to be read or changed, but
+ * what it will be about is to be said with eng_prefetch(). */
 typedef int eng_replay(void *ctx, struct eng *e, const struct eng_rec *rec);
 
 /* Make an empty store on @dev (blocking). */

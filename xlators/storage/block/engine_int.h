@@ -60,6 +60,7 @@ struct eng {
     _Atomic uint64_t io[ENG_IO_SLOTS];
 
     struct cache cache;
+    struct warm *warm; /* while a replay looks ahead, else NULL */
     struct ahead ahead;
     struct tree  tree;
     struct space space;

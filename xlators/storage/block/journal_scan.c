@@ -10,7 +10,7 @@
  *   search   behind the end, for whole records that state a later durable
  *            position or a newer checkpoint than the one at hand: they prove
  *            that the end is damage;
- *   pass 2   the records are applied.
+ *   pass 2   the records are applied; what the next of them need is read ahead.
  *
  * Everything read is hostile until it is checked. */
 #include <inttypes.h>
@@ -19,6 +19,7 @@
 #include "core/xxh3.h"
 #include "xlators/storage/block/engine_int.h"
 #include "xlators/storage/block/plant.h"
+#include "xlators/storage/block/warm.h"
 
 #define WINDOW (1024u * 1024u)
 
@@ -35,6 +36,31 @@ struct jscan {
     uint64_t    end;
     uint64_t    looked; /* bytes read and summed up behind the end */
 };
+
+static struct jscan *jscan_new(struct eng *e)
+{
+    struct jscan *sc = eng_calloc(sizeof *sc);
+
+    sc->eng = e;
+    sc->win = eng_alloc_aligned(WINDOW);
+    sc->rec = eng_alloc_aligned(ENG_REC_MAX);
+    sc->block = eng_alloc_aligned(WINDOW);
+    sc->ext = eng_calloc(ENG_REC_MAX / REC_EXT_BYTES * sizeof *sc->ext);
+    sc->sums = eng_calloc(ENG_REC_MAX);
+    return sc;
+}
+
+void jscan_free(struct jscan *sc)
+{
+    if (!sc)
+        return;
+    free(sc->win);
+    free(sc->rec);
+    free(sc->block);
+    free(sc->ext);
+    free(sc->sums);
+    free(sc);
+}
 
 /* Have the window hold @pos. */
 static int fill(struct jscan *sc, uint64_t pos)
@@ -332,10 +358,73 @@ static int make_room(struct eng *e, struct cfs_err *err)
                   : 0;
 }
 
-/* Pass 2. jrn.pos and .chain follow, so that a checkpoint on the way says
- * where to go on. */
-int jrn_apply(struct jscan *sc, eng_replay *replay, void *ctx,
-              struct cfs_err *err)
+/* -- looking ahead --------------------------------------------------------- */
+
+/* Records looked at together; of a small cache they may have a quarter. */
+#define LOOK_RECORDS 256u
+#define LOOK_FIRST   16u
+#define LOOK_NODES   4u /* that a record wants, more or less */
+
+/* In a store whose nodes are in memory there would be nothing to gain: so it
+ * is looked ahead only where nodes were read for the records before. */
+struct look {
+    struct jscan *sc;   /* NULL: not yet */
+    unsigned      left; /* records until the next look */
+    uint64_t      reads; /* cache.in_line at the last */
+};
+
+static unsigned look_records(const struct eng *e)
+{
+    uint64_t most = e->cache.max / (4 * LOOK_NODES * NODE_SIZE);
+
+    return most < LOOK_RECORDS ? (unsigned)most + 1 : LOOK_RECORDS;
+}
+
+/* What the next @n records up to @end are about is read. Whatever is wrong
+ * with one of them is found out when its turn comes. */
+static void look_ahead(struct eng *e, struct look *l, unsigned n, uint64_t end,
+                       eng_replay *replay, void *ctx)
+{
+    uint64_t pos = e->jrn.pos, chain = e->jrn.chain;
+    const struct fmt_rec *h;
+    struct eng_rec rec;
+
+    if (!l->sc)
+        l->sc = jscan_new(e);
+    h = (const struct fmt_rec *)(void *)l->sc->rec;
+    warm_begin(e);
+    for (; n > 0 && pos < end && next_at(l->sc, &pos, chain) == 1 &&
+           parse(l->sc, &rec) == 0; n--) {
+        rec.ahead = true;
+        if (replay(ctx, e, &rec) < 0)
+            break;
+        chain = h->sum;
+        pos += h->len;
+    }
+    warm_read(e);
+    warm_end(e);
+}
+
+static void look(struct eng *e, struct look *l, uint64_t end,
+                 eng_replay *replay, void *ctx)
+{
+    uint64_t reads;
+
+    if (l->left-- > 0)
+        return;
+    reads = e->cache.in_line - l->reads;
+    l->reads = e->cache.in_line;
+    l->left = look_records(e) - 1;
+    if (reads > LOOK_FIRST / 2)
+        look_ahead(e, l, l->left + 1, end, replay, ctx);
+}
+
+/* -- pass 2 ---------------------------------------------------------------- */
+
+/* jrn.pos and .chain follow, so that a checkpoint on the way says where to go
+ * on. */
+static int apply(struct jscan *sc, struct look *l, eng_replay *replay,
+                 void *ctx, struct cfs_err *err)
 {
     struct eng *e = sc->eng;
     struct jrn *j = &e->jrn;
@@ -351,6 +440,8 @@ int jrn_apply(struct jscan *sc, eng_replay *replay, void *ctx,
         rc = make_room(e, err);
         if (rc < 0)
             return rc;
+        if (replay)
+            look(e, l, sc->end, replay, ctx);
         rc = next_at(sc, &pos, j->chain);
         if (rc < 0)
             return cfs_err_set(err, rc, "read of the journal: %s",
@@ -375,30 +466,16 @@ int jrn_apply(struct jscan *sc, eng_replay *replay, void *ctx,
     return 0;
 }
 
-static struct jscan *jscan_new(struct eng *e)
+int jrn_apply(struct jscan *sc, eng_replay *replay, void *ctx,
+              struct cfs_err *err)
 {
-    struct jscan *sc = eng_calloc(sizeof *sc);
+    struct look l = {.left = LOOK_FIRST};
+    int rc;
 
-    sc->eng = e;
-    sc->win = eng_alloc_aligned(WINDOW);
-    sc->rec = eng_alloc_aligned(ENG_REC_MAX);
-    sc->block = eng_alloc_aligned(WINDOW);
-    sc->ext = eng_calloc(ENG_REC_MAX / REC_EXT_BYTES * sizeof *sc->ext);
-    sc->sums = eng_calloc(ENG_REC_MAX);
-    e->jrn.start = e->last.jrn_start;
-    return sc;
-}
-
-void jscan_free(struct jscan *sc)
-{
-    if (!sc)
-        return;
-    free(sc->win);
-    free(sc->rec);
-    free(sc->block);
-    free(sc->ext);
-    free(sc->sums);
-    free(sc);
+    l.reads = sc->eng->cache.in_line;
+    rc = apply(sc, &l, replay, ctx, err);
+    jscan_free(l.sc);
+    return rc;
 }
 
 int jrn_confirm(struct eng *e, struct cfs_err *err)
@@ -406,8 +483,10 @@ int jrn_confirm(struct eng *e, struct cfs_err *err)
     struct jscan *sc = jscan_new(e);
     const struct fmt_rec *h = (const struct fmt_rec *)(void *)sc->rec;
     uint64_t pos = (e->last.jrn_start + CFS_BLOCK - 1) / CFS_BLOCK * CFS_BLOCK;
-    int rc = whole_at(sc, pos);
+    int rc;
 
+    e->jrn.start = e->last.jrn_start;
+    rc = whole_at(sc, pos);
     if (rc < 0)
         cfs_err_set(err, rc, "read of the journal: %s", cfs_err_str(rc));
     else if (rc == 1 && h->ckpt > e->last.seq)
@@ -421,6 +500,7 @@ int jrn_examine(struct eng *e, struct jscan **ret, struct cfs_err *err)
     struct jscan *sc = jscan_new(e);
     int rc;
 
+    e->jrn.start = e->last.jrn_start;
     rc = walk(sc, err);
     if (rc == 0)
         rc = pass_one(sc, err);

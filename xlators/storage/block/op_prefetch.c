@@ -6,21 +6,24 @@
  * before (in memory there is nothing to gain), the leaves of all records that
  * its request names begin to be read. Nobody waits for these: who needs
  * another one, or comes before it is there, misses again.
+ *
+ * In a replay the same is said of the records that come next (warm.h), those
+ * of the brick's own changes too.
  */
 #include "core/dirent.h"
 #include "xlators/storage/block/ops_impl.h"
 
-static void ask(const struct op *op, const struct rec_key *k)
+static void ask(const struct ops *o, const struct rec_key *k)
 {
-    eng_prefetch(op->o->e, rec_key_blob(k));
+    eng_prefetch(o->e, rec_key_blob(k));
 }
 
-static void ask_gfid(const struct op *op, enum rec_table t, struct cfs_gfid g)
+static void ask_gfid(const struct ops *o, enum rec_table t, struct cfs_gfid g)
 {
     struct rec_key k;
 
     rec_key_gfid(&k, t, g);
-    ask(op, &k);
+    ask(o, &k);
 }
 
 static void ask_name(const struct op *op, struct cfs_gfid dir,
@@ -31,7 +34,7 @@ static void ask_name(const struct op *op, struct cfs_gfid dir,
     if (!cfs_name_valid(name))
         return;
     rec_key_name(&k, REC_DIRENT, dir, name);
-    ask(op, &k);
+    ask(op->o, &k);
 }
 
 /* The chunks of bytes [@at, @at + @len): they lie side by side, so the first
@@ -45,16 +48,16 @@ static void ask_chunks(const struct op *op, struct cfs_gfid g, uint64_t at,
         at + len <= op->o->config.small_file)
         return;
     rec_key_gfid_u64(&k, REC_CHUNK, g, at / CHUNK_BYTES);
-    ask(op, &k);
+    ask(op->o, &k);
     rec_key_gfid_u64(&k, REC_CHUNK, g, (at + len - 1) / CHUNK_BYTES);
-    ask(op, &k);
+    ask(op->o, &k);
 }
 
 static void ask_touched(const struct op *op, const struct cfs_change *c)
 {
     for (uint32_t i = 0; i < c->n && i < CFS_TOUCH_MAX; i++) {
-        ask_gfid(op, REC_INODE, c->touch[i].gfid);
-        ask_gfid(op, REC_DIRTY, c->touch[i].gfid);
+        ask_gfid(op->o, REC_INODE, c->touch[i].gfid);
+        ask_gfid(op->o, REC_DIRTY, c->touch[i].gfid);
     }
 }
 
@@ -103,6 +106,27 @@ void op_prefetch(const struct op *op)
     case CFS_FOP_COPY:
         ask_chunks(op, r.copy->gfid, r.copy->offset, r.copy->size);
         ask_chunks(op, r.copy->src, r.copy->src_offset, r.copy->size);
+        break;
+    default:
+        break;
+    }
+}
+
+void own_prefetch(const struct ops *o, enum jrec_type type,
+                  const struct jrec_own *own)
+{
+    switch (type) {
+    case JREC_CLEAR:
+        for (uint32_t i = 0; i < own->inodes.len / 32; i++) {
+            struct cfs_gfid g = jrec_inode_at(own->inodes, i).gfid;
+
+            ask_gfid(o, REC_INODE, g);
+            ask_gfid(o, REC_DIRTY, g);
+        }
+        break;
+    case JREC_PURGE:
+    case JREC_REMOVE:
+        ask_gfid(o, REC_INODE, own->gfid);
         break;
     default:
         break;

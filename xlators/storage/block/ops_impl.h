@@ -84,7 +84,10 @@ void op_release(struct op *op);          /* let the next ones go on */
 void op_later_fire(struct cfs_timer *t);
 void op_space_again(struct ops *o); /* those that found no space */
 void op_inos_free(struct ops *o);
-void op_prefetch(const struct op *op); /* op_prefetch.c: at its first miss */
+/* op_prefetch.c: at its first miss; before a replay comes to it. */
+void op_prefetch(const struct op *op);
+void own_prefetch(const struct ops *o, enum jrec_type type,
+                  const struct jrec_own *own);
 
 /* A change of the brick's own: @plan, then a record of @type. @done when it is
  * written; then the operation is freed. */

@@ -244,12 +244,49 @@ static int replay_own(struct ops *o, const struct eng_rec *rec)
     return rc;
 }
 
+/* -- looking ahead --------------------------------------------------------- */
+
+/* What does not fit says so when its turn comes. */
+static void look_at_change(struct ops *o, const struct jrec_change *c)
+{
+    static uint8_t nothing;
+    struct cfs_call call = {.loop = o->loop};
+    struct op op = {.o = o, .arena = &call.arena};
+    struct cfs_buf payload = {.data = &nothing, .len = c->data_len};
+
+    cfs_arena_init_apart(&call.arena);
+    if (cfs_fop_unpack(&call, c->fop, c->request, payload, &op.req) == 0) {
+        op.type = &op_types[c->fop];
+        op_prefetch(&op);
+    }
+    cfs_arena_fini(&call.arena);
+}
+
+static void look(struct ops *o, const struct eng_rec *rec)
+{
+    struct jrec_change c;
+    struct jrec_own own;
+
+    if (rec->type == JREC_CHANGE) {
+        if (jrec_change_unpack(rec->body, &c) == 0)
+            look_at_change(o, &c);
+    } else if (own_plan_of(rec->type) &&
+               jrec_own_unpack((enum jrec_type)rec->type, rec->body,
+                               &own) == 0) {
+        own_prefetch(o, (enum jrec_type)rec->type, &own);
+    }
+}
+
 int replay(void *ctx, struct eng *e, const struct eng_rec *rec)
 {
     struct ops *o = ctx;
     int rc;
 
     o->e = e;
+    if (rec && rec->ahead) {
+        look(o, rec);
+        return 0;
+    }
     if (!rec) {
         eng_on_freeze(e, freeze, o);
         eng_before_freeze(e, before_freeze);

@@ -13,6 +13,7 @@
 
 #include "xlators/storage/block/engine_int.h"
 #include "xlators/storage/block/tree_int.h"
+#include "xlators/storage/block/warm.h"
 
 static int descend(struct eng *e, struct cfs_blob key, struct path *ret)
 {
@@ -91,7 +92,9 @@ void eng_prefetch(struct eng *e, struct cfs_blob key)
     struct node *miss = e->cache.miss;
     struct path p;
 
-    if (!e->in_line)
+    if (e->warm)
+        warm_add(e->warm, key);
+    else if (!e->in_line)
         descend(e, key, &p);
     e->cache.miss = miss;
 }
