@@ -477,6 +477,13 @@ void eng_on_freeze(struct eng *e, void (*fn)(void *ctx), void *ctx)
     e->freeze_ctx = ctx;
 }
 
+void eng_look_ahead(struct eng *e,
+                    void (*look)(void *ctx, const struct eng_rec *rec),
+                    void *ctx)
+{
+    /* Everything is in memory. */
+}
+
 void eng_before_freeze(struct eng *e, int (*fn)(void *ctx))
 {
     /* Its freezes miss nothing. */

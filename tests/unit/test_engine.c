@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/unit/eng_rig.h"
+#include "xlators/storage/block/engine_int.h"
 
 #define MIB ((uint64_t)1024 * 1024)
 
@@ -752,6 +753,53 @@ static void a_read_only_open_writes_nothing(void **state)
     rig_fini(&r);
 }
 
+/* -- large reads ------------------------------------------------------------ */
+
+static const struct cfs_dev_ops *own_ops;
+static unsigned via[3];
+
+static int count_via(struct cfs_dev *d, enum cfs_dev_via how, uint64_t off,
+                     void *buf, size_t len)
+{
+    via[how]++;
+    return own_ops->read(d, how, off, buf, len);
+}
+
+static void what_is_read_twice_goes_through_the_page_cache(void **state)
+{
+    struct cfs_dev_ops ops;
+    struct eng_ext ext[2];
+    uint8_t *data = aligned_alloc(4096, MIB), *got = aligned_alloc(4096, MIB);
+    struct rig r;
+    unsigned n;
+
+    memset(data, 7, MIB);
+    rig_init(&r, 64 * MIB);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(eng_alloc(r.eng, MIB / 4096, 0, ENG_STREAM, &ext[i],
+                                   1, &n), 0);
+        assert_int_equal(rig_write_data(&r, ext[i], data), 0);
+    }
+    own_ops = r.eng->dev->ops;
+    ops = *own_ops;
+    ops.read = count_via;
+    r.eng->dev->ops = &ops;
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(rig_read_data(&r, ext[i], got), 0);
+    assert_int_equal(via[CFS_DEV_DIRECT], 2);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(rig_read_data(&r, ext[0], got), 0);
+    assert_int_equal(via[CFS_DEV_DIRECT], 2);
+    assert_int_equal(via[CFS_DEV_BUFFERED], 2);
+    assert_memory_equal(got, data, MIB);
+    r.eng->dev->ops = own_ops;
+    rig_close(&r, true);
+    rig_fini(&r);
+    free(data);
+    free(got);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -774,6 +822,7 @@ int main(void)
         cmocka_unit_test(a_lost_superblock_is_found_at_the_other_end),
         cmocka_unit_test(a_start_that_is_somebody_elses_is_not_written),
         cmocka_unit_test(a_read_only_open_writes_nothing),
+        cmocka_unit_test(what_is_read_twice_goes_through_the_page_cache),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

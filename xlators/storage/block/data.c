@@ -16,6 +16,7 @@
 #define BOUND_PER_SEC 20u                   /* 50 ms of the device */
 #define BACK_AHEAD    (256ull * 1024 * 1024 / CFS_BLOCK)
 #define BACK_RETRY    (10 * CFS_SEC)
+#define SEEN          8192u /* places */
 
 static void on_back_timer(struct cfs_timer *t);
 
@@ -26,6 +27,7 @@ void data_init(struct eng *e)
     cfs_list_init(&p->reads);
     cfs_list_init(&p->waiting);
     p->bound = BOUND_FIRST;
+    p->seen = eng_calloc(SEEN * sizeof *p->seen);
     if (e->loop)
         cfs_timer_init(e->loop, &p->back_timer, on_back_timer);
 }
@@ -36,6 +38,7 @@ void data_fini(struct eng *e)
         cfs_timer_fini(&e->pace.back_timer);
     extv_fini(&e->pace.batch);
     extv_fini(&e->pace.going);
+    free(e->pace.seen);
 }
 
 bool data_idle(const struct eng *e)
@@ -228,10 +231,22 @@ static bool goes_direct(const struct eng_io *io)
     return io->ext.n > IN_LINE_MAX / CFS_BLOCK;
 }
 
+/* What is read in large pieces once, as most is, would drive out of the page
+ * cache what small reads want, and cost more on the way. What is read a second
+ * time, before another piece took its entry in the table, goes through it, and
+ * from then on may be there. No data lies in block 0. */
+static bool seen_before(struct eng *e, uint64_t lba)
+{
+    uint64_t *at = &e->pace.seen[(lba * 0x9e3779b97f4a7c15u) >> 51];
+    bool seen = *at == lba;
+
+    *at = lba;
+    return seen;
+}
+
 static int read_waiting(struct eng_io *io)
 {
-    return eng_read(io->eng, goes_direct(io) ? CFS_DEV_DIRECT
-                                             : CFS_DEV_BUFFERED,
+    return eng_read(io->eng, io->direct ? CFS_DEV_DIRECT : CFS_DEV_BUFFERED,
                     io->ext.lba, io->data, io->ext.n);
 }
 
@@ -258,6 +273,8 @@ void eng_data_read(struct eng *e, struct eng_io *io)
     int rc = -EAGAIN;
 
     io_begin(e, io, false);
+    io->direct = goes_direct(io) &&
+                 (e->conf.blocking || !seen_before(e, io->ext.lba));
     if (e->conf.blocking)
         rc = read_waiting(io);
     else if (!goes_direct(io))

@@ -25,6 +25,7 @@ struct pace {
 
     struct cfs_list waiting; /* eng_io.link: writes, until the bound allows */
     struct cfs_list reads; /* eng_io.link, in order of start */
+    uint64_t       *seen;  /* SEEN places of large reads, by hash */
     unsigned        io;    /* reads and writes in flight */
 
     /* A sparse image: blocks are allocated ahead. */

@@ -82,15 +82,18 @@ struct eng_rec {
                                    rest was not written */
     unsigned              n_sums;
     struct cfs_blob       body;
-    bool                  ahead;  /* to eng_replay only */
 };
 
 /* Apply @rec again, through the code that applied it first. An error is
  * damage: the open fails. Called once with @rec NULL before any record, also
- * when there is none: load what is kept in memory. Reads never miss here.
- * @rec->ahead: it is not its turn yet; nothing is to be read or changed, but
- * what it will be about is to be said with eng_prefetch(). */
+ * when there is none: load what is kept in memory. Reads never miss here. */
 typedef int eng_replay(void *ctx, struct eng *e, const struct eng_rec *rec);
+
+/* At that first call: @look is told of records before their turn, and says
+ * with eng_prefetch() what they will be about. It reads and changes nothing. */
+void eng_look_ahead(struct eng *e,
+                    void (*look)(void *ctx, const struct eng_rec *rec),
+                    void *ctx);
 
 /* Make an empty store on @dev (blocking). */
 int eng_mkfs(struct cfs_dev *dev, const struct eng_format *f,
@@ -300,6 +303,7 @@ struct eng_io {
     const uint64_t *sums; /* XXH3-64 of each block, borrowed; or NULL */
     uint64_t        epoch; /* the engine's */
     bool            write;
+    bool            direct; /* a read around the page cache */
     int             status;
     void (*done)(struct eng_io *io);
 };

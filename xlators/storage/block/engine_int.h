@@ -61,6 +61,8 @@ struct eng {
 
     struct cache cache;
     struct warm *warm; /* while a replay looks ahead, else NULL */
+    void (*look)(void *ctx, const struct eng_rec *rec); /* or NULL */
+    void *look_ctx;
     struct ahead ahead;
     struct tree  tree;
     struct space space;

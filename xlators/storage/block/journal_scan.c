@@ -382,8 +382,7 @@ static unsigned look_records(const struct eng *e)
 
 /* What the next @n records up to @end are about is read. Whatever is wrong
  * with one of them is found out when its turn comes. */
-static void look_ahead(struct eng *e, struct look *l, unsigned n, uint64_t end,
-                       eng_replay *replay, void *ctx)
+static void look_ahead(struct eng *e, struct look *l, unsigned n, uint64_t end)
 {
     uint64_t pos = e->jrn.pos, chain = e->jrn.chain;
     const struct fmt_rec *h;
@@ -395,9 +394,7 @@ static void look_ahead(struct eng *e, struct look *l, unsigned n, uint64_t end,
     warm_begin(e);
     for (; n > 0 && pos < end && next_at(l->sc, &pos, chain) == 1 &&
            parse(l->sc, &rec) == 0; n--) {
-        rec.ahead = true;
-        if (replay(ctx, e, &rec) < 0)
-            break;
+        e->look(e->look_ctx, &rec);
         chain = h->sum;
         pos += h->len;
     }
@@ -405,8 +402,7 @@ static void look_ahead(struct eng *e, struct look *l, unsigned n, uint64_t end,
     warm_end(e);
 }
 
-static void look(struct eng *e, struct look *l, uint64_t end,
-                 eng_replay *replay, void *ctx)
+static void look(struct eng *e, struct look *l, uint64_t end)
 {
     uint64_t reads;
 
@@ -416,7 +412,7 @@ static void look(struct eng *e, struct look *l, uint64_t end,
     l->reads = e->cache.in_line;
     l->left = look_records(e) - 1;
     if (reads > LOOK_FIRST / 2)
-        look_ahead(e, l, l->left + 1, end, replay, ctx);
+        look_ahead(e, l, l->left + 1, end);
 }
 
 /* -- pass 2 ---------------------------------------------------------------- */
@@ -440,8 +436,8 @@ static int apply(struct jscan *sc, struct look *l, eng_replay *replay,
         rc = make_room(e, err);
         if (rc < 0)
             return rc;
-        if (replay)
-            look(e, l, sc->end, replay, ctx);
+        if (e->look)
+            look(e, l, sc->end);
         rc = next_at(sc, &pos, j->chain);
         if (rc < 0)
             return cfs_err_set(err, rc, "read of the journal: %s",

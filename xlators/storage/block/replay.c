@@ -262,8 +262,9 @@ static void look_at_change(struct ops *o, const struct jrec_change *c)
     cfs_arena_fini(&call.arena);
 }
 
-static void look(struct ops *o, const struct eng_rec *rec)
+static void look(void *ctx, const struct eng_rec *rec)
 {
+    struct ops *o = ctx;
     struct jrec_change c;
     struct jrec_own own;
 
@@ -283,11 +284,8 @@ int replay(void *ctx, struct eng *e, const struct eng_rec *rec)
     int rc;
 
     o->e = e;
-    if (rec && rec->ahead) {
-        look(o, rec);
-        return 0;
-    }
     if (!rec) {
+        eng_look_ahead(e, look, o);
         eng_on_freeze(e, freeze, o);
         eng_before_freeze(e, before_freeze);
         return load(o);

@@ -6,8 +6,8 @@
 
 #include "xlators/storage/block/engine_int.h"
 
-#define KEYS   4096u
-#define BYTES  (KEYS * 32u)
+#define KEYS    4096u
+#define BYTES   (KEYS * 32u)
 #define AT_ONCE 64u /* reads */
 
 struct warm {
@@ -19,6 +19,14 @@ struct warm {
     struct cfs_dev_read read[AT_ONCE];
     unsigned            n_read;
 };
+
+void eng_look_ahead(struct eng *e,
+                    void (*look)(void *ctx, const struct eng_rec *rec),
+                    void *ctx)
+{
+    e->look = look;
+    e->look_ctx = ctx;
+}
 
 struct warm *warm_begin(struct eng *e)
 {
