@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "core/opt.h"
-#include "mgmtd/store.h"
+#include "mgmtd/store/store.h"
 #include "tests/unit/etcd_rig.h"
 
 #define LINEAGE 2

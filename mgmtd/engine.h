@@ -31,8 +31,8 @@
 #ifndef CFS_MGMTD_ENGINE_H
 #define CFS_MGMTD_ENGINE_H
 
-#include "mgmtd/etcd_client.h" /* struct etcd_target */
 #include "mgmtd/mgmtd.h"
+#include "mgmtd/store/etcd_client.h" /* struct etcd_target */
 
 /* First of all: m->node and m->node_id from engine.json, made durable when
  * this is a new node; then m->store, embedded or the copy of an etcd's, which

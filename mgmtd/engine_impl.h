@@ -12,10 +12,10 @@
 #define CFS_MGMTD_ENGINE_IMPL_H
 
 #include "mgmtd/engine.h"
-#include "mgmtd/etcd_client.h"
-#include "mgmtd/etcd_dir.h"
 #include "mgmtd/etcd_proc.h"
 #include "mgmtd/peer.h"
+#include "mgmtd/store/etcd_client.h"
+#include "mgmtd/store/etcd_dir.h"
 
 #define REC_ENGINE "engine"
 

@@ -29,7 +29,7 @@
 #include "mgmtd/file.h"
 #include "mgmtd/keep_trust.h"
 #include "mgmtd/revoked.h"
-#include "mgmtd/store_doc.h"
+#include "mgmtd/store/store_doc.h"
 #include "mgmtd/trust.h"
 
 #define WHO "engine"

@@ -8,7 +8,7 @@
 #include "mgmtd/mem.h"
 #include "mgmtd/record.h"
 #include "mgmtd/revoked.h"
-#include "mgmtd/store_doc.h"
+#include "mgmtd/store/store_doc.h"
 
 struct keep {
     json_t *map;     /* key -> value, of the backup */

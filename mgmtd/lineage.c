@@ -25,7 +25,7 @@
 #include "mgmtd/mem.h"
 #include "mgmtd/record.h"
 #include "mgmtd/revoked.h"
-#include "mgmtd/store_doc.h"
+#include "mgmtd/store/store_doc.h"
 
 #define JUMP ((json_int_t)1 << 32)
 

@@ -33,7 +33,7 @@
 #include "mgmtd/mem.h"
 #include "mgmtd/pidwatch.h"
 #include "mgmtd/record.h"
-#include "mgmtd/store.h"
+#include "mgmtd/store/store.h"
 #include "mgmtd/view_core.h"
 #include "rpc/conn.h"
 #include "rpc/mgmt_codec.h"

@@ -20,7 +20,7 @@
 #include "core/host.h"
 #include "mgmtd/mem.h"
 #include "mgmtd/launch.h"
-#include "xlators/storage/block/format.h"
+#include "xlators/storage/block/engine/format.h"
 
 #define MIB ((uint64_t)1 << 20)
 

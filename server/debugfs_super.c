@@ -7,8 +7,8 @@
 
 #include "core/xxh3.h"
 #include "server/debugfs.h"
-#include "xlators/storage/block/beat.h"
-#include "xlators/storage/block/super.h"
+#include "xlators/storage/block/engine/beat.h"
+#include "xlators/storage/block/engine/super.h"
 
 static void put_range(const char *name, uint64_t lba, uint64_t n)
 {

@@ -22,7 +22,7 @@
 
 #include "core/opt.h"
 #include "server/tool.h"
-#include "xlators/storage/block/super.h"
+#include "xlators/storage/block/engine/super.h"
 
 #define PROGRAM "mkfs.clusterfs"
 

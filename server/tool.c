@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "xlators/storage/block/pack.h"
-#include "xlators/storage/block/format.h"
+#include "xlators/storage/block/engine/format.h"
 
 #define BATCH 8192u /* records */
 

@@ -18,7 +18,7 @@
 
 #include "core/log.h"
 #include "core/loop.h"
-#include "xlators/storage/block/engine.h"
+#include "xlators/storage/block/engine/engine.h"
 #include "xlators/storage/block/ops.h"
 
 #define IN_FLIGHT 256u

@@ -16,7 +16,7 @@ from brick_image import BLOCK, PAGE, Brick, layouts, sum0
 from brick_records import TABLES, read_body, read_tables
 from instance import alive, wait_for
 
-HEADER = PAGE.parents[1] / "xlators" / "storage" / "block" / "format.h"
+HEADER = PAGE.parents[1] / "xlators/storage/block/engine/format.h"
 
 
 def half_random(size, seed):

@@ -3,8 +3,8 @@
  * bytes. What is taken is of the form that it promises. */
 #include <stdlib.h>
 
-#include "mgmtd/etcd_impl.h"
-#include "mgmtd/store_etcd.h"
+#include "mgmtd/store/etcd_impl.h"
+#include "mgmtd/store/store_etcd.h"
 #include "tests/fuzz/fuzz.h"
 
 static void read_records(const json_t *reply)

@@ -21,8 +21,8 @@
 
 #include "tests/unit/forge.h"
 #include "tests/unit/victim.h"
-#include "xlators/storage/block/beat.h"
-#include "xlators/storage/block/node.h"
+#include "xlators/storage/block/engine/beat.h"
+#include "xlators/storage/block/engine/node.h"
 
 #define ROOT        cfs_gfid_root
 #define STEP        8u

@@ -9,7 +9,7 @@
 
 #include "core/dirent.h"
 #include "server/fsck.h"
-#include "xlators/storage/block/format.h"
+#include "xlators/storage/block/engine/format.h"
 
 #define PER_EVENT  4u /* images of a cut at one event */
 #define PER_AGAIN  6u /* of a start that was cut */

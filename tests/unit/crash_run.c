@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/engine/engine_int.h"
 #include "xlators/storage/block/rec.h"
 
 #define BATCH_MAX 6u

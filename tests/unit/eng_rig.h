@@ -9,7 +9,7 @@
 #define CFS_TESTS_ENG_RIG_H
 
 #include "tests/unit/recdev.h"
-#include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/engine/engine_int.h"
 
 /* -- the plain map --------------------------------------------------------- */
 

@@ -9,7 +9,7 @@
 
 #include <sys/types.h>
 
-#include "mgmtd/etcd_client.h"
+#include "mgmtd/store/etcd_client.h"
 
 #define RIG_MAX 3u
 

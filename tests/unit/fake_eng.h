@@ -7,7 +7,7 @@
 #ifndef CFS_TESTS_UNIT_FAKE_ENG_H
 #define CFS_TESTS_UNIT_FAKE_ENG_H
 
-#include "xlators/storage/block/engine.h"
+#include "xlators/storage/block/engine/engine.h"
 
 /* One chance in @miss for each look at a record, and in @slow for each wish
  * for space, to be put aside (0: never); one checkpoint in @ckpt records. */

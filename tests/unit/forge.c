@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#include "xlators/storage/block/engine.h"
-#include "xlators/storage/block/node.h"
-#include "xlators/storage/block/super.h"
+#include "xlators/storage/block/engine/engine.h"
+#include "xlators/storage/block/engine/node.h"
+#include "xlators/storage/block/engine/super.h"
 
 #define NODES_MAX 20000u
 

@@ -8,7 +8,7 @@
 #ifndef CFS_TESTS_FORGE_H
 #define CFS_TESTS_FORGE_H
 
-#include "xlators/storage/block/format.h"
+#include "xlators/storage/block/engine/format.h"
 
 struct forge {
     uint8_t          *bytes;

@@ -19,7 +19,7 @@
 #ifndef CFS_TESTS_RECDEV_H
 #define CFS_TESTS_RECDEV_H
 
-#include "xlators/storage/block/dev.h"
+#include "xlators/storage/block/engine/dev.h"
 
 struct recdev;
 

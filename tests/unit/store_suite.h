@@ -5,7 +5,7 @@
 #ifndef CFS_TESTS_UNIT_STORE_SUITE_H
 #define CFS_TESTS_UNIT_STORE_SUITE_H
 
-#include "mgmtd/store.h"
+#include "mgmtd/store/store.h"
 #include "tests/unit/cfs_test.h"
 
 struct fix {

@@ -8,7 +8,7 @@
 #include <xxhash.h>
 
 #include "tests/unit/eng_rig.h"
-#include "xlators/storage/block/beat.h"
+#include "xlators/storage/block/engine/beat.h"
 
 #define MIB ((uint64_t)1024 * 1024)
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/engine/engine_int.h"
 
 #define MIB   ((uint64_t)1024 * 1024)
 #define CACHE (4 * MIB)

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #ifdef CFS_PLANT
-#include "xlators/storage/block/plant.h"
+#include "xlators/storage/block/engine/plant.h"
 #endif
 
 static struct {

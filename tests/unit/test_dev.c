@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "xlators/storage/block/dev.h"
-#include "xlators/storage/block/dev_aio.h"
+#include "xlators/storage/block/engine/dev.h"
+#include "xlators/storage/block/engine/dev_aio.h"
 
 #define SIZE    ((uint64_t)8 << 20)
 #define THREADS 8u

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "tests/unit/eng_rig.h"
-#include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/engine/engine_int.h"
 
 #define MIB ((uint64_t)1024 * 1024)
 

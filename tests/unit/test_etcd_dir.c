@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "mgmtd/etcd_dir.h"
+#include "mgmtd/store/etcd_dir.h"
 #include "tests/unit/cfs_test.h"
 
 #define MEMBER  0x85f2ff96f23e96f5

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "tests/unit/commands.h"
-#include "xlators/storage/block/super.h"
+#include "xlators/storage/block/engine/super.h"
 
 #define SIZE ((off_t)40 << 20)
 #define BIT  (UINT64_C(1) << 63) /* none that is ever given early */

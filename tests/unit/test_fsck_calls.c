@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "tests/unit/commands.h"
-#include "xlators/storage/block/super.h"
+#include "xlators/storage/block/engine/super.h"
 
 #define MIB  ((off_t)1 << 20)
 #define SIZE (40 * MIB)

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/engine/engine_int.h"
 #include "xlators/storage/block/rec.h"
 
 static const unsigned levels[] = {1, 4, 16, 40, 80, 150, 300, 600, 1200};

@@ -8,7 +8,7 @@
 #include "mgmtd/keep_trust.h"
 #include "mgmtd/record.h"
 #include "mgmtd/revoked.h"
-#include "mgmtd/store_doc.h"
+#include "mgmtd/store/store_doc.h"
 #include "tests/unit/sh.h"
 
 #define JUMP ((json_int_t)1 << 32)

@@ -11,7 +11,7 @@
 
 #include "server/fsck_repair.h"
 #include "tests/unit/store_fix.h"
-#include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/engine/engine_int.h"
 #include "xlators/storage/block/pack.h"
 
 #define PUNCH (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)

@@ -8,7 +8,7 @@
 
 #include "tests/unit/recdev.h"
 #include "tests/unit/store_fix.h"
-#include "xlators/storage/block/engine_int.h"
+#include "xlators/storage/block/engine/engine_int.h"
 
 #define DIRS  12u
 #define FILES 150u /* in each */

@@ -10,7 +10,7 @@
 #include "server/fsck_repair.h"
 #include "tests/unit/fsck_world.h"
 #include "tests/unit/recdev.h"
-#include "xlators/storage/block/super.h"
+#include "xlators/storage/block/engine/super.h"
 
 /* -- repairing ------------------------------------------------------------ */
 

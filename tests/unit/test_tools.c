@@ -3,8 +3,8 @@
  * refuse, what they print, how they exit. */
 #include "tests/unit/commands.h"
 #include "tests/unit/fsck_world.h"
-#include "xlators/storage/block/beat.h"
-#include "xlators/storage/block/super.h"
+#include "xlators/storage/block/engine/beat.h"
+#include "xlators/storage/block/engine/super.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -11,7 +11,7 @@
 
 #include "core/dirent.h"
 #include "tests/unit/simloop.h"
-#include "xlators/storage/block/format.h"
+#include "xlators/storage/block/engine/format.h"
 
 #define ROOT      cfs_gfid_root
 #define BUF       ((uint64_t)1 << 20)

@@ -3,7 +3,7 @@
  * are kept with their addresses. Nothing that does not match is given away.
  */
 #include "core/xxh3.h"
-#include "xlators/storage/block/bytes.h"
+#include "xlators/storage/block/engine/bytes.h"
 #include "xlators/storage/block/ops_impl.h"
 
 /* One run of blocks on its way in. */

@@ -2,7 +2,7 @@
 /* jrec.c - bodies of journal records, as bytes and back; see jrec.h. */
 #include "xlators/storage/block/jrec.h"
 
-#include "xlators/storage/block/bytes.h"
+#include "xlators/storage/block/engine/bytes.h"
 
 #define CHANGE_HEAD (1u + 1u + 1u + 1u + 4u + 4u + 4u + 8u)
 #define SEG_BYTES   12u

@@ -8,7 +8,7 @@
  */
 #include <sys/stat.h>
 
-#include "xlators/storage/block/bytes.h"
+#include "xlators/storage/block/engine/bytes.h"
 #include "xlators/storage/block/ops_impl.h"
 
 #define AHEAD_PACKED (4u * CFS_BLOCK)

@@ -24,7 +24,7 @@
 #define CFS_BLOCK_OPS_H
 
 #include "core/fop.h"
-#include "xlators/storage/block/engine.h"
+#include "xlators/storage/block/engine/engine.h"
 
 struct ops;
 

@@ -18,7 +18,7 @@
 #define CFS_BLOCK_REC_H
 
 #include "core/fop.h"
-#include "xlators/storage/block/engine.h"
+#include "xlators/storage/block/engine/engine.h"
 
 enum rec_table {
     REC_ANSWER  = 'A', /* session 4, number 8 */

@@ -3,7 +3,7 @@
 #ifndef CFS_BLOCK_REC_IMPL_H
 #define CFS_BLOCK_REC_IMPL_H
 
-#include "xlators/storage/block/bytes.h"
+#include "xlators/storage/block/engine/bytes.h"
 #include "xlators/storage/block/rec.h"
 
 /* A value's reader, behind its format. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rec_key.c - keys of the tree's records, made and taken apart; see rec.h. */
 #include "core/dirent.h"
-#include "xlators/storage/block/bytes.h"
+#include "xlators/storage/block/engine/bytes.h"
 #include "xlators/storage/block/rec.h"
 
 static void key_u8(struct rec_key *k, uint8_t v)

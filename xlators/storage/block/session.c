@@ -13,7 +13,7 @@
 
 #include "core/mem.h"
 #include "core/xxh3.h"
-#include "xlators/storage/block/bytes.h"
+#include "xlators/storage/block/engine/bytes.h"
 #include "xlators/storage/block/ops_impl.h"
 
 /* Unstored answers, changed sessions; beyond that each change stores two. All

@@ -24,7 +24,7 @@
  * In a replay the stage is what the record says, and ready from the start.
  */
 #include "core/xxh3.h"
-#include "xlators/storage/block/bytes.h"
+#include "xlators/storage/block/engine/bytes.h"
 #include "xlators/storage/block/ops_impl.h"
 
 /* One block of the staged ones, while it is being worked out. */
