@@ -270,18 +270,26 @@ static void a_chosen_size_is_kept(void **state)
     rig_fini(&r);
 }
 
+/* By eng_grow(), on a larger device that nobody has open. */
+static void grow_at_rest(struct rig *r)
+{
+    uint64_t before, after;
+    struct cfs_dev *dev;
+
+    recdev_resize(r->dev, 64 * MIB, 0);
+    dev = recdev_open(r->dev);
+    assert_int_equal(eng_grow(dev, false, &before, &after, NULL), 0);
+    dev->ops->close(dev);
+}
+
 /* eng_grow() is no start: the journal and the life stay. */
 static void growth_off_line_changes_nothing_else(void **state)
 {
-    uint64_t before, after, incarnation;
-    struct cfs_dev *dev;
+    uint64_t incarnation;
     struct rig r;
 
     make(&r, true);
-    recdev_resize(r.dev, 64 * MIB, 0);
-    dev = recdev_open(r.dev);
-    assert_int_equal(eng_grow(dev, false, &before, &after, NULL), 0);
-    dev->ops->close(dev);
+    grow_at_rest(&r);
     assert_int_equal(rig_open(&r, NULL), 0);
     incarnation = eng_incarnation(r.eng);
     assert_int_equal(incarnation, 2);
@@ -311,15 +319,10 @@ static void a_grown_store_has_its_copies_at_the_new_end(void **state)
 /* From the moment on that it has grown, without a start. */
 static void so_has_one_that_grew_at_rest(void **state)
 {
-    uint64_t before, after;
-    struct cfs_dev *dev;
     struct rig r;
 
     make(&r, true);
-    recdev_resize(r.dev, 64 * MIB, 0);
-    dev = recdev_open(r.dev);
-    assert_int_equal(eng_grow(dev, false, &before, &after, NULL), 0);
-    dev->ops->close(dev);
+    grow_at_rest(&r);
     memset(recdev_bytes(r.dev), 0, AREA_BLOCKS * CFS_BLOCK);
     assert_int_equal(rig_open(&r, NULL), 0);
     assert_int_equal(store_size(&r), 64 * MIB);

@@ -159,12 +159,26 @@ static int plan_change(struct op *op, struct plan *p,
     return rc;
 }
 
-static int replay_change(struct ops *o, const struct eng_rec *rec)
+/* @op gets its request and type; the bytes that it brought are not there. */
+static int request_of(struct op *op, struct cfs_call *call,
+                      const struct jrec_change *c)
 {
     static uint8_t nothing; /* where bytes lie that nobody looks at */
+    struct cfs_buf payload = {0};
+    int rc;
+
+    if (c->data_len > 0)
+        payload = (struct cfs_buf){.data = &nothing, .len = c->data_len};
+    rc = cfs_fop_unpack(call, c->fop, c->request, payload, &op->req);
+    if (rc == 0)
+        op->type = &op_types[c->fop];
+    return rc;
+}
+
+static int replay_change(struct ops *o, const struct eng_rec *rec)
+{
     struct cfs_call call = {.loop = o->loop};
     struct op op = {.o = o, .arena = &call.arena};
-    struct cfs_buf payload = {0};
     struct plan p = {0};
     struct jrec_change c;
     int rc;
@@ -175,15 +189,12 @@ static int replay_change(struct ops *o, const struct eng_rec *rec)
     if (c.n_pack > 0 && !eng_packs(o->e))
         return -CFS_E_CORRUPT;
     cfs_arena_init_apart(&call.arena);
-    if (c.data_len > 0)
-        payload = (struct cfs_buf){.data = &nothing, .len = c.data_len};
     plan_init(&p, o, &call.arena);
     p.replay = true;
     op.plan = &p;
     op.done.pos = rec->pos;
-    rc = cfs_fop_unpack(&call, c.fop, c.request, payload, &op.req);
+    rc = request_of(&op, &call, &c);
     if (rc == 0) {
-        op.type = &op_types[c.fop];
         replay_stage(&op, rec, &c);
         rc = plan_change(&op, &p, &c);
     }
@@ -249,16 +260,12 @@ static int replay_own(struct ops *o, const struct eng_rec *rec)
 /* What does not fit says so when its turn comes. */
 static void look_at_change(struct ops *o, const struct jrec_change *c)
 {
-    static uint8_t nothing;
     struct cfs_call call = {.loop = o->loop};
     struct op op = {.o = o, .arena = &call.arena};
-    struct cfs_buf payload = {.data = &nothing, .len = c->data_len};
 
     cfs_arena_init_apart(&call.arena);
-    if (cfs_fop_unpack(&call, c->fop, c->request, payload, &op.req) == 0) {
-        op.type = &op_types[c->fop];
+    if (request_of(&op, &call, c) == 0)
         op_prefetch(&op);
-    }
     cfs_arena_fini(&call.arena);
 }
 

@@ -16,7 +16,8 @@
 #define BOUND_PER_SEC 20u                   /* 50 ms of the device */
 #define BACK_AHEAD    (256ull * 1024 * 1024 / CFS_BLOCK)
 #define BACK_RETRY    (10 * CFS_SEC)
-#define SEEN          8192u /* places */
+#define SEEN_BITS     13u
+#define SEEN          (1u << SEEN_BITS)     /* places */
 
 static void on_back_timer(struct cfs_timer *t);
 
@@ -237,7 +238,8 @@ static bool goes_direct(const struct eng_io *io)
  * from then on may be there. No data lies in block 0. */
 static bool seen_before(struct eng *e, uint64_t lba)
 {
-    uint64_t *at = &e->pace.seen[(lba * 0x9e3779b97f4a7c15u) >> 51];
+    const uint64_t hash = lba * 0x9e3779b97f4a7c15u;
+    uint64_t *at = &e->pace.seen[hash >> (64 - SEEN_BITS)];
     bool seen = *at == lba;
 
     *at = lba;

@@ -34,6 +34,19 @@ static bool have_context(struct context *c, unsigned events)
     return !c->refused;
 }
 
+/* Until @n of what was begun have ended, or some and a signal came: how many.
+ * The kernel has our memory until then. */
+static long wait_for(const struct context *c, long n, struct io_event *ret)
+{
+    long got;
+
+    do {
+        got = syscall(SYS_io_getevents, c->context, n, n, ret, NULL);
+    } while (got < 0 && errno == EINTR);
+    assert(got > 0);
+    return got;
+}
+
 unsigned dev_aio_read(int fd, struct cfs_dev_read *r, unsigned n)
 {
     struct iocb cb[MANY], *list[MANY];
@@ -59,17 +72,15 @@ unsigned dev_aio_read(int fd, struct cfs_dev_read *r, unsigned n)
     if (begun < 0)
         return 0;
     for (left = begun; left > 0;) {
-        long got = syscall(SYS_io_getevents, many.context, left, left, ev,
-                           NULL);
+        const long got = wait_for(&many, left, ev);
 
-        assert(got > 0 || errno == EINTR); /* the kernel has our memory */
         for (long i = 0; i < got; i++) {
             struct cfs_dev_read *one = &r[ev[i].data];
 
             one->rc = ev[i].res < 0 ? (int)ev[i].res
                       : (size_t)ev[i].res < one->len ? -EAGAIN : 0;
         }
-        left -= got > 0 ? got : 0;
+        left -= got;
     }
     return (unsigned)begun;
 }
@@ -86,14 +97,10 @@ ssize_t dev_aio(int fd, bool write, const struct iovec *iov, int n_iov,
     };
     struct iocb *list = &cb;
     struct io_event ev;
-    long n;
 
     if (!have_context(&single, 1) ||
         syscall(SYS_io_submit, single.context, 1L, &list) != 1)
         return -ENOSYS;
-    do {
-        n = syscall(SYS_io_getevents, single.context, 1L, 1L, &ev, NULL);
-    } while (n < 0 && errno == EINTR);
-    assert(n == 1); /* the kernel has our memory until then */
+    wait_for(&single, 1, &ev);
     return (ssize_t)ev.res;
 }

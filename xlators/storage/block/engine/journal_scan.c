@@ -399,7 +399,6 @@ static void look_ahead(struct eng *e, struct look *l, unsigned n, uint64_t end)
         pos += h->len;
     }
     warm_read(e);
-    warm_end(e);
 }
 
 static void look(struct eng *e, struct look *l, uint64_t end)
@@ -471,6 +470,7 @@ int jrn_apply(struct jscan *sc, eng_replay *replay, void *ctx,
     l.reads = sc->eng->cache.in_line;
     rc = apply(sc, &l, replay, ctx, err);
     jscan_free(l.sc);
+    warm_end(sc->eng);
     return rc;
 }
 

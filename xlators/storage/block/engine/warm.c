@@ -28,11 +28,11 @@ void eng_look_ahead(struct eng *e,
     e->look_ctx = ctx;
 }
 
-struct warm *warm_begin(struct eng *e)
+void warm_begin(struct eng *e)
 {
-    assert(e->loading && e->in_line && !e->warm);
-    e->warm = eng_calloc(sizeof *e->warm);
-    return e->warm;
+    assert(e->loading && e->in_line);
+    if (!e->warm)
+        e->warm = eng_calloc(sizeof *e->warm);
 }
 
 void warm_end(struct eng *e)

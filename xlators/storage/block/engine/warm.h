@@ -19,9 +19,10 @@
 
 struct warm;
 
-/* From now on, until warm_end(), prefetches are collected. */
-struct warm *warm_begin(struct eng *e);
-void         warm_end(struct eng *e);
+/* From now on, until warm_end(), prefetches are collected. Both may be called
+ * again. */
+void warm_begin(struct eng *e);
+void warm_end(struct eng *e);
 
 /* @key's leaf is likely to be wanted. What there is no room for is left out. */
 void warm_add(struct warm *w, struct cfs_blob key);
