@@ -39,6 +39,7 @@ struct witness {
     uint64_t        said; /* last */
     uint64_t        fence_since; /* misses one that stays since then; 0: no */
     uint64_t        fence_epoch; /* in that view: another one begins anew */
+    struct sl_ear   ear;
     struct {
         uint64_t        at;
         struct sl_heard h;
@@ -54,6 +55,7 @@ struct silence {
     uint64_t           missed_since; /* 0: nobody misses anybody */
     uint64_t           judged;
     struct probe       probe[CFS_SET_MAX];
+    struct sl_ear      ear; /* ours */
     struct cfs_list    witnesses;
     unsigned           n_witnesses;
     unsigned           pending; /* answers of other nodes */
@@ -222,6 +224,7 @@ static void add_own(struct silence *s, struct sl_question *q, uint64_t now)
         if (b)
             r->heard[k] = heard_here(s, b, now);
     }
+    sl_listen(&s->ear, q, r, now);
 }
 
 static void add_witnesses(struct silence *s, struct sl_question *q,
@@ -230,7 +233,7 @@ static void add_witnesses(struct silence *s, struct sl_question *q,
     uint64_t fresh = op_timeout(s->vol) / 2;
 
     cfs_list_for_each(l, &s->witnesses) {
-        const struct witness *w = cfs_list_entry(l, struct witness, link);
+        struct witness *w = cfs_list_entry(l, struct witness, link);
         struct sl_report *r = &q->report[q->n];
 
         if (q->n == SL_REPORTS_MAX)
@@ -244,6 +247,7 @@ static void add_witnesses(struct silence *s, struct sl_question *q,
             if (b && now - w->heard[b->index].at <= fresh)
                 r->heard[k] = w->heard[b->index].h;
         }
+        sl_listen(&w->ear, q, r, now);
         q->n++;
     }
 }

@@ -9,6 +9,7 @@
 /* What the reports say of one member. */
 struct tally {
     unsigned reached, missed;         /* by anybody */
+    unsigned lately;                  /* of .reached: within half the time */
     unsigned out_reached, out_missed; /* by observers on other nodes */
     unsigned out_well;                /* reached well, by mgmtds there */
     unsigned for_it, against;         /* clients */
@@ -30,6 +31,34 @@ static bool missed(const struct sl_question *q, const struct sl_report *r,
                    unsigned i)
 {
     return r->heard[i].asked && r->heard[i].age_ns > q->op_timeout_ns;
+}
+
+static bool reached_lately(const struct sl_question *q,
+                           const struct sl_report *r, unsigned i)
+{
+    return reached(q, r, i) &&
+           r->heard[i].age_ns + r->made_ns <= q->op_timeout_ns / 2;
+}
+
+/* Rule 10. */
+static bool is_deaf(const struct sl_question *q, const struct sl_report *r)
+{
+    for (unsigned i = 0; i < q->n_members; i++)
+        if (!r->heard[i].asked || r->heard[i].age_ns <= q->op_timeout_ns / 2)
+            return false;
+    return true;
+}
+
+void sl_listen(struct sl_ear *ear, const struct sl_question *q,
+               struct sl_report *r, uint64_t now)
+{
+    if (is_deaf(q, r)) {
+        ear->deaf_at = now;
+        return;
+    }
+    for (unsigned i = 0; i < q->n_members && ear->deaf_at > 0; i++)
+        if (r->heard[i].age_ns > now - ear->deaf_at)
+            r->heard[i].age_ns = now - ear->deaf_at;
 }
 
 static uint64_t level(const struct sl_report *r, unsigned i)
@@ -135,13 +164,15 @@ static void count_member(const struct sl_question *q, unsigned i,
     for (unsigned k = 0; k < q->n; k++) {
         const struct sl_report *r = &q->report[k];
         bool outside = r->node != q->member_node[i];
+        bool deaf = is_deaf(q, r);
 
         if (!counts(q, r))
             continue;
         t->reached += reached(q, r, i);
-        t->missed += missed(q, r, i);
+        t->lately += reached_lately(q, r, i);
+        t->missed += missed(q, r, i) && !deaf;
         t->out_reached += outside && reached(q, r, i);
-        t->out_missed += outside && missed(q, r, i);
+        t->out_missed += outside && missed(q, r, i) && !deaf;
         t->out_well += outside && reached_well(q, r, i);
     }
 }
@@ -166,7 +197,7 @@ static void count_clients(const struct sl_question *q, struct tally tally[])
 {
     for (unsigned k = 0; k < q->n; k++) {
         const struct sl_report *r = &q->report[k];
-        bool cut_off = is_cut_off(q, r, tally);
+        bool cut_off = is_cut_off(q, r, tally) || is_deaf(q, r);
 
         if (!r->client || !counts(q, r))
             continue;
@@ -178,7 +209,7 @@ static void count_clients(const struct sl_question *q, struct tally tally[])
     }
 }
 
-/* -- rules 2, 3, 5 ------------------------------------------------------- */
+/* -- rules 2, 3, 5, 10 --------------------------------------------------- */
 
 static unsigned left_in_sync(const struct sl_question *q,
                              const struct sl_judgement *j)
@@ -250,7 +281,7 @@ static void keep_enough(const struct sl_question *q,
     take_back(q, tally, q->min_copies, answers, j);
     take_back(q, tally, 1, is_reached, j);
     for (unsigned i = 0; i < q->n_sync; i++)
-        if (j->member[i] == SL_STAYS && is_reached(&tally[i]))
+        if (j->member[i] == SL_STAYS && tally[i].lately > 0)
             return;
     for (unsigned i = 0; i < q->n_members; i++)
         j->member[i] = SL_STAYS;
@@ -259,6 +290,7 @@ static void keep_enough(const struct sl_question *q,
 /* -- rule 4 -------------------------------------------------------------- */
 
 static void name_the_fenced(const struct sl_question *q,
+                            const struct tally tally[],
                             struct sl_judgement *j)
 {
     for (unsigned k = 0; k < q->n; k++) {
@@ -266,7 +298,8 @@ static void name_the_fenced(const struct sl_question *q,
         bool fence = false;
 
         for (unsigned i = 0; i < q->n_members; i++)
-            fence |= j->member[i] == SL_STAYS && missed(q, r, i);
+            fence |= j->member[i] == SL_STAYS && is_reached(&tally[i]) &&
+                     missed(q, r, i);
         if (fence && r->client && r->session && counts(q, r))
             j->fence[j->n_fence++] = r->session;
     }
@@ -291,7 +324,7 @@ void sl_judge(const struct sl_question *q, struct sl_judgement *ret)
     keep_enough(q, tally, ret);
     for (unsigned i = 0; i < q->n_members; i++)
         ret->n_dropped += ret->member[i] == SL_DROPPED;
-    name_the_fenced(q, ret);
+    name_the_fenced(q, tally, ret);
 }
 
 /* -- rule 7 -------------------------------------------------------------- */

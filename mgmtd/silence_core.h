@@ -23,8 +23,8 @@
  *  3  Else it is dropped if the clients that miss it outnumber those that
  *     reach it. Equal numbers: it stays; but of several members that are each
  *     missed by half, the last in the view goes.
- *  4  A client that misses a member which stays is to be fenced, after a dead
- *     time.
+ *  4  A client that misses a member which stays, and which somebody reaches,
+ *     is to be fenced, after a dead time.
  *  5  By rule 3 the members in sync never become fewer than min-copies, but
  *     for members that nobody at all reaches. And nobody goes unless a member
  *     in sync remains that somebody reaches: else nothing would be won.
@@ -41,6 +41,13 @@
  *     well, and those of more than half of the nodes but its own reach it
  *     badly or miss it: else the network that is bad may be the client's. It
  *     is not fenced.
+ * 10  Silence tells members apart only while somebody speaks. An observer that
+ *     has heard none of them for half of op-timeout is *deaf*: whom it misses
+ *     does not count as missed, and when it hears one again, its counting of
+ *     the others begins anew: sl_listen(). And nobody goes unless a member in
+ *     sync that stays was heard within half of op-timeout: of members that
+ *     fell silent together, none goes for having been heard a moment earlier,
+ *     or for being the last to answer again.
  */
 #ifndef CFS_MGMTD_SILENCE_CORE_H
 #define CFS_MGMTD_SILENCE_CORE_H
@@ -77,6 +84,11 @@ struct sl_question {
     struct sl_report report[SL_REPORTS_MAX];
 };
 
+/* What an observer keeps from one report to the next. */
+struct sl_ear {
+    uint64_t deaf_at; /* when it last was; 0: never */
+};
+
 enum sl_verdict { SL_STAYS, SL_DROPPED, SL_UNKNOWN /* too few reports */ };
 
 struct sl_judgement {
@@ -86,6 +98,9 @@ struct sl_judgement {
     uint32_t        fence[SL_REPORTS_MAX]; /* sessions */
 };
 
+/* Rule 10: what an observer says at @now, in the light of when it was deaf. */
+void     sl_listen(struct sl_ear *ear, const struct sl_question *q,
+                   struct sl_report *r, uint64_t now);
 void     sl_judge(const struct sl_question *q, struct sl_judgement *ret);
 /* Whether a report says that something is wrong: a judgement is due. */
 bool     sl_is_wrong(const struct sl_question *q, const struct sl_report *r);

@@ -201,12 +201,18 @@ static void start_tick(struct rpc_conn *c)
         cfs_timer_stop(&c->timer);
 }
 
+/* The last tick is long ago: this process did not run. */
+static bool stood_still(const struct rpc_conn *c, uint64_t now)
+{
+    return tick_ms(c) > 0 && now > c->ticked + 3 * tick_ms(c) * CFS_MS;
+}
+
 static void tick(struct rpc_conn *c)
 {
     const uint64_t now = cfs_now(c->loop);
     const uint64_t idle = c->opts.idle_ms * CFS_MS;
 
-    if (now - c->ticked > 3 * tick_ms(c) * CFS_MS) {
+    if (stood_still(c, now)) {
         c->heard = now;
         c->tx.moved = now;
     }
@@ -731,6 +737,11 @@ void rpc_conn_set_user(struct rpc_conn *c, void *user)
 uint64_t rpc_conn_heard(const struct rpc_conn *c)
 {
     return c->heard;
+}
+
+uint64_t rpc_conn_silence(const struct rpc_conn *c, uint64_t now)
+{
+    return stood_still(c, now) || now <= c->heard ? 0 : now - c->heard;
 }
 
 /* Also of a connection that is still being made. */

@@ -157,6 +157,9 @@ void *rpc_conn_user(const struct rpc_conn *c);
 void  rpc_conn_set_user(struct rpc_conn *c, void *user);
 /* When the peer was last heard, boot time ns. */
 uint64_t rpc_conn_heard(const struct rpc_conn *c);
+/* For how long at @now, in ns, the peer has been silent while we listened: 0
+ * also after we stood still, as its words may wait in the socket. */
+uint64_t rpc_conn_silence(const struct rpc_conn *c, uint64_t now);
 /* What its network loses. */
 void rpc_conn_loss(const struct rpc_conn *c, struct rpc_loss *ret);
 /* Ask whether it is there, unless that is under way; its answer is heard. */

@@ -36,6 +36,18 @@ def stall(mnt, seconds):
     return longest
 
 
+def write_meanwhile(path, text):
+    """Another process that writes; its pid."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            path.write_text(text)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return pid
+
+
 def test_a_hung_brick_holds_a_mount_up_for_op_timeout(volume):
     mnt = volume.mount()
     (mnt / "f").write_text("1")
@@ -64,14 +76,33 @@ def test_when_all_hang_nobody_is_dropped(volume):
     mnt = volume.mount()
     (mnt / "f").write_text("1")
     with Stopped([b["pid"] for b in volume.bricks()]):
-        writer = os.fork()
-        if writer == 0:
-            (mnt / "f").write_text("2")
-            os._exit(0)
-        time.sleep(4)
+        writer = write_meanwhile(mnt / "f", "2")
+        time.sleep(15)  # longer than the dead time of a session
     assert os.waitpid(writer, 0)[1] == 0
     time.sleep(1.5)
     assert volume.states() == ["in-sync"] * 3
+    assert len(volume.status()["clients"]) == 1
+    (mnt / "f").write_text("3")
+
+
+def test_who_hung_with_all_others_may_be_the_last_to_answer(volume):
+    mnt = volume.mount()
+    (mnt / "f").write_text("1")
+    pids = [b["pid"] for b in volume.bricks()]
+    for last in range(3):
+        with Stopped([pids[last]]):
+            with Stopped([p for p in pids if p != pids[last]]):
+                writer = write_meanwhile(mnt / "f", "2")
+                time.sleep(4)
+            time.sleep(1)
+        assert os.waitpid(writer, 0)[1] == 0
+        time.sleep(1.5)
+        assert volume.states() == ["in-sync"] * 3
+    with Stopped([pids[0]]):
+        with Stopped(pids[1:]):
+            time.sleep(4)
+        (mnt / "f").write_text("3")
+        assert volume.states() == ["out", "in-sync", "in-sync"]
 
 
 def test_the_timeout_is_an_option(volume):

@@ -115,27 +115,60 @@ static void pings_keep_a_silent_connection_up(void **state)
     end(&e);
 }
 
+/* A connection to who accepts, in the kernel, and that is all. */
+static int connect_to_dead_peer(struct ends *e)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    char text[80];
+
+    memcpy(un.sun_path, e->path, strlen(e->path));
+    unlink(e->path);
+    assert_int_equal(bind(fd, (void *)&un, sizeof un), 0);
+    assert_int_equal(listen(fd, 5), 0);
+    snprintf(text, sizeof text, "unix:%s", e->path);
+    connect_to(e, text);
+    return fd;
+}
+
 static void a_dead_peer_is_given_up(void **state)
 {
     struct ends e = {0};
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    char text[80];
     int fd;
 
     begin(&e);
     e.opts.keepalive_ms = 20;
     e.opts.idle_ms = 100;
-    /* It accepts, in the kernel, and that is all. */
-    fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    memcpy(un.sun_path, e.path, strlen(e.path));
-    unlink(e.path);
-    assert_int_equal(bind(fd, (void *)&un, sizeof un), 0);
-    assert_int_equal(listen(fd, 5), 0);
-    snprintf(text, sizeof text, "unix:%s", e.path);
-    connect_to(&e, text);
+    fd = connect_to_dead_peer(&e);
     WAIT(&e, is_down);
     assert_int_equal(e.ups, 1);
     assert_int_equal(e.why.code, -ETIMEDOUT);
+    close(fd);
+    unlink(e.path);
+    end(&e);
+}
+
+static bool has_been_silent(struct ends *e)
+{
+    return e->ups > 0 &&
+           rpc_conn_silence(e->conn, cfs_now_fresh(e->loop)) > 100 * CFS_MS;
+}
+
+static void while_we_stand_still_nobody_is_silent(void **state)
+{
+    struct ends e = {0};
+    uint64_t now;
+    int fd;
+
+    begin(&e);
+    e.opts.keepalive_ms = 200; /* a tick in 100 ms */
+    fd = connect_to_dead_peer(&e);
+    WAIT(&e, has_been_silent);
+    usleep(400 * 1000);
+    now = cfs_now_fresh(e.loop);
+    assert_true(now - rpc_conn_heard(e.conn) > 500 * CFS_MS);
+    assert_int_equal(rpc_conn_silence(e.conn, now), 0);
+    WAIT(&e, has_been_silent);
     close(fd);
     unlink(e.path);
     end(&e);
@@ -384,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_does_not_read_is_not_read),
         cmocka_unit_test(pings_keep_a_silent_connection_up),
         cmocka_unit_test(a_dead_peer_is_given_up),
+        cmocka_unit_test(while_we_stand_still_nobody_is_silent),
         cmocka_unit_test(a_bad_frame_closes_its_connection_alone),
         cmocka_unit_test(a_frame_cut_short_is_dropped_with_its_connection),
         cmocka_unit_test(strange_replies_do_no_harm),

@@ -219,6 +219,21 @@ static void rule_4_who_misses_one_that_goes_is_not(void **state)
     assert_int_equal(j.n_fence, 0);
 }
 
+static void rule_4_when_nobody_reaches_it_nobody_is(void **state)
+{
+    struct sl_question q = three();
+    struct sl_judgement j;
+
+    report(&q, 1, 0, "mmm");
+    report(&q, 2, 0, "mmm");
+    report(&q, 1, 5, "mmm");
+    assert_string_equal(judge(&q, &j), "sss");
+    assert_int_equal(j.n_fence, 0);
+    report(&q, 3, 0, "rrr");
+    assert_string_equal(judge(&q, &j), "sss");
+    assert_int_equal(j.n_fence, 1);
+}
+
 static void rule_5_votes_leave_min_copies(void **state)
 {
     struct sl_question q = three();
@@ -400,6 +415,65 @@ static void rule_9_never_below_min_copies(void **state)
     JUDGES(&q, "sd");
 }
 
+static void rule_10_who_hears_nobody_says_nothing_of_anybody(void **state)
+{
+    struct sl_question q = three();
+
+    report(&q, 1, 0, "rmm");
+    report(&q, 2, 0, "mmm");
+    report(&q, 3, 0, "mmm");
+    report(&q, 2, 5, "mmm");
+    JUDGES(&q, "sdd"); /* by 1, which hears its own */
+    q.report[0].heard[1].age_ns = q.report[0].heard[2].age_ns = 0;
+    JUDGES(&q, "sss"); /* 1 begins anew: nobody hears member 1 from outside */
+    q.report[1].heard[2].age_ns = 0;
+    JUDGES(&q, "dss");
+}
+
+static void rule_10_a_moment_earlier_is_nothing(void **state)
+{
+    struct sl_question q = three();
+
+    report(&q, 1, 0, "rrm");
+    report(&q, 2, 0, "rrm");
+    for (unsigned k = 0; k < 2; k++)
+        q.report[k].heard[0].age_ns = q.report[k].heard[1].age_ns = OP - 1;
+    JUDGES(&q, "sss");
+    q.report[1].heard[1].age_ns = OP / 2;
+    JUDGES(&q, "ssd");
+    q.report[1].made_ns = 1;
+    JUDGES(&q, "sss");
+}
+
+static void rule_10_who_was_deaf_counts_anew(void **state)
+{
+    struct sl_question q = three();
+    struct sl_ear ear = {0};
+    struct sl_report r = {.heard = {{true, OP / 2 + 1, 0},
+                                    {true, SL_NEVER, 0},
+                                    {true, OP / 2, 0}}};
+
+    sl_listen(&ear, &q, &r, 50 * OP);
+    assert_true(r.heard[1].age_ns == SL_NEVER); /* it hears one: not deaf */
+    r.heard[2].age_ns++;
+    sl_listen(&ear, &q, &r, 60 * OP);
+    assert_true(r.heard[1].age_ns == SL_NEVER); /* nor changed while it is */
+    r.heard[2].age_ns = 0;
+    sl_listen(&ear, &q, &r, 60 * OP + 5);
+    assert_int_equal(r.heard[0].age_ns, 5);
+    assert_int_equal(r.heard[1].age_ns, 5);
+    assert_int_equal(r.heard[2].age_ns, 0);
+    r.heard[1].age_ns = SL_NEVER;
+    r.heard[0].age_ns = 3;
+    sl_listen(&ear, &q, &r, 62 * OP);
+    assert_int_equal(r.heard[1].age_ns, 2 * OP);
+    assert_int_equal(r.heard[0].age_ns, 3);
+    r.heard[2].asked = false; /* it did not ask all */
+    r.heard[0].age_ns = r.heard[1].age_ns = OP;
+    sl_listen(&ear, &q, &r, 70 * OP);
+    assert_true(ear.deaf_at == 60 * OP);
+}
+
 /* -- duels --------------------------------------------------------------- */
 
 /* Three nodes, each with a mgmtd, a member and perhaps a client, in steps of
@@ -419,6 +493,7 @@ struct observer {
     uint64_t        delay[NODES]; /* after it; 0: the last one worked */
     struct lossy    lossy[NODES];
     struct sl_heard heard[NODES];
+    struct sl_ear   ear;
 };
 
 struct judge {
@@ -500,7 +575,7 @@ static void tell(struct duel *d, unsigned from, struct sl_question *q,
                  uint64_t made)
 {
     for (unsigned k = 0; k < d->n_obs; k++) {
-        const struct observer *o = &d->obs[k];
+        struct observer *o = &d->obs[k];
         struct sl_report *r = &q->report[q->n];
 
         if (o->node != from)
@@ -509,6 +584,7 @@ static void tell(struct duel *d, unsigned from, struct sl_question *q,
                                 .client = o->session != 0, .made_ns = made};
         for (unsigned i = 0; i < d->n_members; i++)
             r->heard[i] = o->heard[d->member[i]];
+        sl_listen(&o->ear, q, r, d->now);
         q->n++;
     }
 }
@@ -636,6 +712,49 @@ static void a_hung_brick_goes_once_and_in_time(void **state)
         assert_false(has(&d, seed % NODES));
         run(&d, 20 * CFS_SEC);
         assert_int_equal(d.commits, 1);
+    }
+}
+
+/* All bricks hang for a while, and answer again one by one. */
+static void who_hung_together_stays_together(void **state)
+{
+    for (unsigned seed = 0; seed < 600; seed++) {
+        unsigned back = seed % NODES;
+        struct duel d;
+
+        srandom(seed);
+        begin(&d, seed % 2 ? "ab" : "abc");
+        for (unsigned i = 0; i < NODES; i++) {
+            d.hung[i] = true;
+            run(&d, (uint64_t)random() % 8 * STEP);
+        }
+        run(&d, OP / 2 + (uint64_t)random() % 200 * STEP);
+        for (unsigned i = 0; i < NODES; i++) {
+            d.hung[(back + i * (1 + seed / 3 % 2)) % NODES] = false;
+            run(&d, (uint64_t)random() % 10 * STEP);
+        }
+        run(&d, 10 * CFS_SEC);
+        assert_int_equal(d.commits, 0);
+    }
+}
+
+/* And of those that hung together, who goes on hanging goes in time. */
+static void who_does_not_come_back_goes(void **state)
+{
+    for (unsigned seed = 0; seed < 300; seed++) {
+        struct duel d;
+
+        srandom(seed);
+        begin(&d, seed % 2 ? "a" : "abc");
+        for (unsigned i = 0; i < NODES; i++)
+            d.hung[i] = true;
+        run(&d, 10 * CFS_SEC);
+        assert_int_equal(d.commits, 0);
+        for (unsigned i = 0; i < NODES; i++)
+            d.hung[i] = i == seed % NODES;
+        run(&d, OP + 900 * CFS_MS);
+        assert_int_equal(d.commits, 1);
+        assert_false(has(&d, seed % NODES));
     }
 }
 
@@ -768,6 +887,7 @@ int main(void)
         cmocka_unit_test(rule_3_all_on_one_node),
         cmocka_unit_test(rule_4_who_misses_one_that_stays_is_fenced),
         cmocka_unit_test(rule_4_who_misses_one_that_goes_is_not),
+        cmocka_unit_test(rule_4_when_nobody_reaches_it_nobody_is),
         cmocka_unit_test(rule_5_votes_leave_min_copies),
         cmocka_unit_test(rule_5_whom_nobody_reaches_goes_all_the_same),
         cmocka_unit_test(rule_5_the_last_one_stays),
@@ -781,9 +901,14 @@ int main(void)
         cmocka_unit_test(rule_9_not_against_as_many_that_get_on),
         cmocka_unit_test(rule_9_who_reaches_most_badly_is_sick_itself),
         cmocka_unit_test(rule_9_never_below_min_copies),
+        cmocka_unit_test(rule_10_who_hears_nobody_says_nothing_of_anybody),
+        cmocka_unit_test(rule_10_a_moment_earlier_is_nothing),
+        cmocka_unit_test(rule_10_who_was_deaf_counts_anew),
         cmocka_unit_test(a_node_that_loses_half_goes_in_time),
         cmocka_unit_test(a_little_loss_drops_nobody),
         cmocka_unit_test(a_hung_brick_goes_once_and_in_time),
+        cmocka_unit_test(who_hung_together_stays_together),
+        cmocka_unit_test(who_does_not_come_back_goes),
         cmocka_unit_test(a_sick_network_takes_no_other_member_along),
         cmocka_unit_test(a_client_behind_a_sick_network_takes_nothing_down),
         cmocka_unit_test(who_slept_drops_nobody),

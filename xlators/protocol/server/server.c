@@ -330,14 +330,14 @@ static void list_clients(struct srv *srv, struct cfs_clients *ret)
     ret->n = 0;
     cfs_list_for_each(it, &srv->conns) {
         const struct srv_conn *sc = cfs_list_entry(it, struct srv_conn, link);
-        const uint64_t heard = rpc_conn_heard(sc->c);
+        const uint64_t silence = rpc_conn_silence(sc->c, now);
 
         if (sc->session == 0 || ret->n == CFS_CLIENTS_MAX)
             continue;
-        if (ret->ping && now > heard && now - heard > PING_AFTER)
+        if (ret->ping && silence > PING_AFTER)
             rpc_conn_ping(sc->c);
         ret->c[ret->n].session = sc->session;
-        ret->c[ret->n++].idle_ns = now > heard ? now - heard : 0;
+        ret->c[ret->n++].idle_ns = silence;
     }
 }
 
