@@ -95,6 +95,25 @@ def test_a_brick_that_hangs_costs_2500_ms_at_most(c, writer):
     c[3].signal("clusterfs-brickd", signal.SIGCONT)
 
 
+def test_bricks_that_all_hang_come_back_together(c, writer):
+    """For longer than a session may be silent, and with half a second between
+    one that goes on and the next: nobody is dropped, no client dies."""
+    epoch = pool.epoch(c[1])
+    for n in c:
+        n.signal("clusterfs-brickd", signal.SIGSTOP)
+    time.sleep(15)
+    for n in c:
+        n.signal("clusterfs-brickd", signal.SIGCONT)
+        time.sleep(0.5)
+    writer.moves()
+    time.sleep(4)  # longer than op-timeout, and a round of mgmtd's questions
+    writer.moves()
+    assert pool.in_sync(c[1]) == ["n1", "n2", "n3"]
+    assert pool.epoch(c[1]) == epoch
+    assert len(c[1].json("volume", "status", "v")["clients"]) == 1
+    writer.stop()
+
+
 def test_of_a_killed_a_hung_and_a_sound_brick_the_last_goes_on(c, writer):
     c[1].signal("clusterfs-brickd")
     wait_for("n1 is out", lambda: pool.in_sync(c[2]) == ["n2", "n3"])
