@@ -4,6 +4,7 @@ two states, and the command can be repeated. Rolled-back and shared directories
 are noticed.
 """
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -113,6 +114,28 @@ def test_terminated_and_started_again_it_adopts_its_bricks(volume):
         assert volume.status()["view"]["epoch"] == epoch
     instance.wait_for("the client is known",
                       lambda: len(volume.status()["clients"]) == 1)
+
+
+def test_a_start_waits_for_a_brick_that_signs_in_after_the_others(volume):
+    """To a mgmtd that has just begun, all of them are still to come."""
+    pid = volume.bricks()[1]["pid"]
+    volume.kill_mgmtd()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        volume.start()
+        start = subprocess.Popen(
+            [instance.program("clusterfs"), "volume", "start", "v", "--force",
+             "--json"], env=volume.env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE)
+        instance.wait_for("the others have signed in", lambda: [
+            s for i, s in enumerate(volume.states()) if i != 1]
+            == ["in-sync"] * 2)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    said, _ = start.communicate(timeout=60)
+    assert start.returncode == 0
+    assert json.loads(said)["warnings"] == []
+    volume.wait_states(["in-sync"] * 3)
 
 
 def test_a_client_that_died_while_mgmtd_was_away_is_closed(volume):
