@@ -385,19 +385,23 @@ static void write_dump(struct cfs_host *h, struct cfs_dump *d)
 
 int cfs_host_dump(struct cfs_host *h, char **ret_path, struct cfs_err *err)
 {
+    char *path, part[PATH_MAX];
     struct cfs_dump d;
-    char *path;
     int fd, rc;
 
     if (asprintf(&path, "%s/dump.%s.%d.%lld", h->dirs.run, h->spec->program,
                  (int)getpid(), (long long)cfs_realtime(h->loop).sec) < 0)
         return cfs_err_set(err, -ENOMEM, "out of memory");
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+    /* Under its name it is there as a whole. */
+    snprintf(part, sizeof part, "%s/.dump.%d", h->dirs.run, (int)getpid());
+    fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
               0600);
     d.out = fd < 0 ? NULL : fdopen(fd, "w");
     if (d.out) {
         write_dump(h, &d);
-        rc = fclose(d.out) == 0 ? 0 : -errno;
+        rc = fclose(d.out) == 0 && rename(part, path) == 0 ? 0 : -errno;
+        if (rc < 0)
+            unlink(part);
     } else {
         rc = -errno;
         if (fd >= 0)
