@@ -186,7 +186,10 @@ static bool is_up_again(struct ends *e)
     return e->ups >= 2;
 }
 
-/* Let the loop run for @ns. */
+/* Let the loop run for @ns, and for some turns also when the process gets no
+ * processor for all of that time. */
+#define PAUSE_PIECES 10u
+
 static uint64_t pause_end;
 
 static bool pause_done(struct ends *e)
@@ -198,11 +201,14 @@ static struct cfs_timer pause_timer;
 
 static void pause_for(struct ends *e, uint64_t ns)
 {
-    pause_end = cfs_now_fresh(e->loop) + ns;
-    cfs_timer_init(e->loop, &pause_timer, on_wait_timer);
-    cfs_timer_start(&pause_timer, ns);
-    wait_for(e, pause_done, "time passes");
-    cfs_timer_fini(&pause_timer);
+    ns /= PAUSE_PIECES;
+    for (unsigned i = 0; i < PAUSE_PIECES; i++) {
+        pause_end = cfs_now_fresh(e->loop) + ns;
+        cfs_timer_init(e->loop, &pause_timer, on_wait_timer);
+        cfs_timer_start(&pause_timer, ns);
+        wait_for(e, pause_done, "time passes");
+        cfs_timer_fini(&pause_timer);
+    }
 }
 
 /* -- set-up --------------------------------------------------------------- */
