@@ -199,7 +199,7 @@ def brick(n, of):
 
 
 def rewind(n, disk="/root/kept.img"):
-    n.sh("cp --sparse=always %s /dev/disk1; sync" % disk)
+    n.sh("cp --sparse=always %s /dev/disk1; sync /dev/disk1" % disk)
 
 
 def kept_disk(n, disk="/root/kept.img"):

@@ -89,6 +89,7 @@ def test_tokens_that_are_not_good_change_nothing(cluster):
     c[1].clusterfs("peer", "detach", "n3", "--yes", timeout=60)
     wait_for("n3 is nobody's", lambda: is_nobody(n))
     wait_for("a token is over", lambda: time.time() > old["end"] + 1)
+    pool.wait_formed([c[1], c[2]])  # its etcd makes no more changes either
     before = revision(c[1])
     good = token(c[1])
     assert revision(c[1]) == before + 1
@@ -128,7 +129,7 @@ def test_a_detached_node_is_refused_until_it_joins_anew(cluster):
     c[1].clusterfs("peer", "detach", "n3", "--yes", timeout=60)
     c[3].service("start")
     for n in (c[1], c[2]):
-        assert sorted(peers(n)) == ["n1", "n2"]
+        wait_for("%s knows" % n.name, lambda: sorted(peers(n)) == ["n1", "n2"])
     wait_for("it is refused",
              lambda: not any(up for name, up in peers(c[3]).items()
                              if name != "n3"))

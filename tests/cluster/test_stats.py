@@ -52,8 +52,8 @@ def test_a_brick_that_does_not_answer_is_named_and_the_others_tell(n):
     n.clusterfs("volume", "stop", "v", "--yes", "--force")
     assert "not started" in n.refused("volume", "top", "v")
     n.clusterfs("volume", "start", "v")
-    n.sh("mv /srv/2.img /srv/x; kill -9 $(pgrep -f 'clusterfs-brick[d]' |"
-         " sed -n 2p)")
+    second = n.json("volume", "status", "v")["bricks"][1]
+    n.sh("mv /srv/2.img /srv/x; kill -9 %d" % second["pid"])
     bricks = n.json("volume", "profile", "v", "info")["bricks"]
     assert len(bricks) == 3
     assert sum("error" in b for b in bricks) == 1

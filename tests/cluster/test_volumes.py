@@ -41,7 +41,7 @@ def test_a_volume_is_mounted_on_each_node_in_turn(formed):
     for n in c:
         assert n.pids("clusterfs-brickd") == []
     c[2].clusterfs("volume", "delete", "v", "--yes")
-    assert c[1].json("volume", "list") == []
+    wait_for("n1 knows", lambda: c[1].json("volume", "list") == [])
 
 
 def test_mgmtds_that_are_gone_stop_nothing(formed):
