@@ -2,6 +2,7 @@
 /* store_fix.c - see store_fix.h. */
 #include "tests/unit/store_fix.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -23,10 +24,20 @@ static int write_alive(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
     int rc = 0;
 
     pthread_rwlock_rdlock(&f->alive);
-    if (!f->dead)
+    if (!f->dead && atomic_fetch_sub(&f->writes_left, 1) <= 0)
+        rc = -EIO;
+    else if (!f->dead)
         rc = f->real_ops->write(d, via, off, iov, n_iov, len);
     pthread_rwlock_unlock(&f->alive);
     return rc;
+}
+
+static int flush_or_fail(struct cfs_dev *d)
+{
+    struct fix *f = container_of((struct cfs_dev_ops *)(uintptr_t)d->ops,
+                                 struct fix, dev_ops);
+
+    return f->flush_fails ? -EIO : f->real_ops->flush(d);
 }
 
 /* Take @dev over; no engine can close it. */
@@ -37,7 +48,10 @@ static void take_dev(struct fix *f, struct cfs_dev *dev)
     f->dev_ops = *dev->ops;
     f->dev_ops.close = stay_open;
     f->dev_ops.write = write_alive;
+    f->dev_ops.flush = flush_or_fail;
     f->dead = false;
+    f->writes_left = INT64_MAX;
+    f->flush_fails = false;
     dev->ops = &f->dev_ops;
 }
 

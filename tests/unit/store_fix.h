@@ -13,6 +13,7 @@
 #define CFS_TESTS_UNIT_STORE_FIX_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "tests/unit/cfs_test.h"
 #include "xlators/storage/block/ops.h"
@@ -30,9 +31,13 @@ struct fix {
     struct cfs_log   *log;
     struct cfs_dev   *dev; /* outlives the engine */
     const struct cfs_dev_ops *real_ops;
-    struct cfs_dev_ops dev_ops; /* the same, but for close and write */
+    struct cfs_dev_ops dev_ops; /* the same, but for close, write and flush;
+                                   changed only while no brick is on it */
     pthread_rwlock_t  alive; /* held by who writes */
     bool              dead;  /* what is written now, nobody will see */
+    /* Until this device is killed; at any time, since any thread asks. */
+    _Atomic int64_t   writes_left; /* then they fail */
+    _Atomic bool      flush_fails;
     struct ops_config config;
     struct ops       *ops;
     struct cfs_call   call;

@@ -478,26 +478,6 @@ static void a_full_brick_refuses_writes_and_still_deletes(void **state)
 }
 
 #ifndef OPS_ON_FAKE_ENGINE
-static int failing_flush(struct cfs_dev *d)
-{
-    return -EIO;
-}
-
-static unsigned writes_left;
-
-static int failing_write(struct cfs_dev *d, enum cfs_dev_via via,
-                         uint64_t off, const struct iovec *iov, int n_iov,
-                         size_t len)
-{
-    struct cfs_dev_ops *ops = (struct cfs_dev_ops *)(uintptr_t)d->ops;
-    struct fix *f = container_of(ops, struct fix, dev_ops);
-
-    if (writes_left == 0)
-        return -EIO;
-    writes_left--;
-    return f->real_ops->write(d, via, off, iov, n_iov, len);
-}
-
 static void on_poison(void *ctx, int status)
 {
     ++*(unsigned *)ctx;
@@ -565,18 +545,15 @@ static void a_failing_device_ends_the_brick_and_says_so(void **state)
             snprintf(name, sizeof name, "%u-%u", round, i);
             g[i] = fix_file(f, name);
         }
-        writes_left = round * 3;
         if (round % 4 == 3)
-            f->dev_ops.flush = failing_flush;
+            f->flush_fails = true;
         else
-            f->dev_ops.write = failing_write;
+            f->writes_left = round * 3;
         fail_in_flight(f, g);
         assert_int_equal(fix_getattr(f, ROOT, &a), -CFS_E_POISONED);
         fix_info(f, info);
         assert_int_equal(info->poisoned, 1);
         assert_true(strlen(info->reason) > 0);
-        f->dev_ops.flush = f->real_ops->flush;
-        f->dev_ops.write = f->real_ops->write;
         f->change_no += 100;
         f->n_known = 0; /* what stood is looked up again */
         fix_reopen(f, FIX_KILL);
