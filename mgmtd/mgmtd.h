@@ -326,6 +326,11 @@ bool view_has(const struct volume *vol, const struct brick *b);
 void view_differs(struct volume *vol, struct cfs_uuid id);
 /* Every member of the view that is here serves in it. */
 bool view_settled(const struct volume *vol);
+/* A member of the view may sign in yet: its process runs, or its home has not
+ * been heard. So it is right after a start of mgmtd; who has to know what
+ * members tell waits for them, but not for longer than VIEW_COMING. */
+bool view_one_is_coming(const struct volume *vol);
+#define VIEW_COMING (10 * CFS_SEC)
 /* The brick that answers for the set: the first member that is here. */
 struct brick *view_master(struct volume *vol);
 /* Why @b is out; "" when it is not, or nobody knows. */

@@ -72,6 +72,19 @@ bool view_settled(const struct volume *vol)
     return n > 0;
 }
 
+bool view_one_is_coming(const struct volume *vol)
+{
+    for (unsigned i = 0; i < vol->n; i++) {
+        const struct brick *b = &vol->brick[i];
+
+        if (view_has(vol, b) && !b->here &&
+            (b->state == BRICK_STARTING || b->state == BRICK_UP ||
+             b->state == BRICK_UNKNOWN))
+            return true;
+    }
+    return false;
+}
+
 struct cfs_view view_for_clients(const struct volume *vol)
 {
     struct cfs_view none = {.set = vol->set, .lineage = vol->view.lineage};

@@ -3,7 +3,7 @@
  * its set serves: a view is decided, and durable at its members.
  *
  * After a restart of mgmtd the set serves as soon as one of its members has
- * signed in again: the others are waited for, but for COMING at most, so that
+ * signed in again: the others are waited for, but for VIEW_COMING at most, so that
  * nobody is warned of a brick that is only a moment later.
  *
  * A volume of which no brick can be started is put back, so that the command
@@ -15,7 +15,6 @@
 #include "mgmtd/mgmtd.h"
 
 #define PATIENCE (120 * CFS_SEC)
-#define COMING   (10 * CFS_SEC)
 
 struct start {
     struct command *c;
@@ -69,21 +68,6 @@ static bool none_can(const struct volume *vol)
     return true;
 }
 
-/* Whether a member of the view may sign in yet: its process runs, or its home
- * has not been heard. */
-static bool one_is_coming(const struct volume *vol)
-{
-    for (unsigned i = 0; i < vol->n; i++) {
-        const struct brick *b = &vol->brick[i];
-
-        if (view_has(vol, b) && !b->here &&
-            (b->state == BRICK_STARTING || b->state == BRICK_UP ||
-             b->state == BRICK_UNKNOWN))
-            return true;
-    }
-    return false;
-}
-
 static bool is_over(struct vol_wait *w)
 {
     const struct start *st = cfs_list_entry(w, struct start, wait);
@@ -91,7 +75,7 @@ static bool is_over(struct vol_wait *w)
 
     return vol->gone || vol->state != VOL_STARTED || *vol->held ||
            none_can(vol) ||
-           (view_settled(vol) && !(st->all && one_is_coming(vol)));
+           (view_settled(vol) && !(st->all && view_one_is_coming(vol)));
 }
 
 /* -- a start that failed ------------------------------------------------- */
@@ -136,9 +120,9 @@ static void on_waited(struct vol_wait *w, bool in_time)
 
     if (!vol->gone && vol->state == VOL_STARTED && !*vol->held &&
         view_settled(vol)) {
-        if (!st->all && one_is_coming(vol)) {
+        if (!st->all && view_one_is_coming(vol)) {
             st->all = true;
-            volume_wait(vol, &st->wait, COMING, is_over, on_waited);
+            volume_wait(vol, &st->wait, VIEW_COMING, is_over, on_waited);
             return;
         }
         start_end(st, mem_ok(json_pack("{s:s,s:o}", "name", vol->name,

@@ -2,7 +2,8 @@
 /* volume_stop.c - the verb: no clients, then the record, then the bricks end,
  * each after a last checkpoint that is marked clean.
  *
- *     ask the members for sessions -> none, or --force: declare them dead
+ *     wait for members that are still to sign in: only they know sessions
+ *       -> ask the members for sessions -> none, or --force: declare them dead
  *       -> all are closed -> commit "stopped" -> bricks end -> answer
  *
  * From the commit on the volume is stopped, whatever happens: a mgmtd that
@@ -169,6 +170,20 @@ static void on_asked(struct brick *b, void *arg, int status,
         look_at_clients(st);
 }
 
+static bool nobody_is_coming(struct vol_wait *w)
+{
+    return w->vol->state != VOL_STARTED || !view_one_is_coming(w->vol);
+}
+
+static void on_come(struct vol_wait *w, bool in_time)
+{
+    struct stop *st = cfs_list_entry(w, struct stop, wait);
+
+    st->pending = st->vol->n;
+    for (unsigned i = 0; i < st->vol->n; i++)
+        brick_refresh(&st->vol->brick[i], ANSWER_MS, on_asked, st);
+}
+
 /* -- the verb ------------------------------------------------------------ */
 
 void volume_stop(struct command *c)
@@ -199,7 +214,5 @@ void volume_stop(struct command *c)
         return;
     }
     vol->stopping = true;
-    st->pending = vol->n;
-    for (unsigned i = 0; i < vol->n; i++)
-        brick_refresh(&vol->brick[i], ANSWER_MS, on_asked, st);
+    volume_wait(vol, &st->wait, VIEW_COMING, nobody_is_coming, on_come);
 }

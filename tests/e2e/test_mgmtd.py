@@ -138,6 +138,33 @@ def test_a_start_waits_for_a_brick_that_signs_in_after_the_others(volume):
     volume.wait_states(["in-sync"] * 3)
 
 
+def test_a_stop_waits_for_bricks_that_know_of_mounts(volume):
+    """A mgmtd that has just begun has not heard of any."""
+    mnt = volume.mount()
+    pids = [b["pid"] for b in volume.bricks()]
+    volume.kill_mgmtd()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        volume.start()
+        stop = subprocess.Popen(
+            [instance.program("clusterfs"), "volume", "stop", "v", "--yes"],
+            env=volume.env, stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        log = volume.dirs["log"] / "clusterfs-mgmtd.log"
+        instance.wait_for("it was asked",
+                          lambda: "cli: volume-stop v" in log.read_text())
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    _, said = stop.communicate(timeout=60)
+    assert stop.returncode != 0 and "is mounted on" in said
+    assert state(volume) == "started"
+    (mnt / "f").write_text("goes on")
+    volume.wait_states(["in-sync"] * 3)
+    assert [b["pid"] for b in volume.bricks()] == pids
+
+
 def test_a_client_that_died_while_mgmtd_was_away_is_closed(volume):
     mnt = volume.mount()
     (pid,) = volume.client_pids(mnt)
