@@ -37,8 +37,9 @@ while run:
     gap = max(gap, now - last)
     last = now
     n += 1
-    with open("/tmp/writer", "w") as s:
+    with open("/tmp/writer.new", "w") as s:
         s.write(str(n))
+    os.rename("/tmp/writer.new", "/tmp/writer")
 print(json.dumps({"files": n, "errors": errors, "stall": gap}), flush=True)
 """
 CHECK = r"""

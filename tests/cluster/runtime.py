@@ -122,7 +122,10 @@ class Namespaces:
                     node.name, (node.dir / "init.out").read_text()))
             return all((node.dir / name).exists()
                        for name in ("control", "pid"))
-        wait_for("%s starts" % node.name, ready)
+        # It mounts what was only just made: that waits for the host's disk, for
+        # as long as that is busy with what others have written.
+        wait_for(lambda: "%s starts: %s" % (
+            node.name, (node.dir / "init.out").read_text()), ready, 60)
         node.pid = int((node.dir / "pid").read_text())
         self.link(node)
 

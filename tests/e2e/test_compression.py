@@ -63,6 +63,9 @@ def test_it_is_set_and_reset_while_files_are_written_and_read(node):
         f.truncate(SIZE - 5000)
         files[meanwhile] = files[meanwhile][:SIZE - 5000]
     node.cli("volume", "reset", "v", "storage.compression")
+    wait_for("both bricks stop that", lambda: all(
+        log.read_text().count("the volfile changed: taken over") == 2
+        for log in (node.dirs["log"] / "bricks").glob("*.log")))
     node.umount(mnt)
     node.mount(where=mnt)
     assert put(after, files[after]) > SIZE * 9 // 10
