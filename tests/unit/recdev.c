@@ -252,6 +252,7 @@ static int rec_allocate(struct cfs_dev *d, uint64_t off, uint64_t len)
     int rc;
 
     pthread_mutex_lock(&r->lock);
+    wait_while_held(r, RECDEV_ALLOCATE);
     rc = fails(r, RECDEV_ALLOCATE) ? -ENOSPC : 0;
     pthread_mutex_unlock(&r->lock);
     return rc;

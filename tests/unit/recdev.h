@@ -91,8 +91,8 @@ unsigned recdev_failed(struct recdev *r);
 /* Bytes that were discarded. */
 uint64_t recdev_discarded(struct recdev *r);
 
-/* Operations of @kind (read, write, flush, discard) do not return while
- * held. */
+/* Operations of @kind (read, write, flush, allocate, discard) do not return
+ * while held. */
 void recdev_hold(struct recdev *r, enum recdev_fault kind, bool on);
 
 /* The device stalls: what does not end in the page cache does not return.

@@ -231,6 +231,61 @@ static void small_pieces_next_to_each_other_are_a_run(void **state)
     rig_fini(&r);
 }
 
+/* More than one job takes: each part is free once, and none twice. */
+static void what_takes_several_jobs_comes_back_once(void **state)
+{
+    struct rig r;
+    uint64_t before;
+
+    on_device(&r, 640 * MIB);
+    before = avail(&r);
+    for (unsigned i = 0; i < 40; i++)
+        assert_int_equal(put_file(&r, i, 2500, false, 0), 0);
+    assert_int_equal(put_file(&r, 50, 100, true, 9), 0);
+    assert_int_equal(rig_checkpoint(&r), 0);
+    quiet(&r);
+    for (unsigned i = 0; i < 40; i += 2) /* so that they are no one run */
+        assert_int_equal(put_file(&r, i, 0, false, 0), 0);
+    for (unsigned i = 1; i < 40; i += 4)
+        assert_int_equal(put_file(&r, i, 0, false, 0), 0);
+    assert_int_equal(rig_checkpoint(&r), 0);
+    quiet(&r);
+    assert_true(discarded(&r) > 2 * 32768);
+    assert_int_equal(discarded(&r) * CFS_BLOCK, recdev_discarded(r.dev));
+    assert_in_range(avail(&r), before - 100 - 10 * 2500 - 64,
+                    before - 100 - 10 * 2500);
+    assert_true(rig_check(&r, 100 + 10 * 2500));
+    rig_fini(&r);
+}
+
+/* What a start frees on its way is not discarded: there is no loop yet to
+ * come back to. */
+static void a_start_discards_nothing(void **state)
+{
+    uint64_t n;
+    struct rig r;
+
+    on_device(&r, 64 * MIB);
+    for (unsigned i = 0; i < 40; i++)
+        assert_int_equal(put_file(&r, i, 64, true, i * 1000000), 0);
+    assert_int_equal(rig_checkpoint(&r), 0);
+    quiet(&r);
+    for (unsigned i = 0; i < 40; i += 2)
+        assert_int_equal(put_file(&r, i, 0, false, 0), 0);
+    rig_settle(&r);
+    rig_kill(&r);
+    n = recdev_discarded(r.dev);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_true(r.records > 0);
+    assert_false(r.eng->discard.running);
+    assert_int_equal(discard_pending(r.eng), 0);
+    quiet(&r);
+    assert_int_equal(recdev_discarded(r.dev), n);
+    assert_int_equal(check_bytes(&r), 20 * 64);
+    assert_true(rig_check(&r, 20 * 64));
+    rig_fini(&r);
+}
+
 struct reading {
     struct eng_io io;
     bool          done;
@@ -501,6 +556,120 @@ static void what_was_punched_may_be_had_no_more(void **state)
     rig_fini(&r);
 }
 
+/* A start leaves pages unallocated in which nothing is, and punches them once
+ * more: those that are allocated again meanwhile, to be used, are not punched,
+ * and the one that is just being punched is not allocated. */
+static bool is_punching(void *arg)
+{
+    return ((struct rig *)arg)->eng->discard.running;
+}
+
+static bool is_not_backing(void *arg)
+{
+    return !((struct rig *)arg)->eng->pace.backing;
+}
+
+static void punched_and_started(struct rig *r)
+{
+    punched(r, 6);
+    rig_close(r, true);
+    recdev_hold(r->dev, RECDEV_DISCARD, true);
+    assert_int_equal(rig_open(r, NULL), 0);
+    eng_set_discard(r->eng, true);
+    cfs_loop_run_until(r->loop, is_punching, r);
+    assert_false(r->eng->space.page[r->eng->discard.page].backed);
+}
+
+static void a_page_that_is_being_allocated_is_not_punched(void **state)
+{
+    unsigned no = 1;
+    uint32_t page;
+    struct rig r;
+
+    punched_and_started(&r);
+    recdev_hold(r.dev, RECDEV_ALLOCATE, true);
+    while (!r.eng->pace.backing)
+        assert_int_equal(put_file(&r, no++, 1024, false, 0), 0);
+    page = r.eng->pace.back_page;
+    assert_true(r.eng->space.page[page].used);
+    recdev_hold(r.dev, RECDEV_DISCARD, false);
+    quiet(&r);
+    assert_true(r.eng->pace.backing);
+    assert_true(r.eng->space.page[page].used);
+    recdev_hold(r.dev, RECDEV_ALLOCATE, false);
+    rig_fini(&r);
+}
+
+static void a_page_that_is_being_punched_is_not_allocated(void **state)
+{
+    unsigned no = 1;
+    uint32_t page;
+    struct rig r;
+
+    punched_and_started(&r);
+    page = r.eng->discard.page;
+    while (eng_avail(r.eng, 0) >= 1024) {
+        assert_int_equal(put_file(&r, no++, 1024, false, 0), 0);
+        cfs_loop_run_until(r.loop, is_not_backing, &r);
+    }
+    assert_true(r.eng->discard.running);
+    assert_int_equal(r.eng->discard.page, page);
+    assert_false(r.eng->space.page[page].backed);
+    recdev_hold(r.dev, RECDEV_DISCARD, false);
+    quiet(&r);
+    rig_fini(&r);
+}
+
+static int half_way(struct cfs_dev *d, uint64_t off, uint64_t len)
+{
+    return -EIO;
+}
+
+static int not_at_all(struct cfs_dev *d, uint64_t off, uint64_t len)
+{
+    return -EOPNOTSUPP;
+}
+
+static unsigned backed_pages(const struct rig *r)
+{
+    unsigned n = 0;
+
+    for (uint32_t i = 0; i < r->eng->space.n_pages; i++)
+        n += r->eng->space.page[i].backed;
+    return n;
+}
+
+/* A punch that failed may have gone half-way: the page is to be allocated
+ * anew. One that cannot be had leaves it as it was. */
+static void a_punch_that_fails_may_have_been_done(void **state)
+{
+    for (unsigned known = 0; known < 2; known++) {
+        struct cfs_dev_ops ops;
+        unsigned before;
+        struct rig r;
+
+        rig_init(&r, 1024 * MIB);
+        r.conf.discard = r.conf.sparse_image = true;
+        assert_int_equal(rig_open(&r, NULL), 0);
+        for (unsigned i = 1; i <= 6; i++)
+            assert_int_equal(put_file(&r, i, PAGE_BLOCKS, false, 0), 0);
+        assert_int_equal(rig_checkpoint(&r), 0);
+        quiet(&r);
+        ops = *r.eng->dev->ops;
+        ops.discard = known ? not_at_all : half_way;
+        r.eng->dev->ops = &ops;
+        for (unsigned i = 1; i <= 6; i++)
+            assert_int_equal(put_file(&r, i, 0, false, 0), 0);
+        rig_settle(&r);
+        before = backed_pages(&r);
+        assert_int_equal(rig_checkpoint(&r), 0);
+        quiet(&r);
+        assert_int_equal(backed_pages(&r), before - !known);
+        assert_int_equal(r.eng->poisoned, 0);
+        rig_fini(&r);
+    }
+}
+
 /* What a cut left: file 0 is there, file 9 if it was synced, and whole. */
 static void look_at(struct recdev *image, bool discard, bool synced)
 {
@@ -564,6 +733,41 @@ static void a_cut_finds_no_hole_in_what_is_in_use(void **state)
     rig_fini(&r);
 }
 
+/* -- at rest --------------------------------------------------------------- */
+
+/* A store full of holes of all lengths, at any places: only what is free
+ * goes. */
+static void at_rest_only_free_blocks_go(void **state)
+{
+    uint64_t rnd = 3, n, would, did;
+    struct rig r;
+
+    rig_init(&r, 64 * MIB);
+    recdev_block(r.dev, true);
+    assert_int_equal(rig_open(&r, NULL), 0);
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(put_file(&r, (unsigned)(rig_random(&rnd) % FILES),
+                                  (uint32_t)(rig_random(&rnd) % FILE_MAX),
+                                  true, rig_random(&rnd)), 0);
+    rig_settle(&r);
+    n = check_bytes(&r);
+    rig_close(&r, true);
+    r.conf.read_only = true;
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_int_equal(eng_discard_free(r.eng, true, NULL, NULL, &would), 0);
+    assert_int_equal(recdev_discarded(r.dev), 0);
+    assert_int_equal(eng_discard_free(r.eng, false, NULL, NULL, &did), 0);
+    assert_int_equal(did, would);
+    assert_int_equal(recdev_discarded(r.dev), did);
+    assert_true(did > 32 * MIB);
+    rig_close(&r, true);
+    r.conf.read_only = false;
+    assert_int_equal(rig_open(&r, NULL), 0);
+    assert_int_equal(check_bytes(&r), n);
+    assert_true(rig_check(&r, n));
+    rig_fini(&r);
+}
+
 /* One argument: only the tests that it matches. */
 int main(int argc, char **argv)
 {
@@ -571,6 +775,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(
             freed_runs_are_discarded_after_the_checkpoint_and_once),
         cmocka_unit_test(small_pieces_next_to_each_other_are_a_run),
+        cmocka_unit_test(what_takes_several_jobs_comes_back_once),
+        cmocka_unit_test(a_start_discards_nothing),
         cmocka_unit_test(a_block_that_is_being_read_is_not_discarded),
         cmocka_unit_test(
             who_is_short_of_space_need_not_wait_for_discards),
@@ -578,7 +784,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(live_data_is_untouched_by_random_work),
         cmocka_unit_test(an_image_shrinks_when_its_files_go),
         cmocka_unit_test(what_was_punched_may_be_had_no_more),
+        cmocka_unit_test(a_page_that_is_being_allocated_is_not_punched),
+        cmocka_unit_test(a_page_that_is_being_punched_is_not_allocated),
+        cmocka_unit_test(a_punch_that_fails_may_have_been_done),
         cmocka_unit_test(a_cut_finds_no_hole_in_what_is_in_use),
+        cmocka_unit_test(at_rest_only_free_blocks_go),
     };
 
     if (argc > 1)
