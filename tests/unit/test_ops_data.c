@@ -247,6 +247,52 @@ static void what_is_being_freed_may_be_written(void **state)
     }
 }
 
+/* One behind the other, before anything is freed: what a mark hides is counted
+ * once, however many blocks a chunk has, and comes back by no later mark, be it
+ * in front of the other or behind it. */
+static void marks_that_meet_become_one(void **state)
+{
+    static const unsigned to[] = {300, 100, 400, 200, 400};
+    struct fix *f = *state;
+    const uint64_t chunk = 128 << 10;
+    struct cfs_gfid g = fix_file(f, "file");
+    struct cfs_setattr cut[CFS_ARRAY_SIZE(to)] = {0};
+    struct cfs_change c[CFS_ARRAY_SIZE(to)];
+    struct fix_wait wait[CFS_ARRAY_SIZE(to)];
+    uint8_t *p = fix_pattern(3 * 4096, 5), got;
+    struct cfs_attr a;
+
+    for (unsigned i = 0; i < 400; i++)
+        assert_int_equal(fix_write(f, g, i * chunk, p, 3 * 4096), 0);
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(to); i++) {
+        c[i] = *fix_change(f, 1, &g);
+        fix_learn(f, &c[i]);
+    }
+    fix_begin(f);
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(to); i++) {
+        cut[i].req = (struct cfs_req){.fop = CFS_FOP_SETATTR,
+                                      .epoch = f->view.epoch,
+                                      .change = &c[i]};
+        cut[i].gfid = g;
+        cut[i].mask = CFS_SET_SIZE;
+        cut[i].size = to[i] * chunk;
+        fix_post(f, &cut[i].req, &wait[i]);
+    }
+    fix_wait_all(f, wait, CFS_ARRAY_SIZE(to));
+    for (unsigned i = 0; i < CFS_ARRAY_SIZE(to); i++)
+        assert_int_equal(wait[i].status, 0);
+    assert_int_equal(cut[0].attr.blocks, 300 * 3 * 8);
+    assert_int_equal(cut[1].attr.blocks, 100 * 3 * 8);
+    assert_int_equal(fix_getattr(f, g, &a), 0);
+    assert_int_equal(a.blocks, 100 * 3 * 8);
+    assert_int_equal(a.size, 400 * chunk);
+    for (unsigned i = 0; i < 400; i++) {
+        assert_int_equal(fix_read(f, g, i * chunk + 4096, &got, 1), 1);
+        assert_int_equal(got, i < 100 ? p[4096] : 0);
+    }
+    free(p);
+}
+
 /* Flip a bit of the block on the device that begins with @want's bytes. */
 static void damage_block(struct fix *f, const uint8_t want[static 4096])
 {
@@ -700,6 +746,7 @@ int main(void)
         T(truncate_works_in_line),
         T(a_large_truncate_is_a_hole_at_once),
         T(what_is_being_freed_may_be_written),
+        T(marks_that_meet_become_one),
         T(damaged_data_is_never_returned),
         T(punch_makes_holes_of_whole_blocks),
         T(punch_works_in_line),
