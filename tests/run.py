@@ -279,8 +279,9 @@ class LeftOvers:
 
     def remove(self, patience=True):
         """-> what there was, in words."""
-        # A daemon may be on its way out.
-        end = time.monotonic() + 5
+        # A daemon may be on its way out; one that was killed while the disk is
+        # busy goes when the disk has answered.
+        end = time.monotonic() + 20
         while patience and any(self.processes()) and time.monotonic() < end:
             time.sleep(0.1)
         found = []
