@@ -293,12 +293,12 @@ def test_a_brick_that_dies_again_and_again_is_given_up_and_forgiven(volume):
 
 def test_a_brick_that_dies_while_it_is_stopped_is_told_of(volume):
     """A brick that hangs is asked to end, and is killed before it can."""
-    pid = volume.bricks()[1]["pid"]
+    one, pid, three = (b["pid"] for b in volume.bricks())
+    others = one, three
     os.kill(pid, signal.SIGSTOP)
     stop = subprocess.Popen(
         [instance.program("clusterfs"), "volume", "stop", "v", "--yes"],
         env=volume.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    others = [b["pid"] for i, b in enumerate(volume.bricks()) if i != 1]
     instance.wait_for("the others have ended",
                       lambda: not any(map(instance.alive, others)))
     os.kill(pid, signal.SIGKILL)
