@@ -10,6 +10,14 @@
  * timerfd is set only when something is due earlier than it is set for: most
  * timers are time-outs that are stopped long before.
  *
+ * A pause. When nothing ran for long (SIGSTOP, a virtual machine that was
+ * stopped, storage that hung under a page of ours), what was due meanwhile is
+ * nobody's fault: what others sent waits unread in sockets. So the time by
+ * which the first timer is late is given to all of them, and a little more,
+ * for the input to go first. It is seen by whoever reads the clock first in a
+ * turn, so that nobody meets a time of which the pause is not known. A process
+ * that is late again soon is slow, and must not put off its timers for ever.
+ *
  * Spinning. After work was done the loop may poll without sleep for a while:
  * being woken costs more than most operations. It does so only while that has
  * paid lately (score), and it offers the processor to others at each poll;
@@ -37,6 +45,11 @@
 /* Somebody else ran, if offering the processor took longer. */
 #define YIELD_MAX (10 * CFS_MS / 1000)
 
+/* So late is a pause; and how long what came meanwhile goes before timers. */
+#define PAUSE_MIN   (250 * CFS_MS)
+#define INPUT_FIRST (50 * CFS_MS)
+#define SOON_MAX    CFS_SEC /* no pause begins so soon after another */
+
 /* What libuv wants for a job; kept for the next one. */
 struct work {
     uv_work_t       uv;
@@ -53,7 +66,10 @@ struct cfs_loop {
     struct cfs_list tasks;
     struct cfs_list hooks[CFS_STAGE_N];
 
-    uint64_t now; /* 0: not read in this turn */
+    uint64_t now;    /* 0: not read in this turn */
+    uint64_t read;   /* when the clock was read last */
+    uint64_t paused; /* ns, in all */
+    uint64_t excused; /* until then no other pause begins */
 
     struct cfs_timer **heap; /* from 1; the parent of i is i / 2 */
     size_t             n_timers;
@@ -84,18 +100,50 @@ static uint64_t clock_ns(void)
     return (uint64_t)ts.tv_sec * CFS_SEC + (uint64_t)ts.tv_nsec;
 }
 
-uint64_t cfs_now(struct cfs_loop *loop)
+/* Whether we stood still until @now: then so did our timers. Their order
+ * stays. */
+static void look_for_pause(struct cfs_loop *loop, uint64_t now)
 {
-    /* Outside of a run there are no turns, so nothing is kept. */
-    if (loop->now == 0 || !loop->running)
-        loop->now = clock_ns();
-    return loop->now;
+    uint64_t from = loop->read, late;
+
+    loop->read = now;
+    if (!loop->running || loop->n_timers == 0)
+        return;
+    if (from < loop->heap[1]->due)
+        from = loop->heap[1]->due;
+    if (now < from || now - from < PAUSE_MIN || from < loop->excused)
+        return;
+    late = now - from;
+    loop->paused += late;
+    loop->excused = now + (late < SOON_MAX ? late : SOON_MAX);
+    late += INPUT_FIRST;
+    for (size_t i = 1; i <= loop->n_timers; i++) {
+        uint64_t *due = &loop->heap[i]->due;
+
+        *due = late > UINT64_MAX - *due ? UINT64_MAX : *due + late;
+    }
 }
 
 uint64_t cfs_now_fresh(struct cfs_loop *loop)
 {
     loop->now = clock_ns();
+    look_for_pause(loop, loop->now);
     return loop->now;
+}
+
+uint64_t cfs_now(struct cfs_loop *loop)
+{
+    /* Outside of a run there are no turns, so nothing is kept. */
+    if (loop->now == 0 || !loop->running)
+        return cfs_now_fresh(loop);
+    return loop->now;
+}
+
+uint64_t cfs_ran(struct cfs_loop *loop)
+{
+    uint64_t now = cfs_now(loop);
+
+    return now - loop->paused;
 }
 
 uint64_t cfs_clock(void)

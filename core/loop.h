@@ -86,6 +86,10 @@ void cfs_loop_spin(struct cfs_loop *loop, uint64_t ns);
 uint64_t        cfs_now(struct cfs_loop *loop);      /* boot time, ns */
 uint64_t        cfs_now_fresh(struct cfs_loop *loop);
 uint64_t        cfs_clock(void); /* boot time, ns; any thread */
+/* The same without the pauses in which this process stood still, as far as
+ * they were noticed: for how long it has been waiting for others. Timers count
+ * by this, too. */
+uint64_t        cfs_ran(struct cfs_loop *loop);
 struct cfs_time cfs_realtime(struct cfs_loop *loop);
 void            cfs_random(struct cfs_loop *loop, void *ret, size_t len);
 

@@ -223,7 +223,7 @@ static void on_timer(struct cfs_timer *t)
     struct go *go = cfs_list_entry(t, struct go, timer);
     struct engine *e = go->e;
 
-    if (cfs_now(e->m->host.loop) > go->until) {
+    if (cfs_ran(e->m->host.loop) > go->until) {
         cfs_err_set(&go->err, -ETIMEDOUT, "etcd was started, but does not "
                     "answer; see %s", e->proc.log_path);
         give_up(go);
@@ -254,7 +254,7 @@ static void start_etcd(struct go *go)
         give_up(go);
         return;
     }
-    go->until = cfs_now(e->m->host.loop) + READY_WITHIN;
+    go->until = cfs_ran(e->m->host.loop) + READY_WITHIN;
     cfs_timer_start(&go->timer, ASK_EVERY);
 }
 

@@ -507,7 +507,7 @@ static void look_when_here(struct cfs_timer *t)
     struct mgmtd *m = cr->c->m;
 
     if ((!all_here(cr) || creating_is_left(m, cr->name)) &&
-        cfs_now(m->host.loop) < cr->patient_until)
+        cfs_ran(m->host.loop) < cr->patient_until)
         cfs_timer_start(&cr->coming, 100 * CFS_MS);
     else
         node_prep_look(m, &cr->prep, on_looked, cr);
@@ -533,6 +533,6 @@ void volume_create(struct command *c)
         fail(cr);
         return;
     }
-    cr->patient_until = cfs_now(c->m->host.loop) + COMING;
+    cr->patient_until = cfs_ran(c->m->host.loop) + COMING;
     look_when_here(&cr->coming);
 }

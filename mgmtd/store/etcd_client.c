@@ -153,7 +153,7 @@ static void give_up(struct request *r)
 static void try_member(struct request *r)
 {
     struct etcd_client *c = r->c;
-    uint64_t now = cfs_now(c->loop), wait = r->try_ns;
+    uint64_t now = cfs_ran(c->loop), wait = r->try_ns;
     char *url;
 
     if (now >= r->deadline) {
@@ -188,7 +188,7 @@ static void try_next(struct request *r, int status, const char *why)
             c->prefer = (r->member + 1) % c->to.n;
         r->member = (r->member + 1) % c->to.n;
     }
-    if (cfs_now(c->loop) >= r->deadline) {
+    if (cfs_ran(c->loop) >= r->deadline) {
         give_up(r);
     } else if (++r->tried < c->to.n && !r->one) {
         try_member(r);
@@ -292,7 +292,7 @@ static struct request *request_new(struct etcd_client *c, const char *path,
     r->body = mem_ok(json_dumps(body, JSON_COMPACT));
     json_decref(body);
     r->try_ns = try_ms * CFS_MS;
-    r->deadline = cfs_now(c->loop) + total_ms * CFS_MS;
+    r->deadline = cfs_ran(c->loop) + total_ms * CFS_MS;
     r->member = c->prefer;
     r->done = done;
     r->arg = arg;

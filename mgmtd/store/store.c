@@ -279,7 +279,7 @@ void store_current(struct store *s, store_done *done, void *arg)
 {
     struct store_asker *a = mem_new(sizeof *a);
 
-    a->since = cfs_now(s->loop);
+    a->since = cfs_ran(s->loop);
     a->done = done;
     a->arg = arg;
     cfs_list_add_tail(&s->askers, &a->link);
@@ -293,7 +293,7 @@ void store_current(struct store *s, store_done *done, void *arg)
 void store_answer_askers(struct store *s, uint64_t patience_ns,
                          const struct cfs_err *err)
 {
-    uint64_t now = cfs_now(s->loop);
+    uint64_t now = cfs_ran(s->loop);
     struct cfs_list out, *l;
 
     cfs_list_init(&out);

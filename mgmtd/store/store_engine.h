@@ -59,7 +59,7 @@ static inline bool store_op_is_condition(const struct store_op *op)
 /* Who waits in store_current(). */
 struct store_asker {
     struct cfs_list link;
-    uint64_t        since; /* boot time */
+    uint64_t        since; /* cfs_ran() */
     uint64_t        want;  /* revision; 0: not known yet */
     store_done     *done;
     void           *arg;

@@ -83,7 +83,7 @@ static void decide(struct store_etcd *et, int status, uint64_t want,
     et->result = status;
     et->result_err = err ? *err : (struct cfs_err){0};
     et->want = want;
-    et->since = cfs_now(et->s->loop);
+    et->since = cfs_ran(et->s->loop);
     et->conflict = false;
     try_answer(et);
 }
@@ -102,7 +102,7 @@ static void on_wait(struct cfs_timer *timer)
 {
     struct store_etcd *et = cfs_list_entry(timer, struct store_etcd,
                                            wait_timer);
-    bool over = cfs_now(et->s->loop) - et->since > PATIENCE_NS;
+    bool over = cfs_ran(et->s->loop) - et->since > PATIENCE_NS;
 
     if (!et->done) {
         et_txn_step(et);
@@ -179,7 +179,7 @@ static void append_by(const struct store_etcd *et, json_t *ops,
 
 static bool again_later(struct store_etcd *et)
 {
-    if (cfs_now(et->s->loop) - et->since > PATIENCE_NS)
+    if (cfs_ran(et->s->loop) - et->since > PATIENCE_NS)
         return false;
     cfs_timer_start(&et->wait_timer, AGAIN_NS);
     return true;
@@ -435,7 +435,7 @@ void et_commit(struct store *s, struct store_txn *t)
     et->txn = t;
     et->done = false;
     et->conflict = false;
-    et->since = cfs_now(s->loop);
+    et->since = cfs_ran(s->loop);
     et_nonce(s->loop, et->nonce);
     et_txn_step(et);
 }

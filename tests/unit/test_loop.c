@@ -293,6 +293,107 @@ static void a_timer_started_by_a_timer_waits_for_the_next_turn(void **state)
     assert_int_equal(r.fired_at_task, 1);
 }
 
+/* -- pauses --------------------------------------------------------------- */
+
+/* A process that stands still for @still_ms in the fire of a timer, while
+ * somebody sends it something; its first answer brings another. */
+struct pause {
+    struct thing a, b;
+    uv_poll_t    poll;
+    int          fd[2];
+    unsigned     still_ms;
+    unsigned     told;
+    uint64_t     ran, now; /* when it began */
+};
+
+static void pause_fire(struct cfs_timer *t)
+{
+    struct pause *p = container_of(t, struct pause, a.timer);
+
+    act(&p->a);
+    assert_int_equal(write(p->fd[1], "x", 1), 1);
+    usleep(p->still_ms * 1000);
+}
+
+static void pause_input(uv_poll_t *poll, int status, int events)
+{
+    struct pause *p = container_of(poll, struct pause, poll);
+    char c;
+
+    assert_int_equal(read(p->fd[0], &c, 1), 1);
+    note('i');
+    if (++p->told < 3)
+        assert_int_equal(write(p->fd[1], "x", 1), 1);
+}
+
+static bool pause_over(void *arg)
+{
+    const struct pause *p = arg;
+
+    return p->b.times > 0 && p->told == 3;
+}
+
+static void pause_run(struct pause *p, struct cfs_loop *loop,
+                      unsigned still_ms)
+{
+    *p = (struct pause){.still_ms = still_ms};
+    thing_init(&p->a, loop, 'a', CFS_STAGE_COMMIT);
+    thing_init(&p->b, loop, 'b', CFS_STAGE_COMMIT);
+    p->a.timer.fire = pause_fire;
+    assert_int_equal(pipe(p->fd), 0);
+    uv_poll_init(cfs_loop_uv(loop), &p->poll, p->fd[0]);
+    uv_poll_start(&p->poll, UV_READABLE, pause_input);
+    p->now = cfs_now(loop);
+    p->ran = cfs_ran(loop);
+    cfs_timer_start(&p->a.timer, 5 * CFS_MS);
+    cfs_timer_start(&p->b.timer, 10 * CFS_MS);
+    cfs_loop_run_until(loop, pause_over, p);
+    uv_close((uv_handle_t *)&p->poll, NULL);
+    uv_run(cfs_loop_uv(loop), UV_RUN_NOWAIT);
+    close(p->fd[0]);
+    close(p->fd[1]);
+}
+
+static void what_waited_during_a_pause_goes_before_timers(void **state)
+{
+    struct pause p;
+
+    pause_run(&p, *state, 400);
+    assert_string_equal(trace, "aiiib");
+}
+
+static void a_pause_is_no_time_that_was_waited(void **state)
+{
+    struct pause p;
+
+    pause_run(&p, *state, 1000);
+    assert_true(cfs_now_fresh(*state) - p.now >= CFS_SEC);
+    assert_true(cfs_ran(*state) - p.ran < 500 * CFS_MS);
+}
+
+static void slow_fire(struct cfs_timer *t)
+{
+    usleep(300 * 1000);
+    act(container_of(t, struct thing, timer));
+    if (strlen(trace) < 6)
+        cfs_timer_start(t, 0);
+}
+
+/* Always late: that is no pause. */
+static void who_is_slow_does_not_put_off_timers_for_ever(void **state)
+{
+    struct thing a, b;
+
+    thing_init(&a, *state, 'a', CFS_STAGE_COMMIT);
+    thing_init(&b, *state, 'b', CFS_STAGE_COMMIT);
+    a.timer.fire = slow_fire;
+    cfs_timer_start(&a.timer, 0);
+    cfs_timer_start(&b.timer, 30 * CFS_MS);
+    cfs_loop_run_until(*state, NULL, NULL);
+    assert_non_null(strchr(trace, 'b'));
+    assert_true(strchr(trace, 'b') - trace <= 4);
+}
+
 static void job_work(struct cfs_job *j)
 {
     struct thing *th = container_of(j, struct thing, job);
@@ -471,6 +572,9 @@ int main(void)
         LOOP_TEST(a_stopped_timer_does_not_fire),
         LOOP_TEST(timers_stop_in_any_order),
         LOOP_TEST(a_timer_started_by_a_timer_waits_for_the_next_turn),
+        LOOP_TEST(what_waited_during_a_pause_goes_before_timers),
+        LOOP_TEST(a_pause_is_no_time_that_was_waited),
+        LOOP_TEST(who_is_slow_does_not_put_off_timers_for_ever),
         LOOP_TEST(jobs_work_elsewhere_and_finish_here),
         LOOP_TEST(what_comes_in_one_turn_is_sent_once),
         LOOP_TEST(stop_ends_after_the_turn),

@@ -232,7 +232,7 @@ static int rep_init(struct cfs_xl *xl, struct cfs_err *err)
     if (rc < 0)
         return rc;
     rc = rep_core_init(&rep->core, &rep_io, rep, brick, xl->n_child,
-                       cfs_now(xl->loop));
+                       rep_now(rep));
     if (rc < 0)
         return cfs_err_set(err, rc, "%s: out of memory", xl->name);
     rep->core.set = rep->set;
@@ -288,7 +288,7 @@ static void new_view(struct rep *rep, const struct cfs_event *ev)
 static void rep_notify(struct cfs_xl *xl, const struct cfs_event *ev)
 {
     struct rep *rep = xl->priv;
-    uint64_t now = cfs_now(xl->loop);
+    uint64_t now = rep_now(rep);
 
     switch (ev->type) {
     case CFS_EV_PARENT_UP:

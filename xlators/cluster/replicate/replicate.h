@@ -58,9 +58,10 @@ static inline struct rep *rep_of(struct rep_core *c)
     return c->owner;
 }
 
+/* The core's time: how long others were waited for. */
 static inline uint64_t rep_now(struct rep *rep)
 {
-    return cfs_now(rep->xl->loop);
+    return cfs_ran(rep->xl->loop);
 }
 
 /* After each call into the core: its timer. */

@@ -64,7 +64,7 @@ static void open_done(struct cfs_session_open *down, int status)
     cfs_join_session_open(op->open, down);
     if (status == 0)
         status = ls_opened(&ls->sessions, &down->session,
-                           cfs_now(op->xl->loop));
+                           cfs_ran(op->xl->loop));
     end(op, status);
 }
 
@@ -95,7 +95,7 @@ static void decide_open(struct ls_op *op)
     int rc;
 
     rc = ls_may_open(&ls->sessions, &op->info.brick, up->req.epoch, &up->who,
-                     cfs_now(op->xl->loop), &up->holder);
+                     cfs_ran(op->xl->loop), &up->holder);
     if (rc == -CFS_E_IN_USE)
         judge_holder(op->xl, &up->holder);
     if (rc < 0) {
@@ -144,7 +144,7 @@ static void decide_attach(struct ls_op *op)
     int rc;
 
     rc = ls_may_attach(&ls->sessions, &op->info.brick, up->req.epoch,
-                       &up->session, cfs_now(op->xl->loop));
+                       &up->session, cfs_ran(op->xl->loop));
     if (rc == -EACCES)
         tell_refused(op);
     if (rc < 0) {
