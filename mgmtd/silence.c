@@ -17,6 +17,7 @@
 #define JUDGE_AGAIN   (250 * CFS_MS)
 #define DEAD_TIME     (12 * CFS_SEC)
 #define CLIENTS_MAX   64u
+#define OLD_WORDS     (100 * CFS_MS) /* what waited while we stood still */
 
 /* How one member answers us. */
 struct probe {
@@ -51,6 +52,7 @@ struct silence {
     struct cfs_timer   tick;
     uint64_t           until;
     uint64_t           ticked; /* last: a late one says that we stood still */
+    uint64_t           anew;   /* when we last had stood still; 0: never */
     uint64_t           told;
     uint64_t           missed_since; /* 0: nobody misses anybody */
     uint64_t           judged;
@@ -269,12 +271,35 @@ static void add_voters(struct mgmtd *m, struct sl_question *q)
     json_decref(rec);
 }
 
+/* If we stood still, what was heard until then says nothing, nor does what came
+ * meanwhile: see silence_hear(). */
+static void begin_anew(struct silence *s, uint64_t now)
+{
+    const bool late = now > s->ticked + 8 * TICK;
+
+    if (now > s->ticked)
+        s->ticked = now;
+    if (!late)
+        return;
+    s->anew = now;
+    for (unsigned i = 0; i < CFS_SET_MAX; i++) {
+        s->probe[i].began = now;
+        lossy_reset(&s->probe[i].lossy);
+    }
+    cfs_list_for_each(l, &s->witnesses) {
+        struct witness *w = cfs_list_entry(l, struct witness, link);
+
+        memset(w->heard, 0, sizeof w->heard);
+    }
+}
+
 /* All that is known here. */
 static void question(struct silence *s, struct sl_question *q)
 {
     struct volume *vol = s->vol;
     uint64_t now = now_of(s);
 
+    begin_anew(s, now);
     *q = (struct sl_question){
         .n_members = vol->view.n_sync + vol->view.n_syncing,
         .n_sync = vol->view.n_sync,
@@ -576,20 +601,6 @@ static void forget_old(struct silence *s, uint64_t now)
     }
 }
 
-/* We stood still: what was heard until then says nothing. */
-static void begin_anew(struct silence *s, uint64_t now)
-{
-    for (unsigned i = 0; i < CFS_SET_MAX; i++) {
-        s->probe[i].began = now;
-        lossy_reset(&s->probe[i].lossy);
-    }
-    cfs_list_for_each(l, &s->witnesses) {
-        struct witness *w = cfs_list_entry(l, struct witness, link);
-
-        memset(w->heard, 0, sizeof w->heard);
-    }
-}
-
 static void consider(struct silence *s, uint64_t now)
 {
     struct sl_question *q = &s->q;
@@ -620,9 +631,7 @@ static void on_tick(struct cfs_timer *t)
         end_doubt(s);
         return;
     }
-    if (now - s->ticked > 8 * TICK)
-        begin_anew(s, now);
-    s->ticked = now;
+    begin_anew(s, now);
     forget_old(s, now);
     probe_members(s, now);
     tell_others(s, now);
@@ -708,6 +717,9 @@ void silence_hear(struct volume *vol, const struct line *line,
                      lossy >= LOSSY_DOUBT(op_timeout(vol))))
         silence_doubt(vol);
     if (!vol->silence)
+        return;
+    begin_anew(vol->silence, now);
+    if (now < vol->silence->anew + OLD_WORDS)
         return;
     line_owner(line, vol, owner);
     w = witness_of(vol->silence, owner,

@@ -207,13 +207,21 @@ static bool stood_still(const struct rpc_conn *c, uint64_t now)
     return tick_ms(c) > 0 && now > c->ticked + 3 * tick_ms(c) * CFS_MS;
 }
 
+/* For how long it has been silent while we listened. */
+static uint64_t silence_of(const struct rpc_conn *c, uint64_t now)
+{
+    const uint64_t from = c->heard > c->deaf ? c->heard : c->deaf;
+
+    return now > from ? now - from : 0;
+}
+
 static void tick(struct rpc_conn *c)
 {
     const uint64_t now = cfs_now(c->loop);
     const uint64_t idle = c->opts.idle_ms * CFS_MS;
 
     if (stood_still(c, now)) {
-        c->heard = now;
+        c->deaf = now;
         c->tx.moved = now;
     }
     start_tick(c);
@@ -224,14 +232,14 @@ static void tick(struct rpc_conn *c)
         return;
     }
     if (c->rx.paused) {
-        c->heard = now; /* it is we who do not listen */
+        c->deaf = now; /* it is we who do not listen */
         return;
     }
-    if (idle > 0 && now - c->heard >= idle)
+    if (idle > 0 && silence_of(c, now) >= idle)
         rpc_conn_fail(c, -ETIMEDOUT, "nothing heard for %u ms",
                       c->opts.idle_ms);
     else if (c->opts.keepalive_ms > 0 && !c->pinging &&
-             now - c->heard >= c->opts.keepalive_ms * CFS_MS)
+             silence_of(c, now) >= c->opts.keepalive_ms * CFS_MS)
         rpc_ping(c);
 }
 
@@ -472,7 +480,7 @@ static void on_resume(struct cfs_task *t)
     rpc_conn_enter(c);
     if (c->state == RPC_UP && c->rx.paused) {
         c->rx.paused = false;
-        c->heard = cfs_now(c->loop);
+        c->deaf = cfs_now(c->loop);
         rpc_rx_parse(c);
         if (c->state == RPC_UP && c->sec != NULL)
             rpc_rx_readable(c);
@@ -741,7 +749,7 @@ uint64_t rpc_conn_heard(const struct rpc_conn *c)
 
 uint64_t rpc_conn_silence(const struct rpc_conn *c, uint64_t now)
 {
-    return stood_still(c, now) || now <= c->heard ? 0 : now - c->heard;
+    return stood_still(c, now) ? 0 : silence_of(c, now);
 }
 
 /* Also of a connection that is still being made. */

@@ -126,6 +126,7 @@ struct rpc_conn {
     struct cfs_timer    timer; /* retry, connect time-out, ticks */
     struct cfs_err      why;   /* of DOWN */
     uint64_t            heard;
+    uint64_t            deaf;   /* last: we stood still, or did not listen */
     uint64_t            ticked;
     uint64_t            delay_ms; /* before the next attempt */
     struct rpc_resolve *resolve;

@@ -157,18 +157,20 @@ static bool has_been_silent(struct ends *e)
 static void while_we_stand_still_nobody_is_silent(void **state)
 {
     struct ends e = {0};
-    uint64_t now;
+    uint64_t now, heard;
     int fd;
 
     begin(&e);
     e.opts.keepalive_ms = 200; /* a tick in 100 ms */
     fd = connect_to_dead_peer(&e);
     WAIT(&e, has_been_silent);
+    heard = rpc_conn_heard(e.conn);
     usleep(400 * 1000);
     now = cfs_now_fresh(e.loop);
     assert_true(now - rpc_conn_heard(e.conn) > 500 * CFS_MS);
     assert_int_equal(rpc_conn_silence(e.conn, now), 0);
     WAIT(&e, has_been_silent);
+    assert_int_equal(rpc_conn_heard(e.conn), heard); /* nor has it spoken */
     close(fd);
     unlink(e.path);
     end(&e);

@@ -5,6 +5,7 @@
 #include "tests/unit/cfs_test.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "mgmtd/node.h"
 #include "mgmtd/silence.h"
@@ -210,6 +211,19 @@ static unsigned reports(uint32_t session, unsigned *ret_of_session)
     return n;
 }
 
+/* What was told last: members that clients say something of. */
+static size_t members_named(void)
+{
+    const json_t *r;
+    size_t i, n = 0;
+
+    json_array_foreach(json_object_get(told, "reports"), i, r) {
+        if (json_is_true(json_object_get(r, "client")))
+            n += json_object_size(json_object_get(r, "heard"));
+    }
+    return n;
+}
+
 static struct line client(const char *name)
 {
     return (struct line){.m = &m, .role = RPC_PEER_CLIENT,
@@ -258,6 +272,28 @@ static void many_lines_of_one_owner_are_one_voice(void **state)
     assert_int_equal(of, 1);
 }
 
+/* It waited in a socket: how old it is, nobody knows. */
+static void what_was_said_while_we_stood_still_is_nothing(void **state)
+{
+    struct line desk = client("desk");
+    unsigned of;
+
+    hears(&desk, MINE, 0, 1500);
+    reports(MINE, &of);
+    assert_int_equal(members_named(), 1);
+    usleep(1100 * 1000);
+    reports(MINE, &of);
+    assert_int_equal(members_named(), 0);
+    hears(&desk, MINE, 0, 2500);
+    hears(&desk, MINE, 1, 2500);
+    reports(MINE, &of);
+    assert_int_equal(members_named(), 0);
+    usleep(150 * 1000);
+    hears(&desk, MINE, 0, 2500);
+    reports(MINE, &of);
+    assert_int_equal(members_named(), 1);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, make, drop)
@@ -265,6 +301,7 @@ int main(void)
         T(a_session_speaks_through_its_owner),
         T(nobody_speaks_for_anothers_session),
         T(many_lines_of_one_owner_are_one_voice),
+        T(what_was_said_while_we_stood_still_is_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,6 +69,7 @@ struct cl {
     struct cfs_timer silence;
     uint64_t         since;       /* something is outstanding since then */
     uint64_t         due;         /* of the timer: it may come late */
+    uint64_t         paused;      /* how long we had in all, as .since knows */
     uint64_t         probe_until; /* somebody else is in doubt until then */
     bool             complained;  /* the last word was a long silence */
     struct lossy     lossy;

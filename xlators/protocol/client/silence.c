@@ -12,7 +12,8 @@
  * lossy_core.h.
  *
  * A look that comes late says that we stood still, not the brick: the counting
- * begins anew.
+ * begins anew, for all bricks alike. So does it after each pause that the loop
+ * knows of, which not every brick's look may have met.
  */
 #include "xlators/protocol/client/client.h"
 
@@ -38,6 +39,12 @@ static uint64_t age_of(const struct cl *cl, uint64_t now)
         rpc_conn_heard(cl->conn) > from)
         from = rpc_conn_heard(cl->conn);
     return now > from ? now - from : 0;
+}
+
+/* For how long this process has stood still in all its life. */
+static uint64_t paused(const struct cl *cl)
+{
+    return cfs_now(cl->xl->loop) - cfs_ran(cl->xl->loop);
 }
 
 static void tell(struct cl *cl, bool asked, uint64_t age)
@@ -80,8 +87,9 @@ static void look(struct cl *cl)
 
     if (cl->stopping || op_timeout(cl) == 0)
         return;
-    if (now > cl->due + LATE) {
+    if (now > cl->due + LATE || paused(cl) != cl->paused) {
         cl->since = now;
+        cl->paused = paused(cl);
         lossy_reset(&cl->lossy);
     }
     age = age_of(cl, now);
@@ -114,6 +122,7 @@ void cl_silence_begin(struct cl *cl)
     if (cl->stopping || op_timeout(cl) == 0 || !waits(cl))
         return;
     cl->since = now;
+    cl->paused = paused(cl);
     if (!cfs_timer_active(&cl->silence))
         arm(cl, now, 0);
 }
@@ -135,6 +144,7 @@ void cl_silence_probe(struct cl *cl)
     if (cfs_timer_active(&cl->silence))
         return;
     cl->since = cl->due = now;
+    cl->paused = paused(cl);
     look(cl);
 }
 
