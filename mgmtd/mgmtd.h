@@ -261,6 +261,7 @@ struct volume {
 
     struct cfs_timer presence;
     bool             rounds;  /* a round of questions is under way */
+    uint64_t         looked;  /* when the last one began */
     struct silence *silence; /* a doubt: silence.c; NULL: none */
 
     struct cfs_task look; /* volume_changed() */

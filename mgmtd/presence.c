@@ -10,8 +10,11 @@
  *
  * Judged is only when every member of the view has answered: one that did not
  * may be the one that hears the client, and is out of the view soon if it does
- * not come back. The judgement is of the time at which the round began: this
- * process may have stood still since.
+ * not come back. And only time counts in which all could have heard it: after a
+ * round that failed, or rounds that were far apart (this process stood still),
+ * the counting begins anew, as a client that lost its connections meanwhile, or
+ * whose bricks were started anew, takes a moment to come back. The judgement is
+ * of the time at which the round began: this process may have stood still since.
  */
 #include <stdio.h>
 
@@ -20,6 +23,7 @@
 #define EVERY     (3 * CFS_SEC)
 #define ANSWER_MS 2500u
 #define DEAD_TIME (12 * CFS_SEC)
+#define GAP       (8 * CFS_SEC) /* more than from one round to the next */
 #define ENTRY     8u /* bytes: session, ms since it was heard */
 
 /* One round of questions; it holds the volume. */
@@ -64,17 +68,19 @@ static void heard(struct volume *vol, uint32_t no, uint64_t at)
 
 static void judge(struct round *r)
 {
-    if (r->failed)
-        return;
-    cfs_list_for_each(l, &r->vol->sessions) {
+    struct volume *vol = r->vol;
+    const bool anew = r->failed || r->began - vol->looked > GAP;
+
+    vol->looked = r->began;
+    cfs_list_for_each(l, &vol->sessions) {
         struct session *s = cfs_list_entry(l, struct session, link);
 
         if (s->watch || s->dead)
             continue;
-        if (s->heard == 0)
+        if (s->heard == 0 || anew)
             s->heard = r->began; /* from when we look at it */
         if (r->began > s->heard && r->began - s->heard > DEAD_TIME)
-            session_declare_dead(r->vol, s->s.no, "no brick has heard its "
+            session_declare_dead(vol, s->s.no, "no brick has heard its "
                                                   "client for 12 s");
     }
 }
