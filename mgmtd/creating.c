@@ -310,7 +310,7 @@ static bool is_ours(struct mgmtd *m, const char *by)
 
     if (strcmp(by, m->node) == 0)
         return true;
-    if (p && (p->up || cfs_now(m->host.loop) - p->away < AWAY))
+    if (p && (p->up || cfs_ran(m->host.loop) - p->away < AWAY))
         return false;
     return is_first(m);
 }

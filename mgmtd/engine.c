@@ -574,7 +574,7 @@ void engine_run(struct mgmtd *m)
     struct cfs_err err = {0};
 
     e->running = true;
-    e->heard = cfs_now(m->host.loop);
+    e->heard = cfs_ran(m->host.loop);
     e->watch.prefix = REC_ENGINE;
     e->watch.changed = on_record;
     store_watch(m->store, &e->watch);

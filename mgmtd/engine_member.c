@@ -117,7 +117,7 @@ static void on_self(void *arg, int status, json_t *reply,
     if (!e->answers)
         return;
     note_index(e); /* of the time before */
-    e->heard = now(e);
+    e->heard = cfs_ran(e->m->host.loop);
     e->leader = etcd_u64(reply, "leader");
     e->index = etcd_u64(reply, "raftIndex");
     e->applied = etcd_u64(reply, "raftAppliedIndex");
@@ -252,7 +252,7 @@ static void fill_node(struct engine *e, const struct answer *a,
     n->was_voter = name_in(json_object_get(e->rec, "past"), a->peer->name);
     n->heard = s && (!votes || json_is_true(json_object_get(s, "answers")));
     if (!s)
-        n->silent_ns = now(e) - peer_heard(a->peer);
+        n->silent_ns = peer_silence(a->peer);
     else if (!n->heard)
         n->silent_ns = etcd_u64(s, "silent_ms") * CFS_MS;
     n->wiped = n->member && s &&

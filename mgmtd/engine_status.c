@@ -11,7 +11,7 @@
 
 static uint64_t now(const struct engine *e)
 {
-    return cfs_now(e->m->host.loop);
+    return cfs_ran(e->m->host.loop);
 }
 
 static json_t *json_u64_text(uint64_t n)
@@ -224,7 +224,7 @@ static json_t *show_node(struct engine *e, const struct show *sh,
                          const struct shown *n)
 {
     struct peer *p = n->peer;
-    uint64_t silent = now(e) - peer_heard(p);
+    uint64_t silent = peer_silence(p);
     json_t *o = mem_ok(json_pack(
         "{s:s,s:I,s:s,s:i,s:b,s:b,s:s,s:s,s:s,s:o}", "name", p->name,
         "number", (json_int_t)p->number, "host", p->host ? p->host : "",

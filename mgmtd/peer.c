@@ -106,6 +106,16 @@ uint64_t peer_heard(const struct peer *p)
     return p->up && p->conn ? rpc_conn_heard(p->conn) : 0;
 }
 
+uint64_t peer_silence(const struct peer *p)
+{
+    struct cfs_loop *loop = p->m->host.loop;
+
+    if (p->self)
+        return 0;
+    return p->up && p->conn ? rpc_conn_silence(p->conn, cfs_now(loop))
+                            : cfs_ran(loop) - p->away;
+}
+
 char *peer_address(const char *host, uint16_t port)
 {
     return strchr(host, ':') ? mem_printf("[%s]:%u", host, port)
@@ -332,7 +342,7 @@ static void went_down(struct peer *p, const char *why)
 
     p->up = false;
     if (was_up)
-        p->away = cfs_now(p->m->host.loop);
+        p->away = cfs_ran(p->m->host.loop);
     if (p->gone)
         return;
     if (!p->problem[0] || was_up)
@@ -555,7 +565,7 @@ static void peer_add(struct mgmtd *m, const char *name, json_t *rec,
     p->id = r->id;
     p->name = mem_str(name);
     p->number = (uint32_t)r->number;
-    p->away = cfs_now(m->host.loop);
+    p->away = cfs_ran(m->host.loop);
     p->self = cfs_uuid_eq(r->id, m->node_id);
     if (p->self)
         m->founded = true; /* also when the copy was empty at our start */

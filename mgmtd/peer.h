@@ -39,7 +39,7 @@ struct peer {
     struct rpc_call  greet;
     bool             greeting; /* that call is under way */
     bool             up;       /* greeted */
-    uint64_t         away;     /* not up: since that boot time, ns */
+    uint64_t         away;     /* not up: since that cfs_ran(), ns */
     uint64_t         revision; /* of its copy, as it said last */
     char             version[32];
     struct cfs_uuid  instance; /* of its mgmtd: a new one at each start */
@@ -56,6 +56,9 @@ struct peer *peer_self(struct mgmtd *m); /* NULL: not a member of anything */
 unsigned     peers_count(const struct mgmtd *m); /* self included */
 /* Boot time ns at which it was last heard; now for self. */
 uint64_t     peer_heard(const struct peer *p);
+/* For how long, in ns, it has not been heard while we listened; when it is not
+ * up, since its line was lost. */
+uint64_t     peer_silence(const struct peer *p);
 
 /* -- calls --------------------------------------------------------------- */
 

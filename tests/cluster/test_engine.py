@@ -6,6 +6,7 @@ them, whatever happens to those.
 import json
 import random
 import signal
+import time
 
 import pool
 from runtime import wait_for
@@ -177,6 +178,22 @@ def test_five_voters_bear_the_loss_of_two_and_become_three(cluster):
     c[2].clusterfs("peer", "detach", "n1", "--yes", timeout=120)
     wait_voters(c[2], ["n2", "n3", "n4"], 60)
     wait_change(c[5])
+
+
+def test_a_voter_that_stands_still_for_a_while_stays_one(cluster):
+    c = cluster(4)
+    pool.form(c)
+    was = pool.voters(c[1])
+    (still,) = [n for n in c if n.name == was[-1]]
+    before = member(still)
+    for role in ("clusterfs-mgmtd", "etcd"):
+        still.signal(role, signal.SIGSTOP)
+    time.sleep(11)  # its lines are closed after 6 s
+    for role in ("clusterfs-mgmtd", "etcd"):
+        still.signal(role, signal.SIGCONT)
+    pool.wait_formed(list(c))
+    assert pool.voters(c[1]) == was
+    assert member(still) == before
 
 
 def test_killed_again_and_again_three_voters_come_of_three_nodes(cluster):

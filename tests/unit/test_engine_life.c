@@ -44,6 +44,11 @@ uint64_t peer_heard(const struct peer *p)
     return cfs_now(the->host.loop);
 }
 
+uint64_t peer_silence(const struct peer *p)
+{
+    return 0;
+}
+
 void peer_call(struct peer *p, uint32_t proc, json_t *args,
                uint32_t timeout_ms, peer_done *done, void *arg)
 {
