@@ -557,6 +557,69 @@ static void a_sync_is_not_put_off_by_those_who_go_on(void **state)
     free(data);
 }
 
+struct answer {
+    struct eng_done done;
+    int             status;
+    bool            came;
+};
+
+static void on_answer(struct eng_done *d)
+{
+    struct answer *a = container_of(d, struct answer, done);
+
+    a->status = d->status;
+    a->came = true;
+}
+
+static bool all_answered(void *arg)
+{
+    const struct answer *a = arg;
+
+    return a[0].came && a[1].came && a[2].came;
+}
+
+/* While the pool writes one record, a sync comes, and another record: what is
+ * answered is what is written, and no more. Once the second write fails. */
+static void records_behind_a_write_wait_for_their_own(void **state)
+{
+    const struct eng_rec rec = {.type = 1, .body = {"x", 1}};
+    uint8_t *data = aligned_alloc(CFS_BLOCK, CFS_BLOCK);
+
+    for (unsigned bad = 0; bad < 2; bad++) {
+        struct answer a[3] = {{.done = {.done = on_answer}},
+                              {.done = {.done = on_answer}},
+                              {.done = {.done = on_answer}}};
+        struct eng_io io = {.data = data, .done = on_io};
+        unsigned n;
+        struct rig r;
+
+        rig_init(&r, 64 * MIB);
+        assert_int_equal(rig_open(&r, NULL), 0);
+        assert_int_equal(eng_alloc(r.eng, 1, 0, 0, &io.ext, 1, &n), 0);
+        recdev_hold(r.dev, RECDEV_READ, true);
+        eng_data_read(r.eng, &io);
+        while (!has_hung(r.eng))
+            usleep(1000);
+        recdev_hold(r.dev, RECDEV_WRITE, true);
+        eng_commit(r.eng, &rec, &a[0].done);
+        steady.eng = r.eng;
+        cfs_loop_run_until(r.loop, is_writing, NULL);
+        eng_sync(r.eng, &a[1].done);
+        eng_commit(r.eng, &rec, &a[2].done);
+        if (bad)
+            recdev_fail(r.dev, RECDEV_WRITE, 1, 1);
+        recdev_hold(r.dev, RECDEV_WRITE, false);
+        cfs_loop_run_until(r.loop, all_answered, a);
+        recdev_hold(r.dev, RECDEV_READ, false);
+        assert_int_equal(a[0].status, 0);
+        assert_int_equal(a[1].status, bad ? -CFS_E_POISONED : 0);
+        assert_int_equal(a[2].status, bad ? -CFS_E_POISONED : 0);
+        eng_unalloc(r.eng, io.ext);
+        rig_fini(&r);
+    }
+    free(data);
+}
+
 /* -- flipped bits, flags --------------------------------------------------- */
 
 struct seen {
@@ -817,6 +880,7 @@ int main(void)
         cmocka_unit_test(a_sparse_image_counts_what_is_allocated),
         cmocka_unit_test(what_is_put_at_the_freeze_is_in_that_checkpoint),
         cmocka_unit_test(a_sync_is_not_put_off_by_those_who_go_on),
+        cmocka_unit_test(records_behind_a_write_wait_for_their_own),
         cmocka_unit_test(a_flipped_bit_is_noticed),
         cmocka_unit_test(an_unknown_feature_is_treated_as_its_kind_says),
         cmocka_unit_test(a_lost_superblock_is_found_at_the_other_end),
