@@ -4,7 +4,7 @@ import mmap
 import os
 import signal
 import subprocess
-import threading
+import tempfile
 import time
 
 import pytest
@@ -14,30 +14,43 @@ import tree
 from brick_image import Brick, PAGE
 
 
-class Copy(threading.Thread):
+class Copy:
     """A copy that runs while something is done to the volume."""
 
     def __init__(self, source, target):
-        super().__init__()
-        self.argv = ["cp", "-a", source, str(target)]
-        self.done = None
+        self.output = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            ["cp", "-a", source, str(target)], stdin=subprocess.DEVNULL,
+            stdout=self.output, stderr=subprocess.STDOUT)
 
-    def run(self):
-        self.done = subprocess.run(self.argv, text=True,
-                                   stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT)
+    def done_so_far(self):
+        """What it has read and written, and in how many calls."""
+        with open("/proc/%d/io" % self.process.pid) as f:
+            return f.read()
+
+    def wait(self, seconds=60):
+        """-> exit status, output. It may take long, on a machine that has
+        much to do; it hangs when no call of it ends for @seconds."""
+        seen, since = None, 0
+        while self.process.poll() is None:
+            now = self.done_so_far()
+            if now != seen:
+                seen, since = now, time.monotonic()
+            assert time.monotonic() - since < seconds * instance.PATIENCE, (
+                "the copy hangs")
+            time.sleep(0.1)
+        self.output.seek(0)
+        return self.process.returncode, self.output.read()
 
 
 def copy_meanwhile(mnt, action):
     """Copy /usr/include; call action() in the middle; compare."""
     copy = Copy("/usr/include", mnt / "copy")
-    copy.start()
     instance.wait_for("the copy has begun", lambda: (mnt / "copy").exists()
                       and len(os.listdir(mnt / "copy")) > 3, 30)
     action()
-    copy.join(120)
-    assert copy.done is not None, "the copy hangs"
-    assert copy.done.returncode == 0, copy.done.stdout
+    status, output = copy.wait()
+    assert status == 0, output
     assert tree.differences(tree.snapshot("/usr/include"),
                             tree.snapshot(mnt / "copy")) == []
 
@@ -159,13 +172,12 @@ def test_a_brick_that_rots_at_rest_is_mended_and_still_a_copy(volume):
 def test_killed_client_can_be_followed_by_another_mount(volume):
     mnt = volume.mount()
     copy = Copy("/usr/include", mnt / "copy")
-    copy.start()
     instance.wait_for("the copy has begun", (mnt / "copy").exists)
     time.sleep(0.3)
     (pid,) = volume.client_pids(mnt)
     os.kill(pid, signal.SIGKILL)
-    copy.join(60)
-    assert copy.done is not None and copy.done.returncode != 0
+    status, output = copy.wait()
+    assert status != 0, output
     subprocess.run(["umount", "-l", str(mnt)], check=True)
 
     instance.wait_for(

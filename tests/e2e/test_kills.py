@@ -111,7 +111,7 @@ def test_a_killed_brick_has_every_change_that_it_answered(node):
         for w in writers:
             w.over = True
         for w in writers:
-            w.join(60)
+            w.join(60 * instance.PATIENCE)
     assert [w.failed for w in writers] == [None] * WRITERS
     assert all(not w.is_alive() for w in writers)
     print("%d changes, %d kills" % (sum(w.done for w in writers), ROUNDS))
