@@ -37,32 +37,13 @@ static void tell(const struct fsck_repair_config *c, const char *kind,
     c->found(c->ctx, &f);
 }
 
-/* -- a device that outlives who is opened on it ---------------------------- */
+/* -- one attempt after another on one device ------------------------------ */
 
 struct attempt {
     struct cfs_loop *loop;
-    struct cfs_dev  *dev;
+    struct cfs_dev  *dev; /* lent */
     const char      *path;
-    const struct cfs_dev_ops *own;
-    struct cfs_dev_ops kept; /* the same, but for close */
 };
-
-static void not_yet(struct cfs_dev *d)
-{
-}
-
-static void attempt_begin(struct attempt *a)
-{
-    a->own = a->dev->ops;
-    a->kept = *a->own;
-    a->kept.close = not_yet;
-    a->dev->ops = &a->kept;
-}
-
-static void attempt_end(struct attempt *a)
-{
-    a->dev->ops = a->own;
-}
 
 static int try_open(const struct attempt *a, unsigned flags,
                     struct tool_brick *ret, struct cfs_err *err)
@@ -209,12 +190,13 @@ int fsck_repair_open(struct cfs_loop *loop, struct cfs_dev *dev,
                      struct cfs_err *err)
 {
     struct attempt a = {.loop = loop, .dev = dev, .path = path};
+    struct cfs_dev_loan loan;
     int rc;
 
     *ret_early = (struct fsck_early){0};
-    attempt_begin(&a);
+    cfs_dev_lend(&loan, dev);
     rc = open_best(&a, config, ret, ret_early, err);
-    attempt_end(&a);
+    cfs_dev_take_back(&loan);
     if (rc == 0)
         *err = (struct cfs_err){0}; /* of an attempt */
     return rc;

@@ -10,24 +10,19 @@
 
 /* -- a brick's life ------------------------------------------------------- */
 
-static void stay_open(struct cfs_dev *d)
-{
-    /* it outlives the engine */
-}
-
 /* Of a process that was killed nobody sees a write any more. */
 static int write_alive(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
                        const struct iovec *iov, int n_iov, size_t len)
 {
     struct fix *f = container_of((struct cfs_dev_ops *)(uintptr_t)d->ops,
-                                 struct fix, dev_ops);
+                                 struct fix, loan.ops);
     int rc = 0;
 
     pthread_rwlock_rdlock(&f->alive);
     if (!f->dead && atomic_fetch_sub(&f->writes_left, 1) <= 0)
         rc = -EIO;
     else if (!f->dead)
-        rc = f->real_ops->write(d, via, off, iov, n_iov, len);
+        rc = f->loan.own->write(d, via, off, iov, n_iov, len);
     pthread_rwlock_unlock(&f->alive);
     return rc;
 }
@@ -35,29 +30,26 @@ static int write_alive(struct cfs_dev *d, enum cfs_dev_via via, uint64_t off,
 static int flush_or_fail(struct cfs_dev *d)
 {
     struct fix *f = container_of((struct cfs_dev_ops *)(uintptr_t)d->ops,
-                                 struct fix, dev_ops);
+                                 struct fix, loan.ops);
 
-    return f->flush_fails ? -EIO : f->real_ops->flush(d);
+    return f->flush_fails ? -EIO : f->loan.own->flush(d);
 }
 
 /* Take @dev over; no engine can close it. */
 static void take_dev(struct fix *f, struct cfs_dev *dev)
 {
     f->dev = dev;
-    f->real_ops = dev->ops;
-    f->dev_ops = *dev->ops;
-    f->dev_ops.close = stay_open;
-    f->dev_ops.write = write_alive;
-    f->dev_ops.flush = flush_or_fail;
+    cfs_dev_lend(&f->loan, dev);
+    f->loan.ops.write = write_alive;
+    f->loan.ops.flush = flush_or_fail;
     f->dead = false;
     f->writes_left = INT64_MAX;
     f->flush_fails = false;
-    dev->ops = &f->dev_ops;
 }
 
 static void free_dev(struct fix *f)
 {
-    f->dev->ops = f->real_ops;
+    cfs_dev_take_back(&f->loan);
     f->dev->ops->close(f->dev);
 }
 

@@ -30,9 +30,8 @@ struct fix {
     struct cfs_loop  *loop;
     struct cfs_log   *log;
     struct cfs_dev   *dev; /* outlives the engine */
-    const struct cfs_dev_ops *real_ops;
-    struct cfs_dev_ops dev_ops; /* the same, but for close, write and flush;
-                                   changed only while no brick is on it */
+    struct cfs_dev_loan loan; /* with a write and a flush of ours; changed
+                                 only while no brick is on it */
     pthread_rwlock_t  alive; /* held by who writes */
     bool              dead;  /* what is written now, nobody will see */
     /* Until this device is killed; at any time, since any thread asks. */

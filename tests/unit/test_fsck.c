@@ -127,17 +127,15 @@ static void every_damage_is_found_and_nothing_else(void **state)
     for (size_t i = 0; i < n_damages; i++) {
         struct found all;
         struct cfs_dev *dev = copy_dev(sound);
-        const struct cfs_dev_ops *real = dev->ops;
-        struct cfs_dev_ops lent = *real;
+        struct cfs_dev_loan loan;
 
-        lent.close = w.f.dev_ops.close;
-        dev->ops = &lent;
+        cfs_dev_lend(&loan, dev);
         w.f.dev = dev;
         damage_plant(&w, &damages[i]);
         found_check(&w, true, false, &all);
         expect(&damages[i], &all);
         found_free(&all);
-        dev->ops = real;
+        cfs_dev_take_back(&loan);
         dev->ops->close(dev);
     }
     w.f.dev = sound;

@@ -185,9 +185,9 @@ static void a_replay_reads_what_it_needs_many_at_a_time(void **state)
 
     change_many(c);
     fix_kill(f);
-    real_ops = f->real_ops;
-    f->dev_ops.read = count_read;
-    f->dev_ops.read_many = count_reads;
+    real_ops = f->loan.own;
+    f->loan.ops.read = count_read;
+    f->loan.ops.read_many = count_reads;
     alone = together = 0;
     assert_int_equal(fix_start(f), 0);
     fix_next_view(f, true);

@@ -152,25 +152,16 @@ static void assert_rest_intact(struct world *w, const struct damage *d)
 }
 
 /* A device that the fixture may close as often as it likes. */
-struct lent {
-    struct cfs_dev           *dev;
-    const struct cfs_dev_ops *real;
-    struct cfs_dev_ops        ops;
-};
-
-static void lend(struct world *w, struct lent *l, struct cfs_dev *dev)
+static void lend(struct world *w, struct cfs_dev_loan *l, struct cfs_dev *dev)
 {
-    l->dev = dev;
-    l->real = dev->ops;
-    l->ops = *dev->ops;
-    l->ops.close = w->f.dev_ops.close;
-    dev->ops = &l->ops;
+    cfs_dev_lend(l, dev);
     w->f.dev = dev;
 }
 
-static void give_back(struct world *w, struct lent *l, struct cfs_dev *own)
+static void give_back(struct world *w, struct cfs_dev_loan *l,
+                      struct cfs_dev *own)
 {
-    l->dev->ops = l->real;
+    cfs_dev_take_back(l);
     l->dev->ops->close(l->dev);
     w->f.dev = own;
 }
@@ -214,7 +205,7 @@ static void every_damage_is_mended_and_nothing_else_changed(void **state)
         const struct damage *d = &damages[i];
         bool none = !d->line[0];
         struct fsck_repair_result r;
-        struct lent lent;
+        struct cfs_dev_loan lent;
         struct eng *e;
 
         lend(&w, &lent, copy_dev(sound));
@@ -434,7 +425,7 @@ static unsigned trials(struct world *w, unsigned n, uint64_t seed)
     metadata(w, all);
     for (unsigned i = 0; i < n; i++) {
         struct fsck_repair_result r;
-        struct lent lent;
+        struct cfs_dev_loan lent;
         int rc;
 
         lend(w, &lent, copy_dev(sound));
@@ -579,7 +570,7 @@ static void what_rots_at_rest_is_made_anew_and_nothing_is_lost(void **state)
     sum = sum_of_all(&w);
     for (unsigned i = 0; i < all->n; i++) {
         struct cfs_dev *sound = w.f.dev;
-        struct lent lent;
+        struct cfs_dev_loan lent;
 
         if (all->lba[i] < sb.grp_lba + GROUP_HEAD)
             continue; /* a map's place */
@@ -677,7 +668,7 @@ static void made_up_records_are_mended(void **state)
     for (uint64_t i = 0; i < n; i++) {
         struct fsck_repair_result r;
         uint64_t seed = 1000 + i;
-        struct lent lent;
+        struct cfs_dev_loan lent;
 
         lend(&w, &lent, copy_dev(sound));
         e = world_open_bare(&w, false);
@@ -699,7 +690,7 @@ static void it_writes_only_when_it_may(void **state)
 {
     struct fsck_repair_result r;
     struct cfs_dev *sound;
-    struct lent lent;
+    struct cfs_dev_loan lent;
     struct world w;
     uint8_t *a, *b;
 
@@ -752,7 +743,7 @@ static void cut_repairs(struct world *w,
     struct recdev *rec = record(w);
     struct reccut *cut;
     unsigned old = 0;
-    struct lent lent;
+    struct cfs_dev_loan lent;
 
     lend(w, &lent, recdev_open(rec));
     assert_int_equal(repair(w, &r), 0);

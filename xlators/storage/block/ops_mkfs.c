@@ -2,11 +2,6 @@
 /* ops_mkfs.c - an empty brick: the engine's, with a root directory in it. */
 #include "xlators/storage/block/ops_impl.h"
 
-static void stay_open(struct cfs_dev *d)
-{
-    /* its owner closes it */
-}
-
 struct making {
     bool            ended;
     int             status;
@@ -62,8 +57,7 @@ static int make_root(struct cfs_loop *loop, struct cfs_dev *dev,
 int ops_mkfs(struct cfs_dev *dev, const struct eng_format *format,
              struct cfs_time now, struct cfs_err *err)
 {
-    const struct cfs_dev_ops *ops = dev->ops;
-    struct cfs_dev_ops lent = *ops;
+    struct cfs_dev_loan loan;
     struct cfs_loop *loop;
     int rc;
 
@@ -72,10 +66,9 @@ int ops_mkfs(struct cfs_dev *dev, const struct eng_format *format,
         rc = cfs_loop_new(&loop, err);
     if (rc < 0)
         return rc;
-    lent.close = stay_open;
-    dev->ops = &lent;
+    cfs_dev_lend(&loan, dev);
     rc = make_root(loop, dev, now, err);
-    dev->ops = ops;
+    cfs_dev_take_back(&loan);
     cfs_loop_free(loop);
     return rc;
 }

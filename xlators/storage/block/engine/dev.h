@@ -69,6 +69,30 @@ static inline void cfs_dev_read_each(struct cfs_dev *d, struct cfs_dev_read *r,
                                r[i].len);
 }
 
+/* A device that is lent to who would close it: until it is taken back, close
+ * does nothing. */
+struct cfs_dev_loan {
+    struct cfs_dev           *dev;
+    const struct cfs_dev_ops *own;
+    struct cfs_dev_ops        ops; /* the same, but for close */
+};
+
+static inline void cfs_dev_stays_open(struct cfs_dev *d)
+{
+}
+
+static inline void cfs_dev_lend(struct cfs_dev_loan *l, struct cfs_dev *d)
+{
+    *l = (struct cfs_dev_loan){d, d->ops, *d->ops};
+    l->ops.close = cfs_dev_stays_open;
+    d->ops = &l->ops;
+}
+
+static inline void cfs_dev_take_back(struct cfs_dev_loan *l)
+{
+    l->dev->ops = l->own;
+}
+
 #define CFS_DEV_READ_ONLY 1u
 #define CFS_DEV_NO_LOCK   2u /* look at it beside its owner (debugfs) */
 
