@@ -58,7 +58,7 @@ struct engine {
     /* This node's etcd, as it said last. */
     bool                answers;
     bool                asking;
-    uint64_t            heard;   /* boot time ns: when it answered last */
+    uint64_t            heard;   /* cfs_ran(): when it answered last */
     uint64_t            leader;  /* member id */
     uint64_t            index;   /* raft's, of the leader's log as it knows */
     uint64_t            applied; /* up to here */

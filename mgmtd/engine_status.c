@@ -9,11 +9,6 @@
 
 #define ANSWER_MS 2000u
 
-static uint64_t now(const struct engine *e)
-{
-    return cfs_ran(e->m->host.loop);
-}
-
 static json_t *json_u64_text(uint64_t n)
 {
     char text[24];
@@ -43,6 +38,7 @@ json_t *engine_own_status(struct engine *e)
 {
     uint64_t member = mark_member(e);
     bool answers = e->answers && e->proc.state == ETCD_RUNNING;
+    uint64_t silent = cfs_ran(e->m->host.loop) - e->heard;
     struct store_health h;
 
     store_health(e->m->store, &h);
@@ -59,7 +55,7 @@ json_t *engine_own_status(struct engine *e)
         json_u64_text(answers ? e->applied : 0), "index",
         json_u64_text(answers ? e->index : 0), "version",
         answers ? e->version : "", "silent_ms",
-        json_u64_text(answers ? 0 : (now(e) - e->heard) / CFS_MS), "wiped",
+        json_u64_text(answers ? 0 : silent / CFS_MS), "wiped",
         json_text(e->wiped), "reason",
         json_text(e->proc.state == ETCD_WAITING ? e->proc.reason : ""), "old",
         etcd_proc_is_old(&e->proc), "problem", json_text(e->problem)));

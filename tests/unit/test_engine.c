@@ -514,32 +514,37 @@ static void on_io(struct eng_io *io)
 {
 }
 
-static bool has_hung(void *arg)
+static bool has_hung(const struct eng *e)
 {
-    const struct eng *e = arg;
-
     uint64_t oldest = eng_io_oldest(e), now = cfs_now_fresh(e->loop);
 
     return oldest < now && now - oldest > 100 * CFS_MS;
 }
 
-/* While the device hangs at something, the journal is written by the pool, and
- * new records come meanwhile: there is always more to write. */
+/* A store on a device that hangs at a read, until reads are held no more: its
+ * journal is written by the pool meanwhile. */
+static void rig_hang(struct rig *r, struct eng_io *io)
+{
+    unsigned n;
+
+    rig_init(r, 64 * MIB);
+    assert_int_equal(rig_open(r, NULL), 0);
+    assert_int_equal(eng_alloc(r->eng, 1, 0, 0, &io->ext, 1, &n), 0);
+    recdev_hold(r->dev, RECDEV_READ, true);
+    eng_data_read(r->eng, io);
+    while (!has_hung(r->eng))
+        usleep(1000);
+}
+
+/* New records come while the journal is written: there is always more. */
 static void a_sync_is_not_put_off_by_those_who_go_on(void **state)
 {
     uint8_t *data = aligned_alloc(CFS_BLOCK, CFS_BLOCK);
     struct eng_io io = {.data = data, .done = on_io};
     struct steady *s = &steady;
-    unsigned n;
     struct rig r;
 
-    rig_init(&r, 64 * MIB);
-    assert_int_equal(rig_open(&r, NULL), 0);
-    assert_int_equal(eng_alloc(r.eng, 1, 0, 0, &io.ext, 1, &n), 0);
-    recdev_hold(r.dev, RECDEV_READ, true);
-    eng_data_read(r.eng, &io);
-    while (!has_hung(r.eng))
-        usleep(1000);
+    rig_hang(&r, &io);
     *s = (struct steady){.done = {{.done = on_committed},
                                   {.done = on_committed}},
                          .sync.done = on_synced, .eng = r.eng};
@@ -590,16 +595,9 @@ static void records_behind_a_write_wait_for_their_own(void **state)
                               {.done = {.done = on_answer}},
                               {.done = {.done = on_answer}}};
         struct eng_io io = {.data = data, .done = on_io};
-        unsigned n;
         struct rig r;
 
-        rig_init(&r, 64 * MIB);
-        assert_int_equal(rig_open(&r, NULL), 0);
-        assert_int_equal(eng_alloc(r.eng, 1, 0, 0, &io.ext, 1, &n), 0);
-        recdev_hold(r.dev, RECDEV_READ, true);
-        eng_data_read(r.eng, &io);
-        while (!has_hung(r.eng))
-            usleep(1000);
+        rig_hang(&r, &io);
         recdev_hold(r.dev, RECDEV_WRITE, true);
         eng_commit(r.eng, &rec, &a[0].done);
         steady.eng = r.eng;
